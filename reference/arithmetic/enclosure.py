@@ -1,0 +1,301 @@
+"""Enclosures: for every element of a result, the set that a conforming implementation may return.
+
+A `Ball` is a midpoint (the exact value) and a radius (all roundings that the accuracy model permits): interval
+arithmetic in midpoint-radius form, see Rump, *Fast and parallel interval arithmetic*, BIT 39 (1999), and
+Johansson, *Arb*, IEEE Trans. Comput. 66 (2017). Radii are rounded up by `UP`; midpoints are binary64 for storage
+formats of 32 bits or fewer (their products are exact there) and fractions for float64.
+
+>>> from assay.reference.arithmetic.formats import FLOAT32
+>>> strict = Enclosure(Precision.strict(FLOAT32))
+>>> third = strict.number(1.0) / strict.number(3.0)
+>>> 1 / 3 in third, 0.3333 in third
+(True, False)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from operator import mul
+from typing import Any
+
+from assay.reference.arithmetic import real
+from assay.reference.arithmetic.formats import FLOAT64
+from assay.reference.arithmetic.precision import Precision, Refusal
+from assay.reference.tensor import Vector
+
+CARRIER = 2.0**-52  # relative error of one binary64 operation, twice over
+UP = 1.0 + 2.0**-48  # more than the roundings of any radius below, each a dozen binary64 operations at most
+
+# Relative error of a sigmoid computed as 1 / (1 + exp(-t)), in units of u. CUDA C++ Programming Guide, "Intrinsic
+# Functions": __expf is within 2 + floor(abs(1.173 t)) ulp, __fdividef within 2 ulp; an ulp is at most 2 u. The
+# exponential's error counts by its share exp(-t) / (1 + exp(-t)) = 1 - sigmoid(t) of the denominator.
+EXP_CONSTANT, EXP_SLOPE, DIVISION_AND_SUM = 4.0, 2.346, 5.0
+
+
+class Ball:
+    """All reals within ``radius`` of ``middle``; ``overflow`` when an infinity is permitted besides.
+
+    ``stored`` says that the value has been through storage already: storing it again changes nothing.
+    """
+
+    __slots__ = ("arithmetic", "middle", "overflow", "radius", "stored")
+
+    def __init__(
+        self, arithmetic: Enclosure, middle: Any, radius: float, overflow: bool = False, stored: bool = False
+    ) -> None:
+        self.arithmetic, self.middle, self.radius = arithmetic, middle, radius
+        self.overflow, self.stored = overflow, stored
+
+    def __add__(self, other: Any) -> Ball:
+        other = self._like(other)
+        return self._combined(other, self.middle + other.middle, self.radius + other.radius)
+
+    def __sub__(self, other: Any) -> Ball:
+        other = self._like(other)
+        return self._combined(other, self.middle - other.middle, self.radius + other.radius)
+
+    def __mul__(self, other: Any) -> Ball:
+        other = self._like(other)
+        if other.is_one:
+            return self
+        if self.is_one:
+            return other
+        radius = 0.0
+        if self.radius or other.radius:
+            radius = _product(_size(self.middle), other.radius) + _product(self.radius, other.size)
+        return self._combined(other, self.middle * other.middle, radius)
+
+    def __truediv__(self, other: Any) -> Ball:
+        other = self._like(other)
+        least = _size(other.middle) / UP - other.radius
+        if not least > 0.0:
+            return self.arithmetic.undetermined()
+        quotient = self.middle / other.middle
+        return self._combined(other, quotient, (self.radius + _size(quotient) * other.radius) / least)
+
+    def __radd__(self, other: Any) -> Ball:
+        return self._like(other) + self
+
+    def __rsub__(self, other: Any) -> Ball:
+        return self._like(other) - self
+
+    def __rmul__(self, other: Any) -> Ball:
+        return self._like(other) * self
+
+    def __rtruediv__(self, other: Any) -> Ball:
+        return self._like(other) / self
+
+    @property
+    def size(self) -> float:
+        """The largest magnitude inside."""
+        return (_size(self.middle) + self.radius) * UP
+
+    @property
+    def is_one(self) -> bool:
+        """Whether this is exactly 1, by which multiplying rounds nothing."""
+        return self.radius == 0.0 and bool(self.middle == 1)
+
+    @property
+    def determined(self) -> bool:
+        """Whether anything at all is required of the element."""
+        return self.radius != math.inf
+
+    def __contains__(self, got: float) -> bool:
+        return self.margin(got) <= 1.0
+
+    def margin(self, got: float) -> float:
+        """|got - exact| / permitted: at most 1 for a conforming element, infinite where no error is permitted."""
+        if not self.determined:
+            return 0.0
+        if not (math.isfinite(self.middle) and math.isfinite(got)):
+            same = got == self.middle or (got != got and self.middle != self.middle)
+            return 0.0 if same or (self.overflow and self._may_overflow_to(got)) else math.inf
+        error = _size(Fraction(got) - self.middle) if isinstance(self.middle, Fraction) else abs(got - self.middle)
+        return error / self.radius if self.radius else (math.inf if error else 0.0)
+
+    def _may_overflow_to(self, got: float) -> bool:
+        return math.isinf(got) and ((got > 0.0) == (self.middle > 0) or self.radius >= _size(self.middle))
+
+    def bounds(self) -> tuple[float, float]:
+        """The least and the largest permitted value."""
+        return float(self.middle) - self.radius, float(self.middle) + self.radius
+
+    def widened(self, unit: float, least: float) -> Ball:
+        """This ball after one more rounding: relative ``unit``, absolute ``least`` below the normal numbers."""
+        radius = (self.radius + unit * self.size + least) * UP
+        return Ball(self.arithmetic, self.middle, radius, self.overflow)
+
+    def _like(self, other: Any) -> Ball:
+        return other if isinstance(other, Ball) else self.arithmetic.number(float(other))
+
+    def _combined(self, other: Ball, middle: Any, radius: float) -> Ball:
+        """The result of an operation whose operands' radii give ``radius``, with its own rounding added."""
+        arithmetic = self.arithmetic
+        if not (self.determined and other.determined) or self.overflow or other.overflow:
+            return arithmetic.undetermined()
+        if radius == 0.0 and arithmetic.exactly(middle):
+            return Ball(arithmetic, middle, 0.0)
+        slack = arithmetic.carrier * (_size(self.middle) + _size(other.middle) + _size(middle))
+        return arithmetic.rounded(middle, radius + slack)
+
+
+class Enclosure:
+    """The arithmetic of enclosures under one declared precision.
+
+    Raises:
+        Refusal: where the precision names an algorithm without a cited bound, or a sum too long for its bound.
+    """
+
+    def __init__(self, precision: Precision) -> None:
+        if precision.algorithm != "direct":
+            raise Refusal(f"no cited error bound for algorithm={precision.algorithm}; declare 'direct' or leave it out")
+        self.precision = precision
+        self.wide = precision.storage is FLOAT64
+        self.carrier = 0.0 if self.wide else CARRIER
+        self.unit = precision.accumulation.unit
+        least = precision.accumulation.least_normal if precision.flush else precision.accumulation.least_subnormal / 2
+        self.least = least or math.ulp(0.0)
+        stored = precision.storage.least_normal if precision.flush else precision.storage.least_subnormal / 2
+        self.stored_least = stored or math.ulp(0.0)
+        operand = precision.operands.unit
+        self.operand_error = 0.0 if precision.operands is precision.storage else 2.0 * operand + operand * operand
+
+    def number(self, x: float) -> Ball:
+        """An input, known exactly."""
+        return Ball(self, Fraction(x) if self.wide and math.isfinite(x) else x, 0.0)
+
+    def undetermined(self) -> Ball:
+        """Nothing is required: some order of evaluation, or some permitted rounding, may overflow."""
+        return Ball(self, 0.0, math.inf)
+
+    def exactly(self, middle: Any) -> bool:
+        """Whether ``middle`` needs no rounding, being a number of the storage format or not a number at all."""
+        if isinstance(middle, Fraction):
+            return middle.denominator & (middle.denominator - 1) == 0 and FLOAT64.round(middle) == middle
+        return not math.isfinite(middle) or self.precision.storage.holds(middle)
+
+    def rounded(self, middle: Any, radius: float) -> Ball:
+        """A computed value: one rounding to the accumulation format added to ``radius``."""
+        ball = Ball(self, middle, radius).widened(self.unit, self.least)
+        return ball if ball.size <= self.precision.accumulation.largest else self.undetermined()
+
+    def gamma(self, n: int) -> float:
+        """n u / (1 - n u): Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., lemma 3.1."""
+        if n * self.unit >= 0.5:
+            raise Refusal(
+                f"a sum of n={n} terms accumulated in {self.precision.accumulation} has no useful bound "
+                f"(n u = {n * self.unit:.3g}, the limit is 0.5)"
+            )
+        return n * self.unit / (1.0 - n * self.unit)
+
+    def dot(self, xs: Any, ws: Any, bias: Ball | None = None) -> Ball:
+        """Sum of products in any order, split or fused, with or without FMA: Higham, section 3.1.
+
+        ``xs`` and ``ws`` are vectors of inputs, or (in gradients) balls and plain numbers.
+        """
+        if not isinstance(xs, Vector):
+            return self._dot_of_balls(xs, ws)
+        if bias is not None and not math.isfinite(bias.middle) or not (xs.tensor.finite and ws.tensor.finite):
+            return self._special_dot(xs, ws, bias)
+        if self.wide:
+            scale = 1 << (xs.tensor.scaled[1] + ws.tensor.scaled[1])
+            terms: list[Any] = list(map(mul, xs.integers, ws.integers))
+            middle: Any = Fraction(sum(terms), scale)
+            mass = _size(Fraction(sum(map(abs, terms)), scale))
+        else:
+            terms = list(map(mul, xs.values, ws.values))
+            middle = math.fsum(terms)
+            mass = sum(map(abs, terms))
+        n = len(terms) - terms.count(0)  # a product that is zero rounds nothing
+        if bias is None:
+            return self._sum(middle, mass, n, 0.0)
+        whole = middle + bias.middle if self.wide else math.fsum([*terms, bias.middle])
+        return self._sum(whole, mass + _size(bias.middle), n + (bias.middle != 0), 0.0, before_bias=middle)
+
+    def _dot_of_balls(self, gs: Sequence[Ball], ws: Sequence[float]) -> Ball:
+        if not all(g.determined and not g.overflow for g in gs):
+            return self.undetermined()
+        if not all(math.isfinite(g.middle) for g in gs) or not all(map(math.isfinite, ws)):
+            return self.number(_ieee_sum(float(g.middle) * w for g, w in zip(gs, ws, strict=True)))
+        if self.wide:
+            middle: Any = sum((g.middle * Fraction(w) for g, w in zip(gs, ws, strict=True)), start=Fraction(0))
+        else:
+            middle = math.fsum(g.middle * w for g, w in zip(gs, ws, strict=True))
+        mass = sum(g.size * abs(w) for g, w in zip(gs, ws, strict=True))
+        spread = sum(g.radius * abs(w) for g, w in zip(gs, ws, strict=True))
+        n = sum(1 for g, w in zip(gs, ws, strict=True) if w and g.size)
+        return self._sum(middle, mass, n, (spread + self.carrier * mass) * UP)
+
+    def _sum(self, middle: Any, mass: float, n: int, spread: float, before_bias: Any = None) -> Ball:
+        """A sum of ``n`` nonzero terms of total magnitude ``mass``, whose terms are uncertain by ``spread``."""
+        if n == 0:
+            return Ball(self, middle, spread)
+        mass *= 1.0 + n * CARRIER  # the magnitudes were summed in binary64
+        gamma = self.gamma(n)
+        if not mass * (1.0 + gamma) <= self.precision.accumulation.largest:
+            return self.undetermined()
+        radius = spread + (gamma + self.operand_error) * mass + n * self.least + self.carrier * _size(middle)
+        if before_bias is not None and self.precision.storage is not self.precision.accumulation:
+            radius += self.precision.storage.unit * (_size(before_bias) + radius) + self.stored_least
+        return Ball(self, middle, radius * UP)
+
+    def _special_dot(self, xs: Vector, ws: Vector, bias: Ball | None) -> Ball:
+        """A sum with NaN or infinities among its terms: IEEE 754 gives the same answer in every order."""
+        total = _ieee_sum([*map(mul, xs.values, ws.values), float(bias.middle) if bias else 0.0])
+        if math.isfinite(total):  # the tensor's special elements are outside this sum
+            local = [Vector(_alone(v), range(len(v))) for v in (xs, ws)]
+            return self.dot(*local, bias)
+        return self.number(total)
+
+    def sigmoid(self, t: Ball) -> Ball:
+        """Monotone, and sigmoid(t +- r) lies within min(s, 1 - s) expm1(r) and within r / 4 of s = sigmoid(t)."""
+        if not t.determined or t.overflow:
+            return self.undetermined()
+        middle: Any = real.exact_sigmoid(t.middle) if isinstance(t.middle, Fraction) else real.sigmoid(t.middle)
+        if not math.isfinite(t.middle) or (t.middle == 0 and t.radius == 0.0):
+            return Ball(self, middle, 0.0)
+        size, other = _size(middle), _size(1 - middle) + CARRIER
+        moved = min(min(size, other) * math.expm1(min(t.radius, 700.0)), t.radius / 4.0, 1.0)
+        share = min(other * (1.0 + math.expm1(min(t.radius, 700.0))), 1.0)
+        relative = DIVISION_AND_SUM + share * (EXP_CONSTANT + EXP_SLOPE * t.size)
+        radius = moved + relative * self.unit * (size + moved) + real.SIGMOID_ERROR * size + self.least
+        if size - moved < self.precision.accumulation.least_normal:
+            radius = max(radius, size)  # exp(-t) may overflow, and the quotient is then zero
+        return Ball(self, middle, radius * UP)
+
+    def maximum(self, xs: Vector) -> Ball:
+        """No rounding: one of the inputs, or NaN."""
+        return self.number(real.maximum(xs.values))
+
+    def store(self, x: Ball) -> Ball:
+        """Rounding to storage: relative u of the storage format, and an infinity past its largest number."""
+        storage = self.precision.storage
+        if x.stored or not x.determined or not math.isfinite(x.middle):
+            return x
+        if storage is not self.precision.accumulation and not (x.radius == 0.0 and self.exactly(x.middle)):
+            x = x.widened(storage.unit, self.stored_least)
+        return Ball(self, x.middle, x.radius, overflow=x.size > storage.largest, stored=True)
+
+
+def _size(x: Any) -> float:
+    """|x| rounded up to a binary64 number."""
+    if isinstance(x, float):
+        return abs(x)
+    try:
+        return float(abs(x)) * UP
+    except OverflowError:
+        return math.inf
+
+
+def _product(a: float, b: float) -> float:
+    return a * b if a and b else 0.0
+
+
+def _ieee_sum(terms: Iterable[float]) -> float:
+    return sum(terms, start=0.0)
+
+
+def _alone(v: Vector) -> Any:
+    return type(v.tensor)(v.values, (len(v),), v.tensor.arithmetic, v.tensor.name)

@@ -1,0 +1,78 @@
+"""What an implementation says of its own precision: the parameters of the accuracy model.
+
+The default is strict: operands in the storage format, sums in float32 (float64 for float64), no flushing.
+
+>>> Precision.strict(BFLOAT16).accumulation.name
+'float32'
+>>> print(Precision.declared(BFLOAT16, {"accumulation": "storage"}))
+accumulation=bfloat16
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from assay.reference.arithmetic.formats import BFLOAT16, FLOAT32, FLOAT64, FORMATS, Format
+
+ALGORITHMS = ("direct", "winograd", "fft")
+
+
+class Refusal(Exception):
+    """No cited bound says what is permitted here: the verdict is *cannot judge*, never a pass."""
+
+
+class BadDeclaration(ValueError):
+    """A precision declaration names a key or a value that the accuracy model does not know."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Storage, accumulation and operand formats, whether subnormals may be flushed, and the kind of algorithm."""
+
+    storage: Format
+    accumulation: Format
+    operands: Format
+    flush: bool = False
+    algorithm: str = "direct"
+
+    @classmethod
+    def strict(cls, storage: Format) -> Precision:
+        """The default: float32 sums for formats of 32 bits or fewer, float64 sums for float64."""
+        wide = FLOAT64 if storage is FLOAT64 else FLOAT32
+        return cls(storage, wide, storage)
+
+    @classmethod
+    def declared(cls, storage: Format, declaration: Mapping[str, object]) -> Precision:
+        """The strict precision with what ``declaration`` changes.
+
+        Keys: ``accumulation`` and ``operands`` (a format's name, or "storage"), ``flush`` (a bool), ``algorithm``
+        ("direct", "winograd" or "fft").
+
+        Raises:
+            BadDeclaration: for any other key or value.
+        """
+        changes = {key: _value(key, value, storage) for key, value in declaration.items()}
+        return replace(cls.strict(storage), **changes)
+
+    def __str__(self) -> str:
+        strict = Precision.strict(self.storage)
+        fields = ("accumulation", "operands", "flush", "algorithm")
+        parts = [f"{key}={getattr(self, key)}" for key in fields if getattr(self, key) != getattr(strict, key)]
+        return ", ".join(parts) or "strict"
+
+
+def _value(key: str, value: object, storage: Format) -> object:
+    allowed: dict[str, list[object]] = {
+        "accumulation": [*FORMATS, "storage"],
+        "operands": [*FORMATS, "storage"],
+        "flush": [True, False],
+        "algorithm": list(ALGORITHMS),
+    }
+    if key not in allowed:
+        raise BadDeclaration(f"unknown key {key!r}; allowed: {', '.join(allowed)}")
+    if value not in allowed[key]:
+        raise BadDeclaration(f"{key}={value!r}; allowed: {', '.join(map(str, allowed[key]))}")
+    if key in ("accumulation", "operands"):
+        return storage if value == "storage" else FORMATS[str(value)]
+    return value

@@ -1,0 +1,215 @@
+"""Gradients of every formula, with enclosures, and no second formula to get wrong: reverse mode on scalars.
+
+The tape runs on top of another arithmetic. Going back, each input's contributions are gathered, one group for each
+operator that read it, and each group is reduced by that arithmetic's own `dot`: its error bound covers every order
+of accumulation. Where the forward formula stores a result, the gradient that comes back to it may be stored too;
+what an elementwise product hands back is a stored tensor as well, and groups are summed through storage, because
+that is how automatic differentiation adds the gradients of two operators.
+
+>>> from assay.reference.tensor import Tensor
+>>> tape = Tape(primitives.FLOAT)
+>>> x = Tensor([3.0], arithmetic=tape)
+>>> gradients = tape.backward([(x[0,] * x[0,], 1.0)])
+>>> gradients(x, 0)
+6.0
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from assay.reference.arithmetic import primitives, real
+from assay.reference.tensor import OUTSIDE, Tensor, Vector
+
+Pull = Callable[[Any, "Contributions"], None]
+
+
+class Contributions:
+    """What has come back so far: to inner nodes, and to inputs by (tensor, position) and operator."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[int, list[Any]] = defaultdict(list)
+        self.products: dict[tuple[int, int], dict[int, list[tuple[Any, float]]]] = defaultdict(dict)
+        self.values: dict[tuple[int, int], dict[int, list[Any]]] = defaultdict(dict)
+
+
+class Node:
+    """A number on the tape: a value of the inner arithmetic, and how a gradient goes back from it."""
+
+    __slots__ = ("arithmetic", "compute", "computed", "pull", "serial")
+
+    def __init__(self, tape: Tape, compute: Callable[[], Any], pull: Pull) -> None:
+        self.arithmetic, self.compute, self.pull, self.computed = tape, compute, pull, None
+        self.serial = tape.record(self)
+
+    @property
+    def value(self) -> Any:
+        """The value, computed when first asked for: a linear operator's gradient never asks."""
+        if self.computed is None:
+            self.computed = self.compute()
+        return self.computed
+
+    def __add__(self, other: Any) -> Node:
+        return self._with(other, lambda a, b: a + b, lambda a, b: (1, 1))
+
+    def __sub__(self, other: Any) -> Node:
+        return self._with(other, lambda a, b: a - b, lambda a, b: (1, -1))
+
+    def __mul__(self, other: Any) -> Node:
+        return self._with(other, lambda a, b: a * b, lambda a, b: (b, a))
+
+    def __truediv__(self, other: Any) -> Node:
+        return self._with(other, lambda a, b: a / b, lambda a, b: (1 / b, -1 * (a / b) / b))
+
+    def __radd__(self, other: Any) -> Node:
+        return self.arithmetic.constant(other) + self
+
+    def __rsub__(self, other: Any) -> Node:
+        return self.arithmetic.constant(other) - self
+
+    def __rmul__(self, other: Any) -> Node:
+        return self.arithmetic.constant(other) * self
+
+    def _with(self, other: Any, result: Callable[[Any, Any], Any], partials: Callable[[Any, Any], Any]) -> Node:
+        tape, inner = self.arithmetic, self.arithmetic.inner
+        right = other if isinstance(other, Node) else tape.constant(other)
+
+        def pull(g: Any, back: Contributions) -> None:
+            for node, partial in zip((self, right), partials(self.value, right.value), strict=True):
+                node.receive(inner.store(g * partial), back)
+
+        return Node(tape, lambda: result(self.value, right.value), pull)
+
+    def receive(self, g: Any, back: Contributions) -> None:
+        """Take a contribution to this node's gradient."""
+        back.nodes[self.serial].append(g)
+
+
+class Leaf(Node):
+    """An input's element: what comes back to it is kept by operator, and reduced when asked for."""
+
+    __slots__ = ("place",)
+
+    def __init__(self, tape: Tape, tensor: Tensor, position: int) -> None:
+        super().__init__(tape, lambda: tape.inner.number(tensor.values[position]), lambda g, back: None)
+        self.place = (id(tensor), position)
+
+    def receive(self, g: Any, back: Contributions) -> None:
+        # Two products of one formula that read the same input are two operators; a product that reads one input
+        # in every element (a learned beta) is one. The tape counts the readings within an element.
+        reading = self.arithmetic.reading(self)
+        back.values[self.place].setdefault(reading, []).append(g)
+
+
+class Tape:
+    """Reverse mode over ``inner``: build results from tensors whose arithmetic is this tape, then `backward`."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.nodes: list[Node] = []
+        self.order: dict[int, int] = {}
+        self.element_start = 0
+
+    def record(self, node: Node) -> int:
+        """Remember ``node``; its serial number is its place in the order of evaluation."""
+        self.nodes.append(node)
+        return len(self.nodes) - 1
+
+    def reading(self, leaf: Leaf) -> int:
+        """Which reading of its input within one element of the result ``leaf`` is: 0 for the first."""
+        return self.order[leaf.serial]
+
+    def leaf(self, tensor: Tensor, position: int) -> Leaf:
+        """The element of an input at a flat position."""
+        made = Leaf(self, tensor, position)
+        self.order[made.serial] = sum(
+            1 for node in self.nodes[self.element_start : -1] if isinstance(node, Leaf) and node.place == made.place
+        )
+        return made
+
+    def number(self, x: float) -> Node:
+        return self.constant(x)
+
+    def constant(self, x: Any) -> Node:
+        """A number that nothing is differentiated by."""
+        value = self.inner.number(float(x)) if isinstance(x, int | float) else x
+        return Node(self, lambda: value, lambda g, back: None)
+
+    def dot(self, xs: Vector, ws: Vector, bias: Node | None = None) -> Node:
+        inner = self.inner
+
+        def compute() -> Any:
+            return inner.dot(_on(inner, xs), _on(inner, ws), bias.value if bias is not None else None)
+
+        def pull(g: Any, back: Contributions) -> None:
+            for mine, others in ((xs, ws), (ws, xs)):
+                tensor, operator = id(mine.tensor), id(others.tensor)
+                for position, factor in zip(mine.positions, others.values, strict=True):
+                    if position != OUTSIDE:
+                        back.products[tensor, position].setdefault(operator, []).append((g, factor))
+            if bias is not None:
+                bias.receive(g, back)
+
+        return Node(self, compute, pull)
+
+    def sigmoid(self, t: Node) -> Node:
+        inner = self.inner
+        result = Node(self, lambda: inner.sigmoid(t.value), lambda g, back: None)
+
+        def pull(g: Any, back: Contributions) -> None:
+            kept = inner.store(result.value)  # a framework keeps the result for going back, rounded to storage
+            t.receive(inner.store(g * (kept * (1 - kept))), back)
+
+        result.pull = pull
+        return result
+
+    def maximum(self, xs: Vector) -> Node:
+        """The gradient goes whole to the first of the largest: [max_pool2d.gradient-first-tie]."""
+        largest = real.maximum(xs.values)
+        place = next((p for p, x in zip(xs.positions, xs.values, strict=True) if x == largest or x != x), OUTSIDE)
+
+        def pull(g: Any, back: Contributions) -> None:
+            back.products[id(xs.tensor), place].setdefault(0, []).append((g, 1.0))
+
+        return Node(self, lambda: self.inner.number(largest), pull)
+
+    def store(self, x: Node) -> Node:
+        inner = self.inner
+        return Node(self, lambda: inner.store(x.value), lambda g, back: x.receive(inner.store(g), back))
+
+    def next_element(self) -> None:
+        """Say that what follows is another element of the result: readings are counted afresh."""
+        self.element_start = len(self.nodes)
+
+    def backward(self, results: Sequence[tuple[Node, float]]) -> Callable[[Tensor, int], Any]:
+        """Go back from ``results``, each with its incoming gradient; the answer gives any input's gradient."""
+        back = Contributions()
+        for node, g in results:
+            node.receive(self.inner.number(g), back)
+        for node in reversed(self.nodes):
+            arrived = back.nodes.pop(node.serial, None)
+            if arrived:
+                node.pull(self._total(arrived), back)
+        return lambda tensor, position: self._gradient(back, (id(tensor), position))
+
+    def _total(self, parts: list[Any]) -> Any:
+        return parts[0] if len(parts) == 1 else self.inner.store(self.inner.dot(parts, [1.0] * len(parts)))
+
+    def _gradient(self, back: Contributions, place: tuple[int, int]) -> Any:
+        inner = self.inner
+        groups = [inner.dot(*map(list, zip(*pairs, strict=True))) for pairs in back.products[place].values()]
+        groups += [inner.dot(parts, [1.0] * len(parts)) for parts in back.values[place].values()]
+        if not groups:
+            return inner.number(0.0)
+        return inner.store(self._total([inner.store(group) for group in groups]))
+
+
+def _on(inner: Any, v: Vector) -> Vector:
+    """The same elements, read by the inner arithmetic."""
+    twin: Tensor | None = getattr(v.tensor, "twin", None)
+    if twin is None:
+        twin = Tensor(v.tensor.values, v.tensor.shape, inner, v.tensor.name)
+        v.tensor.twin = twin  # type: ignore[attr-defined]
+    return Vector(twin, v.positions)

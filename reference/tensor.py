@@ -1,0 +1,164 @@
+"""Tensors and vectors of the reference: a shape, a flat list of floats in row order, and an arithmetic.
+
+>>> x = Tensor([[1.0, 2.0], [3.0, 4.0]])
+>>> x.shape, x[1, 0], list(x[1])
+((2, 2), 3.0, [3.0, 4.0])
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+from assay.reference.arithmetic.primitives import FLOAT, Arithmetic
+
+Index = tuple[int, ...]
+OUTSIDE = -1  # the position of an element that padding adds: the flat list's extra last entry, zero
+
+
+class Tensor:
+    """Values with a shape. A whole index gives a number of the tensor's arithmetic, a shorter one a `Vector`."""
+
+    def __init__(
+        self,
+        values: Any,
+        shape: Index | None = None,
+        arithmetic: Arithmetic = FLOAT,
+        name: str = "x",
+    ) -> None:
+        """``values`` nested as the shape says, or flat in row order with ``shape`` given."""
+        if shape is None:
+            shape, values = _flatten(values)
+        self.shape, self.arithmetic, self.name = shape, arithmetic, name
+        self.values: list[float] = list(values)
+        if len(self.values) != math.prod(shape):
+            raise ValueError(f"shape={shape} holds {math.prod(shape)} elements, values={len(self.values)} were given")
+
+    def position(self, index: Index) -> int:
+        """Where ``index`` lies in the flat list."""
+        flat = 0
+        for size, i in zip(self.shape, index, strict=False):
+            flat = flat * size + i
+        return flat * math.prod(self.shape[len(index) :])
+
+    def __getitem__(self, index: int | Index) -> Any:
+        index = (index,) if isinstance(index, int) else index
+        start = self.position(index)
+        if len(index) == len(self.shape):
+            return self.number(start)
+        return Vector(self, range(start, start + math.prod(self.shape[len(index) :])))
+
+    def number(self, position: int) -> Any:
+        """The element at a flat position, lifted into the tensor's arithmetic."""
+        lift = getattr(self.arithmetic, "leaf", None)  # the tape remembers where a number came from
+        return lift(self, position) if lift else self.arithmetic.number(self.values[position])
+
+    def inside(self, index: Index) -> bool:
+        """Whether ``index`` names an element."""
+        return all(0 <= i < size for i, size in zip(index, self.shape, strict=True))
+
+    def window(self, n: int, channels: Sequence[int], top: int, left: int, size: Index) -> Vector:
+        """The ``size`` elements from (top, left) on, in each of ``channels`` of sample ``n``; zero where outside."""
+        _, count, height, width = self.shape
+        rows = [i if 0 <= i < height else None for i in range(top, top + size[0])]
+        columns = [j if 0 <= j < width else None for j in range(left, left + size[1])]
+        positions = []
+        for base in [(n * count + c) * height for c in channels]:
+            for i in rows:
+                start = None if i is None else (base + i) * width
+                positions += [OUTSIDE if start is None or j is None else start + j for j in columns]
+        return Vector(self, positions)
+
+    def clipped_window(self, n: int, channel: int, top: int, left: int, size: Index) -> Vector:
+        """The elements of `window` that are not outside: as if what lies outside were minus infinity."""
+        window = self.window(n, [channel], top, left, size)
+        return Vector(self, [p for p in window.positions if p != OUTSIDE])
+
+    @cached_property
+    def padded(self) -> list[float]:
+        """The values and one zero, which position ``OUTSIDE`` finds."""
+        return [*self.values, 0.0]
+
+    @cached_property
+    def scaled(self) -> tuple[list[int], int]:
+        """Integers m and a shift k with values[i] == m[i] / 2**k exactly, and the zero of ``padded``. Finite only."""
+        ratios = [x.as_integer_ratio() for x in self.padded]
+        largest = max(denominator for _, denominator in ratios)
+        return [n * (largest // d) for n, d in ratios], largest.bit_length() - 1
+
+    @cached_property
+    def has_zeros(self) -> bool:
+        """Whether some value is zero."""
+        return 0.0 in self.values
+
+    @cached_property
+    def finite(self) -> bool:
+        """Whether no value is NaN or infinite."""
+        return all(map(math.isfinite, self.values))
+
+
+class Vector(Sequence[float]):
+    """Some elements of a tensor, in order: what `dot` and `maximum` take."""
+
+    __slots__ = ("_values", "positions", "tensor")
+
+    def __init__(self, tensor: Tensor, positions: Sequence[int]) -> None:
+        self.tensor, self.positions = tensor, positions
+        self._values: list[float] | None = None
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        return self.tensor.arithmetic
+
+    @property
+    def values(self) -> list[float]:
+        """The elements as plain floats."""
+        if self._values is None:
+            self._values = _take(self.tensor.padded, self.positions)
+        return self._values
+
+    @property
+    def integers(self) -> list[int]:
+        """The elements as integers over the tensor's common power of two."""
+        return _take(self.tensor.scaled[0], self.positions)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, k: Any) -> Any:
+        return self.values[k]
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self.values)
+
+
+def build(shape: Index, element: Callable[[Index], Any]) -> Any:
+    """A nested list of ``shape`` whose entries are ``element(index)``.
+
+    >>> build((2, 3), lambda at: at[0] * 10 + at[1])
+    [[0, 1, 2], [10, 11, 12]]
+    """
+
+    def nested(prefix: Index) -> Any:
+        if len(prefix) == len(shape):
+            return element(prefix)
+        return [nested((*prefix, i)) for i in range(shape[len(prefix)])]
+
+    return nested(())
+
+
+def _take(values: list[Any], positions: Sequence[int]) -> list[Any]:
+    if isinstance(positions, range):
+        return values[positions.start : positions.stop]
+    return list(map(values.__getitem__, positions))
+
+
+def _flatten(nested: Any) -> tuple[Index, list[float]]:
+    if not isinstance(nested, Sequence):
+        return (), [nested]
+    parts = [_flatten(part) for part in nested]
+    if len({shape for shape, _ in parts}) > 1:
+        raise ValueError(f"rows of unequal shapes: {sorted({shape for shape, _ in parts})}")
+    return (len(nested), *(parts[0][0] if parts else ())), [x for _, flat in parts for x in flat]
