@@ -46,15 +46,13 @@ def conv2d_element(
 ) -> Any:
     """The element ``at`` = (n, o, i, j): ``input`` (N, C, H, W), ``weight`` (O, C, kh, kw), ``bias`` (O,)."""
     n, o, i, j = at
-    _, channels, *kernel = weight.shape
+    kernel = (weight.shape[2], weight.shape[3])
     (down, right), (above, before) = pair(stride), pair(padding)
-    window = input.window(n, range(channels), i * down - above, j * right - before, (kernel[0], kernel[1]))
+    window = input.window(n, None, i * down - above, j * right - before, kernel)
     return store(dot(window, weight[o], None if bias is None else bias[(o,)]))
 
 
-def conv2d_shape(
-    input: Index, weight: Index, bias: Index | None = None, stride: Size = 1, padding: Size = 0
-) -> Index:
+def conv2d_shape(input: Index, weight: Index, bias: Index | None = None, stride: Size = 1, padding: Size = 0) -> Index:
     """(N, C, H, W) and (O, C, kh, kw) give (N, O, rows, columns)."""
     sizes = zip(input[2:], weight[2:], pair(stride), pair(padding), strict=True)
     return (input[0], weight[0], *(output_size(*axis) for axis in sizes))

@@ -24,7 +24,9 @@ def pool_window(at: Index, input: Tensor, kernel_size: Size, stride: Size | None
     return input.clipped_window(n, c, i * down - above, j * right - before, pair(kernel_size))
 
 
-def max_pool2d_element(at: Index, input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Any:
+def max_pool2d_element(
+    at: Index, input: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0
+) -> Any:
     """The element ``at`` = (n, c, i, j): ``input`` (N, C, H, W). ``stride`` is ``kernel_size`` unless given."""
     return maximum(pool_window(at, input, kernel_size, stride, padding))
 

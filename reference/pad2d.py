@@ -18,8 +18,7 @@ from assay.reference.tensor import Index, Tensor, build
 def pad2d_element(at: Index, x: Tensor, padding: int) -> Any:
     """The element ``at`` = (..., i, j) of ``x`` (..., height, width) padded with zeros."""
     *n, i, j = at
-    source = (*n, i - padding, j - padding)
-    return x[source] if x.inside(source) else x.arithmetic.number(0.0)
+    return x.element_or_zero((*n, i - padding, j - padding))
 
 
 def pad2d_shape(x: Index, padding: int) -> Index:

@@ -55,13 +55,15 @@ class Tensor:
         lift = getattr(self.arithmetic, "leaf", None)  # the tape remembers where a number came from
         return lift(self, position) if lift else self.arithmetic.number(self.values[position])
 
-    def inside(self, index: Index) -> bool:
-        """Whether ``index`` names an element."""
-        return all(0 <= i < size for i, size in zip(index, self.shape, strict=True))
+    def element_or_zero(self, index: Index) -> Any:
+        """The element at ``index``, or zero where there is none."""
+        inside = all(0 <= i < size for i, size in zip(index, self.shape, strict=True))
+        return self[index] if inside else self.arithmetic.number(0.0)
 
-    def window(self, n: int, channels: Sequence[int], top: int, left: int, size: Index) -> Vector:
-        """The ``size`` elements from (top, left) on, in each of ``channels`` of sample ``n``; zero where outside."""
+    def window(self, n: int, channel: int | None, top: int, left: int, size: Index) -> Vector:
+        """The ``size`` elements of sample ``n`` from (top, left) on, of one channel or (None) all; zero outside."""
         _, count, height, width = self.shape
+        channels = range(count) if channel is None else (channel,)
         rows = [i if 0 <= i < height else None for i in range(top, top + size[0])]
         columns = [j if 0 <= j < width else None for j in range(left, left + size[1])]
         positions = []
@@ -73,7 +75,7 @@ class Tensor:
 
     def clipped_window(self, n: int, channel: int, top: int, left: int, size: Index) -> Vector:
         """The elements of `window` that are not outside: as if what lies outside were minus infinity."""
-        window = self.window(n, [channel], top, left, size)
+        window = self.window(n, channel, top, left, size)
         return Vector(self, [p for p in window.positions if p != OUTSIDE])
 
     @cached_property
@@ -87,11 +89,6 @@ class Tensor:
         ratios = [x.as_integer_ratio() for x in self.padded]
         largest = max(denominator for _, denominator in ratios)
         return [n * (largest // d) for n, d in ratios], largest.bit_length() - 1
-
-    @cached_property
-    def has_zeros(self) -> bool:
-        """Whether some value is zero."""
-        return 0.0 in self.values
 
     @cached_property
     def finite(self) -> bool:

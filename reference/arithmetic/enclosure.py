@@ -204,11 +204,13 @@ class Enclosure:
             terms: list[Any] = list(map(mul, xs.integers, ws.integers))
             middle: Any = Fraction(sum(terms), scale)
             mass = _size(Fraction(sum(map(abs, terms)), scale))
+            zeros = terms.count(0)
         else:
             terms = list(map(mul, xs.values, ws.values))
             middle = math.fsum(terms)
             mass = sum(map(abs, terms))
-        n = len(terms) - terms.count(0)  # a product that is zero rounds nothing
+            zeros = terms.count(0.0)
+        n = len(terms) - zeros  # a product that is zero rounds nothing
         if bias is None:
             return self._sum(middle, mass, n, 0.0)
         whole = middle + bias.middle if self.wide else math.fsum([*terms, bias.middle])

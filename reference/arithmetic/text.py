@@ -35,6 +35,8 @@ class Symbol:
 
     def _joined(self, sign: str, other: Any, binds: int, swapped: bool = False) -> Symbol:
         left, right = (_symbol(other), self) if swapped else (self, _symbol(other))
+        if swapped and sign == "*" and left.text == "1":
+            return self
         after = binds + (sign in "-/")  # a - (b - c) keeps its brackets
         return Symbol(f"{left.within(binds)} {sign} {right.within(after)}", binds)
 
@@ -73,15 +75,20 @@ class SymbolicTensor:
         parts = index if isinstance(index, tuple) else (index,)
         return Symbol(f"{self.name}[{', '.join(map(str, parts))}]" if parts else self.name)
 
-    def window(self, n: Any, channels: Any, top: Any, left: Any, size: Any) -> Symbol:
-        """The elements from (top, left) on, as words."""
+    def window(self, n: Any, channel: Any, top: Any, left: Any, size: Any) -> Symbol:
+        """The ``size`` elements from (top, left) on."""
+        channels = ":" if channel is None else channel
         return Symbol(f"{self.name}[{n}, {channels}, {_run(top, size[0])}, {_run(left, size[1])}]")
+
+    def element_or_zero(self, index: Any) -> Symbol:
+        """An element, or zero outside."""
+        return Symbol(f"({self[index]} or 0 outside)")
 
     clipped_window = window
 
 
 def _run(start: Any, length: Any) -> str:
-    return f"{start} ... + {length}"
+    return f"{start} : + {length}"
 
 
 class Text:

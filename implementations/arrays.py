@@ -1,0 +1,163 @@
+"""Array libraries: making a tensor of given values, dtype and memory layout, and reading one back as float64.
+
+The judge's side of every tensor is a float64 numpy array, which holds the values of all four formats exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Values = npt.NDArray[np.float64]
+
+# How a tensor lies in memory. Whatever lies between its elements is NaN: who reads it, shows it.
+LAYOUTS = ("contiguous", "offset", "strided", "transposed", "expanded", "channels_last")
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A tensor argument: its values, rounded to the dtype already, and how it lies in memory."""
+
+    values: Values
+    layout: str = "contiguous"
+
+
+def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...], int]:
+    """(elements of memory, strides, offset) of a tensor of ``shape`` that lies as ``layout`` says."""
+    order = list(range(len(shape)))
+    if layout == "transposed":
+        order.reverse()
+    elif layout == "channels_last" and len(shape) == 4:
+        order = [0, 2, 3, 1]
+    step = 2 if layout == "strided" else 1
+    offset = 3 if layout in ("offset", "strided") else 0
+    strides, size = [0] * len(shape), step
+    for axis in reversed(order):
+        strides[axis] = size
+        size *= max(shape[axis], 1) + (layout == "strided")
+    if layout == "expanded" and shape:
+        strides[0] = 0
+    return offset + size + offset, tuple(strides), offset
+
+
+class TorchArrays:
+    """Tensors of PyTorch."""
+
+    def __init__(self) -> None:
+        import torch
+
+        self.torch = torch
+        self.dtypes = {name: getattr(torch, name) for name in ("float64", "float32", "bfloat16", "float16")}
+
+    def device_problem(self, device: str) -> str | None:
+        """Why ``device`` is not to be had here, or None."""
+        try:
+            self.torch.empty(1, device=device)
+        except (RuntimeError, AssertionError) as problem:
+            return str(problem).strip().splitlines()[0]
+        return None
+
+    def make(self, argument: Argument, dtype: str, device: str) -> Any:
+        """A tensor with these values on ``device``."""
+        torch = self.torch
+        values = torch.from_numpy(np.ascontiguousarray(argument.values)).to(device=device, dtype=self.dtypes[dtype])
+        if argument.layout == "contiguous":
+            return values.clone() if dtype == "float64" and device == "cpu" else values
+        size, strides, offset = strides_of(argument.values.shape, argument.layout)
+        memory = torch.full((size,), float("nan"), dtype=self.dtypes[dtype], device=device)
+        view = memory.as_strided(argument.values.shape, strides, offset)
+        if argument.layout == "expanded" and values.ndim and values.shape[0]:
+            view[:1].copy_(values[:1])
+        else:
+            view.copy_(values)
+        return view
+
+    def is_array(self, found: Any) -> bool:
+        """Whether ``found`` is a plain tensor: no subclass, whose comparisons may lie."""
+        return type(found) in (self.torch.Tensor, self.torch.nn.Parameter)
+
+    def read(self, array: Any) -> Values:
+        """The values, as a float64 copy."""
+        return np.array(array.detach().to(device="cpu", dtype=self.torch.float64).numpy(), copy=True)
+
+    def dtype_of(self, array: Any) -> str:
+        return str(array.dtype).removeprefix("torch.")
+
+    def device_of(self, array: Any) -> str:
+        return str(array.device)
+
+    def share(self, a: Any, b: Any) -> bool:
+        """Whether two tensors lie in the same memory."""
+        return bool(a.numel() and a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
+
+    def gradients(
+        self, run: Any, arrays: dict[str, Any], names: list[str], cotangent: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        """(result, gradients by name) of ``run(arrays)``, going back from ``cotangent(result)``."""
+        leaves = {name: arrays[name].requires_grad_() for name in names}
+        result = run(arrays)
+        if not (self.is_array(result) and result.requires_grad):
+            return result, dict.fromkeys(names)
+        found = self.torch.autograd.grad(result, list(leaves.values()), cotangent(result), allow_unused=True)
+        return result, dict(zip(leaves, found, strict=True))
+
+    def synchronise(self, device: str) -> None:
+        """Wait until everything that was started on ``device`` has ended."""
+        if device.startswith("cuda"):
+            self.torch.cuda.synchronize()
+
+
+class NumpyArrays:
+    """Arrays of numpy: no bfloat16, the CPU alone, and gradients only by the candidate's own ``vjp``."""
+
+    dtypes = {name: np.dtype(name) for name in ("float64", "float32", "float16")}
+
+    def device_problem(self, device: str) -> str | None:
+        return None if device == "cpu" else "numpy has the CPU alone"
+
+    def make(self, argument: Argument, dtype: str, device: str) -> Any:
+        size, strides, offset = strides_of(argument.values.shape, argument.layout)
+        memory = np.full(size, np.nan, self.dtypes[dtype])
+        view = np.lib.stride_tricks.as_strided(
+            memory[offset:], argument.values.shape, [s * memory.itemsize for s in strides]
+        )
+        expanded = argument.layout == "expanded" and argument.values.ndim and argument.values.shape[0]
+        (view[:1] if expanded else view)[...] = argument.values[:1] if expanded else argument.values
+        return view
+
+    def is_array(self, found: Any) -> bool:
+        return type(found) is np.ndarray
+
+    def read(self, array: Any) -> Values:
+        return np.array(array, dtype=np.float64, copy=True)
+
+    def dtype_of(self, array: Any) -> str:
+        return str(array.dtype)
+
+    def device_of(self, array: Any) -> str:
+        return "cpu"
+
+    def share(self, a: Any, b: Any) -> bool:
+        return bool(np.shares_memory(a, b))
+
+    def gradients(
+        self, run: Any, arrays: dict[str, Any], names: list[str], cotangent: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        raise NotImplementedError("numpy has no differentiation; the candidate offers vjp, or gradients = False")
+
+    def synchronise(self, device: str) -> None:
+        """Nothing to wait for."""
+
+
+_LIBRARIES = {"torch": TorchArrays, "numpy": NumpyArrays}
+_MADE: dict[str, Any] = {}
+
+
+def arrays_of(library: str) -> Any:
+    """The arrays of ``library``, imported when first asked for."""
+    if library not in _MADE:
+        _MADE[library] = _LIBRARIES[library]()
+    return _MADE[library]

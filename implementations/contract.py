@@ -1,0 +1,71 @@
+"""What an implementation offers: any of these callables, over tensors, and a few optional words about itself.
+
+Names and meanings follow ``torch.nn.functional`` where it has them. Arguments are passed by position. What is missing
+is reported as *not provided*, never as passed. For every operator: dtype out is dtype in; inputs are never written
+to; any strides, offset or expanded view is accepted; an empty batch gives an empty result; invalid arguments raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Size = int | tuple[int, int]
+
+
+class Operators(Protocol):
+    """The operators. An implementation has one or more of them, as functions, or as methods of an object."""
+
+    def swish(self, x: Any, beta: Any = 1.0) -> Any:
+        """x * sigmoid(beta * x); ``x`` of any shape, ``beta`` a float or a one-element tensor (learned)."""
+
+    def glu(self, x: Any, w: Any, v: Any, b: Any = None, c: Any = None) -> Any:
+        """sigmoid(x @ w.T + b) * (x @ v.T + c); ``x`` (..., in), ``w`` and ``v`` (out, in), ``b`` and ``c`` (out,)."""
+
+    def swiglu(self, x: Any, w: Any, v: Any, b: Any = None, c: Any = None) -> Any:
+        """silu(x @ w.T + b) * (x @ v.T + c), shapes as in glu."""
+
+    def linear(self, x: Any, w: Any, b: Any = None) -> Any:
+        """x @ w.T + b; ``x`` (..., in), ``w`` (out, in), ``b`` (out,)."""
+
+    def pad2d(self, x: Any, padding: int) -> Any:
+        """``padding`` zeros around the last two axes of ``x`` (..., H, W)."""
+
+    def conv2d(self, input: Any, weight: Any, bias: Any = None, stride: Size = 1, padding: Size = 0) -> Any:
+        """Cross-correlation; ``input`` (N, C, H, W), ``weight`` (O, C, kh, kw), ``bias`` (O,)."""
+
+    def max_pool2d(self, input: Any, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> Any:
+        """Largest of each window; ``input`` (N, C, H, W); ``stride`` defaults to ``kernel_size``."""
+
+    def conv2d_parameters(self, in_channels: int, out_channels: int, kernel_size: Size, bias: bool = True) -> Any:
+        """The learned tensors of a convolutional layer with these arguments, as a sequence."""
+
+
+OPERATOR_NAMES = ("swish", "glu", "swiglu", "linear", "pad2d", "conv2d", "max_pool2d", "conv2d_parameters")
+
+# Optional words of an implementation, besides the operators:
+#   array      "torch" (default) or "numpy": the library whose arrays it takes and returns
+#   precision  {"conv2d.backward.bfloat16": {"accumulation": "storage"}, ...}: what it declares of its precision;
+#              keys operator.direction.dtype, values as in assay.reference.arithmetic.precision.Precision.declared
+#   devices    the devices it supports, ("cpu",) by default for "numpy", any that torch has for "torch"
+#   dtypes     the dtypes it supports, all that its array library has by default
+#   vjp        vjp(operator, arguments, cotangent) -> {name: gradient}: its own differentiation
+#   gradients  False if it has none: reported as not provided
+ARRAYS = ("torch", "numpy")
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """A loaded candidate: its operators by name, what it says of itself, and where it came from."""
+
+    name: str
+    operators: Mapping[str, Callable[..., Any]]
+    array: str = "torch"
+    precision: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    devices: Sequence[str] | None = None
+    dtypes: Sequence[str] | None = None
+    vjp: Callable[..., Mapping[str, Any]] | None = None
+    gradients: bool = True
+    recipe: str = ""  # lines of Python that bind `candidate` to the implementation, for scripts that show a fault
+    version: str = ""

@@ -1,0 +1,136 @@
+"""One call is one observation: what came back, in plain numbers, and what it did besides.
+
+A `Call` and an `Observation` hold numpy arrays, strings and numbers alone: what could cross to another process.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from assay.implementations.arrays import Argument, Values, arrays_of
+from assay.implementations.contract import Implementation
+
+
+PACKAGE = str(Path(__file__).resolve().parents[1])
+
+
+@dataclass(frozen=True)
+class Call:
+    """An operator by name, its arguments in order, and where and in what dtype it runs."""
+
+    operator: str
+    arguments: Mapping[str, Any]  # Argument for tensors, plain values for the rest; None for what is left out
+    dtype: str
+    device: str
+    cotangent: Argument | None = None  # the incoming gradient: asks for the gradients too
+    differentiate: tuple[str, ...] = ()
+
+    @property
+    def tensors(self) -> dict[str, Argument]:
+        """The tensor arguments by name."""
+        return {name: value for name, value in self.arguments.items() if isinstance(value, Argument)}
+
+
+@dataclass
+class Observation:
+    """What a call did. ``fault`` says what made its result unreadable, or is empty."""
+
+    call: Call
+    output: Values | None = None
+    dtype: str = ""
+    device: str = ""
+    fault: str = ""
+    raised: str = ""
+    changed: tuple[str, ...] = ()
+    shares: tuple[str, ...] = ()
+    gradients: dict[str, Values | None] = field(default_factory=dict)
+    gradient_dtypes: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def observe(implementation: Implementation, call: Call) -> Observation:
+    """Make the tensors, call the operator, and note everything that a law may ask for."""
+    library = arrays_of(implementation.array)
+    arrays = {name: library.make(argument, call.dtype, call.device) for name, argument in call.tensors.items()}
+    seen = Observation(call)
+    start = time.perf_counter()
+    try:
+        result, gradients = _run(implementation, call, library, arrays)
+        library.synchronise(call.device)
+    except Exception as problem:
+        seen.raised = type(problem).__name__
+        seen.fault = f"raised {_where(problem)}"
+        return seen
+    seen.seconds = time.perf_counter() - start
+    _describe(seen, result, library, arrays)
+    for name, gradient in gradients.items():
+        _describe_gradient(seen, name, gradient, library)
+    seen.changed = tuple(
+        name for name, argument in call.tensors.items() if not _same(library.read(arrays[name]), argument.values)
+    )
+    return seen
+
+
+def _run(
+    implementation: Implementation, call: Call, library: Any, arrays: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    function = implementation.operators[call.operator]
+
+    def run(given: Mapping[str, Any]) -> Any:
+        values = [given.get(name, value) for name, value in call.arguments.items()]
+        while values and values[-1] is None:  # trailing arguments that are left out take their defaults
+            values.pop()
+        return function(*values)
+
+    if call.cotangent is None:
+        return run(arrays), {}
+
+    def cotangent(result: Any) -> Any:
+        return library.make(call.cotangent, call.dtype, call.device)
+
+    if implementation.vjp is None:
+        result, gradients = library.gradients(run, arrays, list(call.differentiate), cotangent)
+        return result, gradients
+    arguments = {name: arrays.get(name, value) for name, value in call.arguments.items()}
+    return run(arrays), dict(implementation.vjp(call.operator, arguments, cotangent(None)))
+
+
+def _describe(seen: Observation, result: Any, library: Any, arrays: dict[str, Any]) -> None:
+    if not library.is_array(result):
+        seen.fault = f"returned {type(result).__name__}, not a plain array of its library"
+        return
+    seen.dtype, seen.device = library.dtype_of(result), library.device_of(result)
+    seen.output = library.read(result)
+    seen.shares = tuple(name for name, array in arrays.items() if library.share(result, array))
+    if seen.dtype != seen.call.dtype:
+        seen.fault = f"returned dtype {seen.dtype} for inputs of dtype {seen.call.dtype}"
+    elif seen.device.split(":")[0] != seen.call.device.split(":")[0]:
+        seen.fault = f"returned a tensor on {seen.device} for inputs on {seen.call.device}"
+
+
+def _describe_gradient(seen: Observation, name: str, gradient: Any, library: Any) -> None:
+    if gradient is None:
+        seen.gradients[name] = None
+    elif not library.is_array(gradient):
+        seen.fault = f"gave {type(gradient).__name__} as the gradient of {name}, not a plain array of its library"
+    else:
+        seen.gradients[name] = library.read(gradient)
+        seen.gradient_dtypes[name] = library.dtype_of(gradient)
+
+
+def _same(a: Values, b: Values) -> bool:
+    return a.shape == b.shape and bool(np.all((a == b) & (np.signbit(a) == np.signbit(b)) | (a != a) & (b != b)))
+
+
+def _where(problem: Exception) -> str:
+    frames = [frame for frame in traceback.extract_tb(problem.__traceback__) if not frame.filename.startswith(PACKAGE)]
+    text = str(problem).strip().splitlines()
+    place = f" ({frames[-1].filename.rsplit('/', 1)[-1]}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(problem).__name__}: {text[0] if text else ''}{place}"

@@ -1,0 +1,51 @@
+"""PyTorch's own operators, eager, with strict float32: TF32 is off.
+
+PyTorch has no swish with a beta, so its own operators compose one where beta is not the default.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+version = f"torch {torch.__version__}"
+
+# Measured on torch 2.13, CPU (docs/findings.md): these gradients are accumulated in the storage format.
+precision = {
+    f"{operator}.backward.{dtype}": {"accumulation": "storage"}
+    for operator in ("conv2d", "max_pool2d")
+    for dtype in ("bfloat16", "float16")
+}
+
+torch.backends.cuda.matmul.allow_tf32 = False
+torch.backends.cudnn.allow_tf32 = False
+
+
+def swish(x, beta=None):
+    return F.silu(x) if beta is None else x * torch.sigmoid(beta * x)
+
+
+def glu(x, w, v, b=None, c=None):
+    return F.glu(torch.cat([F.linear(x, v, c), F.linear(x, w, b)], dim=-1), dim=-1)
+
+
+def swiglu(x, w, v, b=None, c=None):
+    return F.silu(F.linear(x, w, b)) * F.linear(x, v, c)
+
+
+linear = F.linear
+
+
+def pad2d(x, padding):
+    return F.pad(x, (padding, padding, padding, padding))
+
+
+conv2d = F.conv2d
+
+
+def max_pool2d(input, kernel_size, stride=None, padding=0):
+    return F.max_pool2d(input, kernel_size, stride, padding)
+
+
+def conv2d_parameters(in_channels, out_channels, kernel_size, bias=True):
+    return list(torch.nn.Conv2d(in_channels, out_channels, kernel_size, bias=bias).parameters())

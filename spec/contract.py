@@ -1,0 +1,52 @@
+"""What holds for every operator: the manners of a tensor library."""
+
+from assay.spec.clause import Clause
+from assay.spec.sources import torch
+
+CLAUSES = (
+    Clause(
+        "contract.dtype",
+        "the result has the inputs' dtype, and gradients have their input's",
+        "torch",
+        torch("tensor attributes"),
+    ),
+    Clause("contract.device", "the result is on the inputs' device", "torch", torch("tensor attributes")),
+    Clause(
+        "contract.plain",
+        "the result is a plain tensor of its library: no list, no None, no subclass whose comparisons may lie",
+        "torch",
+        torch("torch.nn.functional"),
+    ),
+    Clause(
+        "contract.shape",
+        "the result has the shape that the formula gives, and gradients have their input's",
+        "torch",
+        torch("torch.nn.functional"),
+    ),
+    Clause(
+        "contract.inputs-unchanged",
+        "no input is written to, going forward or back",
+        "torch",
+        torch("torch.nn.functional"),
+    ),
+    Clause(
+        "contract.no-alias",
+        "the result does not lie in an input's memory",
+        "torch",
+        torch("torch.nn.functional"),
+        note="swish, GLU, SwiGLU, linear, conv2d and max_pool2d; padding by 0 may return its input.",
+    ),
+    Clause(
+        "contract.layouts",
+        "any strides and offset, and expanded and channels-last views, give what a contiguous copy gives",
+        "torch",
+        torch("torch.Tensor.is_contiguous, tensor views"),
+    ),
+    Clause(
+        "contract.empty-batch",
+        "a batch of no samples gives a result of no samples",
+        "torch",
+        torch("torch.nn.functional"),
+    ),
+    Clause("contract.batch-of-one", "a batch of one sample keeps its axis", "torch", torch("torch.nn.functional")),
+)

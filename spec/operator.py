@@ -1,0 +1,67 @@
+"""An operator of the documents: its formula, by element, and the names of its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from assay.reference.arithmetic.cost import Cost
+from assay.reference.arithmetic.text import Symbol, SymbolicTensor
+from assay.reference.tensor import Index, Tensor
+
+
+@dataclass(frozen=True)
+class Operator:
+    """``element(at, *tensors, *parameters)`` is the formula, ``shape(*shapes, *parameters)`` the result's shape.
+
+    ``axes`` names the result's axes.
+    """
+
+    name: str
+    element: Callable[..., Any]
+    shape: Callable[..., Index]
+    axes: tuple[str, ...]
+    tensors: tuple[str, ...]
+    optional: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Every argument's name, in order."""
+        return (*self.tensors, *self.parameters)
+
+    @property
+    def formula(self) -> str:
+        """The formula as text, from the same code that judges."""
+        at = tuple(Symbol(name) for name in self.axes)
+        return f"{self.name}[{', '.join(self.axes)}] = {self.element(at, *self._symbols())}"
+
+    def _symbols(self) -> list[Any]:
+        tensors = [SymbolicTensor(name, ("O", "C", Symbol("kh"), Symbol("kw"))) for name in self.tensors]
+        return [*tensors, *(_pair(name) if self.name != "pad2d" else Symbol(name) for name in self.parameters)]
+
+    def cost(self, shapes: Mapping[str, Index], parameters: Mapping[str, Any], itemsize: int) -> tuple[int, int]:
+        """(floating-point operations, least bytes moved) for tensors of these shapes, borders counted as interiors."""
+        result = self.shape(*(shapes.get(name) for name in self.tensors), **parameters)
+        cost = Cost()
+        tensors = [self._row_of_zeros(name, shapes, cost) for name in self.tensors]
+        self.element((0,) * len(result), *tensors, **parameters)
+        sizes = [_product(shape) for shape in (*shapes.values(), result)]
+        return cost.operations * _product(result), sum(sizes) * itemsize
+
+    def _row_of_zeros(self, name: str, shapes: Mapping[str, Index], cost: Cost) -> Tensor | None:
+        if name not in shapes:
+            return None
+        return Tensor([0.0] * _product(shapes[name]), shapes[name], cost, name)
+
+
+def _pair(name: str) -> tuple[Symbol, Symbol]:
+    return Symbol(f"{name}.rows"), Symbol(f"{name}.columns")
+
+
+def _product(shape: Index) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total

@@ -1,0 +1,15 @@
+"""Where the clauses come from."""
+
+SWIGLU = "notes, Activation Functions / SwiGLU"
+CONVOLUTIONAL = "notes, Layers / Convolutional"
+MAXPOOL = "notes, Layers / MaxPool"
+
+
+def torch(page: str) -> str:
+    """A page of PyTorch's documentation."""
+    return f"PyTorch 2.13 documentation, {page}"
+
+
+def follows(*clauses: str) -> str:
+    """What a derived clause follows from."""
+    return "follows from " + ", ".join(clauses)
