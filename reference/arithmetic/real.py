@@ -21,6 +21,8 @@ _CONTEXT = decimal.Context(prec=DIGITS, Emin=-(10**9), Emax=10**9, traps=[])
 # assay itself holds this against mpmath.
 SIGMOID_ERROR = 2.0**-48
 
+FAR = Fraction(2000)
+
 
 def sigmoid(t: float) -> float:
     """1 / (1 + exp(-t)) in binary64, relative error at most ``SIGMOID_ERROR`` above the subnormals."""
@@ -31,7 +33,11 @@ def sigmoid(t: float) -> float:
 
 
 def exact_sigmoid(t: Fraction) -> Fraction:
-    """1 / (1 + exp(-t)) to ``DIGITS`` - 2 significant digits."""
+    """1 / (1 + exp(-t)) to ``DIGITS`` - 2 significant digits; beyond |t| = ``FAR``, what it is there.
+
+    exp(-FAR) is below 2**-2800, nothing beside the least number of any format.
+    """
+    t = max(-FAR, min(FAR, t))
     return Fraction(_CONTEXT.divide(1, _CONTEXT.add(1, _exp(-t)))) if t else Fraction(1, 2)
 
 

@@ -1,0 +1,147 @@
+"""The candidate as a law sees it: one implementation on one device in one dtype, and a tally of what was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from assay.implementations.arrays import Argument, Values, arrays_of
+from assay.implementations.contract import Implementation
+from assay.implementations.observe import Call, Observation, observe
+from assay.reference.arithmetic.formats import STORAGE, Format
+from assay.reference.arithmetic.precision import Precision
+from assay.spec import OPERATORS
+from assay.tests.trial.cases import Case
+from assay.tests.trial.failure import NonConformance
+
+
+@dataclass
+class Tally:
+    """Examples tried, elements compared, elements of which nothing was required, and the largest margin seen."""
+
+    examples: int = 0
+    compared: int = 0
+    undetermined: int = 0
+    margin: float = 0.0
+
+
+@dataclass
+class Candidate:
+    """What a law is given. ``calls`` holds the calls of the current example, for the report of a failure."""
+
+    implementation: Implementation
+    dtype: str
+    device: str = "cpu"
+    tally: Tally = field(default_factory=Tally)
+    calls: list[Call] = field(default_factory=list)
+
+    @cached_property
+    def format(self) -> Format:
+        """The format of the dtype."""
+        return STORAGE[self.dtype]
+
+    def offers(self, *operators: str) -> bool:
+        """Whether the implementation has all of these."""
+        return all(operator in self.implementation.operators for operator in operators)
+
+    def precision(self, operator: str, direction: str = "forward") -> Precision:
+        """What the implementation declares for this operator and direction in this dtype."""
+        declared = self.implementation.precision.get(f"{operator}.{direction}.{self.dtype}", {})
+        return Precision.declared(self.format, declared)
+
+    def begin(self) -> None:
+        """Another example starts."""
+        self.tally.examples += 1
+        self.calls.clear()
+
+    def ask(self, case: Case) -> Observation:
+        """The well-formed answer to a case.
+
+        Raises:
+            NonConformance: the candidate raised, or returned what is not a tensor of the right shape and dtype.
+        """
+        return self.call(case.operator, case.arguments(self.format), case.result_shape)
+
+    def ask_gradient(self, case: Case) -> Observation:
+        """The answer to a case and, going back from its incoming gradient, the gradients of all tensors.
+
+        Raises:
+            NonConformance: as `ask`, or a gradient is missing or has another shape or dtype than its input.
+        """
+        arguments = case.arguments(self.format)
+        names = tuple(name for name, value in arguments.items() if isinstance(value, Argument))
+        seen = self.observe(case.operator, arguments, case.cotangent(self.format), names)
+        well_formed(seen, case.result_shape)
+        for name in names:
+            _well_formed_gradient(seen, name)
+        return seen
+
+    def call(self, operator: str, arguments: Mapping[str, Any], shape: tuple[int, ...] | None = None) -> Observation:
+        """The well-formed answer to a call with these arguments; ``shape`` is what the result's has to be.
+
+        Raises:
+            NonConformance: as `ask`.
+        """
+        seen = self.observe(operator, arguments)
+        well_formed(seen, shape)
+        return seen
+
+    def values(self, operator: str, *arguments: Any, **named: Any) -> Values:
+        """The result of a call with numpy arrays and parameters in order, for laws with values of their own."""
+        names = OPERATORS[operator].arguments
+        given = dict(zip(names, arguments, strict=False)) | named
+        wrapped = {name: self._wrapped(name, operator, given.get(name)) for name in names}
+        seen = self.call(operator, wrapped)
+        assert seen.output is not None
+        return seen.output
+
+    def observe(
+        self,
+        operator: str,
+        arguments: Mapping[str, Any],
+        cotangent: Argument | None = None,
+        differentiate: tuple[str, ...] = (),
+    ) -> Observation:
+        """Whatever the candidate does with this call, judged by nobody."""
+        call = Call(operator, arguments, self.dtype, self.device, cotangent, differentiate)
+        self.calls.append(call)
+        return observe(self.implementation, call)
+
+    def compared(self, elements: int = 1, margin: float = 0.0) -> None:
+        """Note that elements were compared, and by which margin the worst of them conforms."""
+        self.tally.compared += elements
+        self.tally.margin = max(self.tally.margin, margin)
+
+    @property
+    def arrays(self) -> Any:
+        """The candidate's array library."""
+        return arrays_of(self.implementation.array)
+
+    def _wrapped(self, name: str, operator: str, value: Any) -> Any:
+        tensor = name in OPERATORS[operator].tensors and value is not None and not isinstance(value, Argument)
+        return Argument(value) if tensor and not isinstance(value, float | int) else value
+
+
+def well_formed(seen: Observation, shape: tuple[int, ...] | None) -> None:
+    """Raise if the answer cannot be judged at all: an exception, not a tensor, a wrong dtype, device or shape."""
+    if seen.fault:
+        raise NonConformance(f"{seen.call.operator} {seen.fault}", [seen.call])
+    assert seen.output is not None
+    if shape is not None and seen.output.shape != shape:
+        what = f"{seen.call.operator} returned shape {seen.output.shape} where the formula gives {shape}"
+        raise NonConformance(what, [seen.call])
+
+
+def _well_formed_gradient(seen: Observation, name: str) -> None:
+    call, gradient = seen.call, seen.gradients.get(name)
+    if gradient is None:
+        what = f"{call.operator} gave no gradient for {name}: its result does not depend on {name} as far as it can tell"
+    elif gradient.shape != call.tensors[name].values.shape:
+        what = f"the gradient of {name} has shape {gradient.shape}, {name} has {call.tensors[name].values.shape}"
+    elif seen.gradient_dtypes[name] != call.dtype:
+        what = f"the gradient of {name} has dtype {seen.gradient_dtypes[name]}, {name} has {call.dtype}"
+    else:
+        return
+    raise NonConformance(what, [call], subject=f"gradient of {name}")

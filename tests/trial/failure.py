@@ -1,0 +1,50 @@
+"""What is raised when a candidate does not conform: everything that a report needs, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from assay.implementations.observe import Call
+from assay.reference.tensor import Index
+
+# The class of a failure, by the tier that saw it.
+CLASSES = {
+    "exact": "structure",
+    "enclosure": "precision",
+    "special": "special value",
+    "contract": "contract",
+    "gradient": "gradient",
+    "statistics": "statistics",
+    "state": "state",
+}
+TIERS = tuple(CLASSES)
+
+
+@dataclass
+class NonConformance(AssertionError):
+    """The candidate's answer is not among the permitted ones.
+
+    ``what`` is one sentence; ``subject`` names the tensor that is wrong ("result", or "gradient of x"); the rest is
+    there where one element shows it.
+    """
+
+    what: str
+    calls: Sequence[Call] = ()
+    subject: str = "result"
+    index: Index | None = None
+    got: float | None = None
+    permitted: tuple[float, float] | None = None
+    exact: float | None = None
+    margin: float | None = None
+    wrong: int = 0
+    judged: int = 0
+    hint: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return self.what
+
+
+class Vacuous(AssertionError):
+    """A law ran and compared nothing: the verdict is *cannot judge*."""

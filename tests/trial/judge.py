@@ -1,0 +1,257 @@
+"""Judging an answer: element by element against the formula, run on the arithmetic that the tier asks for."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from assay.implementations.arrays import Argument, Values
+from assay.implementations.observe import Call, Observation
+from assay.reference.arithmetic.enclosure import Ball, Enclosure
+from assay.reference.arithmetic.precision import Precision, Refusal
+from assay.reference.arithmetic.primitives import FLOAT
+from assay.reference.arithmetic.tape import Tape
+from assay.reference.tensor import Index, Tensor
+from assay.spec import OPERATORS
+from assay.tests.trial.candidate import Candidate
+from assay.tests.trial.cases import Case
+from assay.tests.trial.failure import NonConformance
+
+SAMPLED = 40  # elements of a result that are judged, where it has more: corners first, then drawn ones
+SAMPLED_GRADIENTS = 16  # of each input
+
+# Weaker declarations that a failure is tried under, to tell its author what would hold.
+WEAKER: tuple[dict[str, object], ...] = (
+    {"flush": True},
+    {"operands": "tf32"},
+    {"accumulation": "storage"},
+    {"accumulation": "storage", "flush": True},
+)
+
+Inputs = list[Any]
+
+
+def conforms(candidate: Candidate, case: Case) -> Observation:
+    """Judge the result of a case against its enclosures. Returns the observation, for further laws.
+
+    Raises:
+        NonConformance: an element lies outside what is permitted.
+        Refusal: the declared precision has no cited bound here.
+    """
+    seen = candidate.ask(case)
+    enclose = _forward(case, seen)
+    _judge(candidate, seen.call, "result", seen.output, _sample(case, case.result_shape, SAMPLED), enclose, "forward")
+    return seen
+
+
+def conforms_exactly(candidate: Candidate, case: Case) -> Observation:
+    """Judge the result of a case of integers: every sum is exact in any order, so only one answer is right.
+
+    Raises:
+        NonConformance: an element is another number.
+    """
+    seen = candidate.ask(case)
+    inputs = inputs_on(FLOAT, case, seen.call)
+    element = OPERATORS[case.operator].element
+    expected = {at: element(at, *inputs) for at in _sample(case, case.result_shape, 4 * SAMPLED)}
+    same_elements(candidate, seen.call, "result", seen.output, expected)
+    return seen
+
+
+def gradient_conforms(candidate: Candidate, case: Case, names: Iterable[str] = ()) -> Observation:
+    """Judge the gradients of a case (of the named tensors, or of all) against the enclosures that the tape gives.
+
+    Raises:
+        NonConformance: an element lies outside what is permitted, or there is no gradient.
+        Refusal: the declared precision has no cited bound here.
+    """
+    seen = candidate.ask_gradient(case)
+    for name in names or seen.gradients:
+        enclose = _backward(case, seen, name)
+        places = _sample(case, case.shapes[name], SAMPLED_GRADIENTS)
+        _judge(candidate, seen.call, f"gradient of {name}", seen.gradients[name], places, enclose, "backward")
+    return seen
+
+
+def gradient_conforms_exactly(candidate: Candidate, case: Case) -> Observation:
+    """Judge the gradients of a linear operator on integers, where only one answer is right.
+
+    Raises:
+        NonConformance: an element is another number, or there is no gradient.
+    """
+    seen = candidate.ask_gradient(case)
+    gradient = _tape(case, seen, FLOAT)
+    for name, tensor in zip(OPERATORS[case.operator].tensors, inputs_on(FLOAT, case, seen.call), strict=False):
+        if tensor is not None:
+            places = _sample(case, case.shapes[name], 2 * SAMPLED)
+            expected = {at: gradient(name, tensor.position(at)) for at in places}
+            same_elements(candidate, seen.call, f"gradient of {name}", seen.gradients[name], expected)
+    return seen
+
+
+def same_elements(
+    candidate: Candidate, call: Call, subject: str, got: Values | None, expected: dict[Index, float]
+) -> None:
+    """Hold elements to their one right answer; the sign of a zero is free.
+
+    Raises:
+        NonConformance: naming the first wrong element.
+    """
+    assert got is not None
+    candidate.compared(len(expected))
+    wrong = [at for at, value in expected.items() if not _equal(float(got[at]), value)]
+    if wrong:
+        at, value = wrong[0], expected[wrong[0]]
+        raise NonConformance(
+            f"the {subject} is not the exact one, although every sum here is exact in any order",
+            list(candidate.calls),
+            subject,
+            at,
+            float(got[at]),
+            (value, value),
+            value,
+            math.inf,
+            len(wrong),
+            len(expected),
+        )
+
+
+def same_arrays(candidate: Candidate, what: str, got: Values, expected: Values) -> None:
+    """Hold an array to another, element by element, exactly; NaN equals NaN, the sign of a zero is free.
+
+    Raises:
+        NonConformance: with ``what`` as its sentence.
+    """
+    if got.shape != expected.shape:
+        raise NonConformance(f"{what}: shape {got.shape}, expected {expected.shape}", list(candidate.calls))
+    candidate.compared(got.size)
+    unequal = np.argwhere(~((got == expected) | (np.isnan(got) & np.isnan(expected))))
+    if len(unequal):
+        at = tuple(int(i) for i in unequal[0])
+        value = float(expected[at])
+        where = (float(got[at]), (value, value), value, math.inf, len(unequal), got.size)
+        raise NonConformance(what, list(candidate.calls), "result", at, *where)
+
+
+def inputs_on(arithmetic: Any, case: Case, call: Call) -> Inputs:
+    """The arguments of a call as tensors of an arithmetic, and its parameters, in the formula's order."""
+    operator = OPERATORS[case.operator]
+    inputs: Inputs = []
+    for name in operator.arguments:
+        value = call.arguments.get(name)
+        if isinstance(value, Argument):
+            value = Tensor(value.values.ravel().tolist(), value.values.shape, arithmetic, name)
+        elif name in operator.tensors and value is not None:  # a tensor of one element, given as a plain number
+            value = Tensor([float(value)], (1,), arithmetic, name)
+        elif name in operator.parameters and value is None:
+            value = inspect.signature(operator.element).parameters[name].default
+        inputs.append(value)
+    return inputs
+
+
+def _forward(case: Case, seen: Observation) -> Callable[[Precision], Callable[[Index], Ball]]:
+    def under(precision: Precision) -> Callable[[Index], Ball]:
+        inputs = inputs_on(Enclosure(precision), case, seen.call)
+        element = OPERATORS[case.operator].element
+        return lambda at: element(at, *inputs)
+
+    return under
+
+
+def _backward(case: Case, seen: Observation, name: str) -> Callable[[Precision], Callable[[Index], Ball]]:
+    shape = case.shapes[name]
+
+    def under(precision: Precision) -> Callable[[Index], Ball]:
+        gradient = _tape(case, seen, Enclosure(precision))
+        position = Tensor([0.0] * math.prod(shape), shape).position
+        return lambda at: gradient(name, position(at))
+
+    return under
+
+
+def _tape(case: Case, seen: Observation, inner: Any) -> Callable[[str, int], Any]:
+    """The gradient of any input's element: run the formula for every output on a tape, and go back."""
+    tape = Tape(inner)
+    inputs = inputs_on(tape, case, seen.call)
+    by_name = dict(zip(OPERATORS[case.operator].arguments, inputs, strict=True))
+    element = OPERATORS[case.operator].element
+    assert seen.call.cotangent is not None
+    results = []
+    for at, g in np.ndenumerate(seen.call.cotangent.values):
+        tape.next_element()
+        results.append((element(at, *inputs), float(g)))
+    gradient = tape.backward(results)
+    return lambda name, position: gradient(by_name[name], position)
+
+
+def _judge(
+    candidate: Candidate,
+    call: Call,
+    subject: str,
+    got: Values | None,
+    places: Sequence[Index],
+    enclose: Callable[[Precision], Callable[[Index], Ball]],
+    direction: str,
+) -> None:
+    assert got is not None
+    permitted = enclose(candidate.precision(call.operator, direction))
+    balls = [permitted(at) for at in places]
+    margins = [ball.margin(float(got[at])) for at, ball in zip(places, balls, strict=True)]
+    undetermined = sum(not ball.determined for ball in balls)
+    candidate.tally.undetermined += undetermined
+    wrong = [k for k, margin in enumerate(margins) if margin > 1.0]
+    candidate.compared(len(balls) - undetermined, 0.0 if wrong else max(margins, default=0.0))
+    if not wrong:
+        return
+    worst = max(wrong, key=margins.__getitem__)
+    raise NonConformance(
+        f"the {subject} is outside what is permitted",
+        list(candidate.calls),
+        subject,
+        places[worst],
+        float(got[places[worst]]),
+        balls[worst].bounds(),
+        float(balls[worst].middle),
+        margins[worst],
+        len(wrong),
+        len(places),
+        _what_would_hold(candidate, call, direction, got, places, enclose),
+    )
+
+
+def _what_would_hold(
+    candidate: Candidate, call: Call, direction: str, got: Values, places: Sequence[Index], enclose: Any
+) -> str:
+    """The first weaker declaration under which every element conforms, with its margin."""
+    for weaker in WEAKER:
+        precision = Precision.declared(candidate.format, weaker)
+        try:
+            permitted = enclose(precision)
+            margin = max(permitted(at).margin(float(got[at])) for at in places)
+        except Refusal:
+            continue
+        if margin <= 1.0:
+            key = f"{call.operator}.{direction}.{candidate.dtype}"
+            return f"would hold, with a margin of {margin:.3g}, under precision = {{{key!r}: {weaker!r}}}"
+    return ""
+
+
+def _sample(case: Case, shape: Index, count: int) -> list[Index]:
+    """All indices of a small shape; of a large one the corners and then drawn ones, ``count`` in all."""
+    if math.prod(shape) <= count:
+        return [tuple(at) for at in np.ndindex(*shape)]
+    rng = random.Random(case.pick)
+    corners = {tuple(rng.choice((0, size - 1)) for size in shape) for _ in range(8)}
+    corners |= {(0,) * len(shape), tuple(size - 1 for size in shape)}
+    while len(corners) < count:
+        corners.add(tuple(rng.randrange(size) for size in shape))
+    return sorted(corners)
+
+
+def _equal(got: float, expected: float) -> bool:
+    return got == expected or (got != got and expected != expected)

@@ -1,0 +1,100 @@
+"""Laws: which clause each one decides, in which tier, and what it cannot see."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from assay.reference.arithmetic.formats import STORAGE
+from assay.spec import CLAUSES
+from assay.tests.trial.failure import TIERS
+
+DTYPES = tuple(STORAGE)
+
+
+@dataclass(frozen=True)
+class Law:
+    """A test of one clause."""
+
+    clause: str
+    tier: str
+    name: str
+    module: str
+    needs: tuple[str, ...]
+    operators: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    gradient: bool
+    sentence: str
+    blind: str
+    function: Callable[..., Any]
+
+
+LAWS: dict[str, Law] = {}
+
+
+def clause(
+    identifier: str,
+    *,
+    tier: str,
+    needs: tuple[str, ...] | None = None,
+    operators: tuple[str, ...] = (),
+    dtypes: tuple[str, ...] = DTYPES,
+    gradient: bool | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Mark a test as a law of the clause ``identifier``. Stands above ``@given``.
+
+    ``needs`` names the operators that the candidate must have (the clause's own unless given); ``operators`` makes
+    one law of a test for each of several operators, given to it as ``operator``.
+
+    Raises:
+        ValueError: there is no such clause or tier, or the docstring does not say what the law is blind to.
+    """
+    if identifier not in CLAUSES:
+        raise ValueError(f"clause {identifier!r} is not in the spec; spec/ has {len(CLAUSES)} of them, see `assay list`")
+    if tier not in TIERS:
+        raise ValueError(f"{identifier}: tier={tier!r}; allowed: {', '.join(TIERS)}")
+
+    def marked(test: Callable[..., Any]) -> Callable[..., Any]:
+        sentence, _, blind = inspect.cleandoc(test.__doc__ or "").partition("Blind to")
+        if not blind:
+            raise ValueError(f"{identifier}: {test.__name__} does not say 'Blind to ...' in its docstring")
+        chapter = CLAUSES[identifier].chapter
+        law = Law(
+            identifier,
+            tier,
+            test.__name__,
+            test.__module__,
+            (() if operators else (chapter,)) if needs is None else needs,
+            operators,
+            dtypes,
+            tier == "gradient" if gradient is None else gradient,
+            " ".join(sentence.split()) or test.__name__.removeprefix("test_").replace("_", " "),
+            " ".join(blind.split()).lstrip(":, ").rstrip("."),
+            test,
+        )
+        known = LAWS.setdefault(test.__name__, law)
+        if known.module.rpartition(".")[2] != law.module.rpartition(".")[2]:
+            raise ValueError(f"{test.__name__} stands in {known.module} and in {law.module}; a law has one name")
+        _count_examples(test)
+        test.law = law  # type: ignore[attr-defined]
+        return test
+
+    return marked
+
+
+def _count_examples(test: Callable[..., Any]) -> None:
+    """Have every example of a Hypothesis test announced to the candidate."""
+    handle = getattr(test, "hypothesis", None)
+    if handle is None:
+        return
+    inner = handle.inner_test
+
+    @functools.wraps(inner)
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        kwargs["candidate"].begin()
+        return inner(*args, **kwargs)
+
+    handle.inner_test = counted

@@ -1,0 +1,132 @@
+"""Values: Hypothesis draws which family, a seed and a few special elements; numpy fills the bulk.
+
+So an example costs microseconds, not a draw an element, and it shrinks to things like "zeros, but x[0, 0, 1, 2] = 1".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import strategies as st
+
+from assay.implementations.arrays import LAYOUTS, Argument, Values
+from assay.reference.arithmetic.formats import FLOAT64, Format
+
+# From the simplest, which shrinking prefers, to the nastiest.
+REALS = ("zeros", "integers", "normal", "positive", "negative", "wide", "cancelling", "spikes", "large", "tiny")
+INTEGERS = ("zeros", "integers", "sparse")
+SPECIAL_ELEMENTS = (1.0, -1.0, 2.0, -3.0, 0.5, -0.0, 10.0, -20.0, 100.0)
+
+
+@dataclass(frozen=True)
+class Texture:
+    """What a tensor holds, before it is known in which format: a family, a seed, elements set by hand, a layout."""
+
+    family: str = "zeros"
+    seed: int = 0
+    elements: tuple[tuple[int, float], ...] = ()
+    layout: str = "contiguous"
+
+    def fill(self, shape: tuple[int, ...], fmt: Format, terms: int = 1) -> Argument:
+        """An argument of ``shape`` whose values are numbers of ``fmt``.
+
+        ``terms`` is the length of the longest sum that the values enter: integers are drawn so small that such a
+        sum of products of two of them is exact in ``fmt``, in any order.
+        """
+        size = math.prod(shape)
+        values = FAMILIES[self.family](np.random.default_rng(self.seed), size, fmt, terms)
+        for position, value in self.elements if size else ():
+            values[position % size] = value
+        values = rounded(values, fmt).reshape(shape)
+        if self.layout == "expanded" and shape and shape[0]:
+            values = np.ascontiguousarray(np.broadcast_to(values[:1], shape))
+        return Argument(values, self.layout)
+
+
+def rounded(values: Values, fmt: Format) -> Values:
+    """Every value rounded to nearest in ``fmt``, kept finite."""
+    if fmt is FLOAT64:
+        return values
+    values = np.clip(values, -fmt.largest, fmt.largest)
+    if fmt.name == "bfloat16":
+        bits = values.astype(np.float32).view(np.uint32)
+        bits = bits + 0x7FFF + ((bits >> 16) & 1) & 0xFFFF0000
+        return np.clip(bits.view(np.float32).astype(np.float64), -fmt.largest, fmt.largest)
+    return values.astype(fmt.name).astype(np.float64)
+
+
+def largest_integer(fmt: Format, terms: int) -> int:
+    """The largest m such that ``terms`` products of integers up to m, and one more, sum to a number of ``fmt``."""
+    return math.isqrt(2**fmt.precision // (terms + 1))
+
+
+def _integers(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Values:
+    most = largest_integer(fmt, terms)
+    if not most:
+        return _sparse(rng, size, fmt, terms)
+    return rng.integers(-most, most + 1, size).astype(np.float64)
+
+
+def _sparse(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Values:
+    """Ones and minus ones, so rare that a sum over ``terms`` products stays small."""
+    density = min(0.5, 2.0**fmt.precision / (4.0 * (terms + 1)))
+    return (rng.integers(0, 2, size) * 2.0 - 1.0) * (rng.random(size) < density)
+
+
+def _normal(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Values:
+    return rng.standard_normal(size)
+
+
+def _wide(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Values:
+    span = min(fmt.emax // 4, 40)
+    return rng.standard_normal(size) * 2.0 ** rng.integers(-span, span // 2 + 1, size)
+
+
+def _cancelling(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Values:
+    """Neighbours of opposite sign and nearly equal size: sums of them lose most of their digits."""
+    half = rng.standard_normal((size + 1) // 2) * 4.0
+    return np.stack([half, -half * (1.0 + rng.integers(-1, 2, half.size) * fmt.unit * 2)], axis=1).ravel()[:size]
+
+
+def _spikes(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Values:
+    """Heavy tails: a few elements carry the sum."""
+    return np.where(rng.random(size) < 0.1, rng.standard_normal(size) * 100.0, rng.standard_normal(size) * 0.01)
+
+
+def _large(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Values:
+    return rng.standard_normal(size) * min(30.0, 2.0 ** (fmt.emax // 4))
+
+
+def _tiny(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Values:
+    return rng.standard_normal(size) * 2.0 ** -(fmt.emax // 4)
+
+
+FAMILIES = {
+    "zeros": lambda rng, size, fmt, terms: np.zeros(size),
+    "ones": lambda rng, size, fmt, terms: np.ones(size),
+    "integers": _integers,
+    "sparse": _sparse,
+    "normal": _normal,
+    "positive": lambda *given: np.abs(_normal(*given)) + 0.125,
+    "negative": lambda *given: -np.abs(_normal(*given)) - 0.125,
+    "wide": _wide,
+    "cancelling": _cancelling,
+    "spikes": _spikes,
+    "large": _large,
+    "tiny": _tiny,
+    "distinct": lambda rng, size, fmt, terms: rng.permutation(size).astype(np.float64) - size // 2,
+    "ties": lambda rng, size, fmt, terms: rng.integers(-2, 3, size).astype(np.float64),
+}
+
+_SEEDS = st.integers(0, 2**16 - 1)
+_ELEMENTS = st.lists(st.tuples(st.integers(0, 4095), st.sampled_from(SPECIAL_ELEMENTS)), max_size=3).map(tuple)
+_PLAIN = st.just("contiguous")
+_LAYOUTS = st.sampled_from(("contiguous", *LAYOUTS))
+
+
+def textures(families: tuple[str, ...] = REALS, layouts: bool = True) -> st.SearchStrategy[Texture]:
+    """Textures of these families, in any layout, or contiguous alone."""
+    elements = _ELEMENTS if "normal" in families else st.just(())
+    return st.builds(Texture, st.sampled_from(families), _SEEDS, elements, _LAYOUTS if layouts else _PLAIN)
