@@ -1,31 +1,124 @@
-"""pytest wiring: options, parametrisation, Hypothesis profiles."""
+"""pytest wiring: options, parametrisation, Hypothesis profiles, and the recorder of a judged run."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import hypothesis
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 
-from assay.implementations.load import load
-from assay.tests.trial.candidate import Candidate
+from assay.implementations.load import LoadError
+from assay.report.failures import record
+from assay.report.plugin import KEY, Recorder
+from assay.report.verdict import entry, operator_of
+from assay.tests.trial.failure import NonConformance
+from assay.tests.trial.laws import LAWS, check_bijection
+from assay.tests.trial.run import BUDGETS, Run, UsageProblem, make_run, register_budgets
 
-for b, n in dict(quick=12, gate=40, deep=1000).items():
-    settings.register_profile(b, max_examples=n, deadline=None, derandomize=True, database=None, print_blob=False, report_multiple_bugs=False,
-        phases=(Phase.explicit, Phase.generate, Phase.shrink), suppress_health_check=list(HealthCheck))
+LAW_FOLDER = Path(__file__).resolve().parent / "tests" / "conformance"
+RUN = pytest.StashKey[Run]()
+RECORDER = pytest.StashKey[Recorder]()
 
-
-def pytest_addoption(parser):
-    parser.addoption("--impl", default="torch")
-    parser.addoption("--budget", default="quick")
-
-
-def pytest_configure(config):
-    settings.load_profile(config.getoption("--budget"))
+register_budgets()
 
 
-def pytest_generate_tests(metafunc):
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("assay", "judging an implementation")
+    group.addoption(
+        "--impl", help="judge this implementation: a name, module, pkg.mod:attribute or path.py[:attribute]"
+    )
+    group.addoption("--op", action="append", default=[], help="judge this operator only (may be repeated)")
+    group.addoption("--dtype", action="append", default=[], help="judge in this dtype only (may be repeated)")
+    group.addoption("--device", default="cpu", help="cpu, cuda or cuda:N")
+    group.addoption("--profile", default="torch", help="documented, or torch (a drop-in replacement)")
+    group.addoption(
+        "--budget", default="quick", help=", ".join(f"{name} ({n} examples)" for name, n in BUDGETS.items())
+    )
+    group.addoption("--seed", type=int, help="draw other examples than the fixed ones")
+    group.addoption("--json", dest="assay_json", metavar="FILE", help="write everything that the terminal shows")
+    group.addoption("--assay-live", action="store_true", help="show progress")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    option = config.getoption
+    words = (option("op"), option("dtype"), option("device"), option("profile"), option("budget"), option("seed"))
+    try:
+        run = make_run(option("impl") or "torch", *words)
+        _check_writable(option("assay_json"))
+    except (LoadError, UsageProblem) as problem:
+        raise pytest.UsageError(str(problem)) from None
+    config.stash[RUN] = run
+    hypothesis.settings.load_profile(f"assay-{run.budget}{'' if run.seed is None else '-seeded'}")
+    if option("impl") and not hasattr(config, "workerinput"):
+        config.stash[RECORDER] = Recorder(run, option("assay_json"), live=option("assay_live"))
+        config.pluginmanager.register(config.stash[RECORDER])
+
+
+def _check_writable(path: str | None) -> None:
+    if path is None:
+        return
+    try:
+        with Path(path).open("a"):
+            pass
+    except OSError as problem:
+        raise UsageProblem(
+            f"--json {path} cannot be written: {problem.strerror}; give a file in a folder that is"
+        ) from None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     law = getattr(metafunc.function, "law", None)
-    if law and "candidate" in metafunc.fixturenames:
-        impl = load(metafunc.config.getoption("--impl"))
-        if law.operators:
-            metafunc.parametrize("operator", [o for o in law.operators if o in impl.operators])
-        metafunc.parametrize("candidate", [Candidate(impl, d) for d in law.dtypes], ids=[f"cpu-{d}" for d in law.dtypes])
+    if law is None:
+        return
+    run = metafunc.config.stash[RUN]
+    if law.operators:
+        metafunc.parametrize("operator", law.operators)
+    candidates = run.candidates(law)
+    metafunc.parametrize("candidate", candidates, ids=[f"{each.device}-{each.dtype}" for each in candidates])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if False and all(
+        path.stem in {law.module.rpartition(".")[2] for law in LAWS.values()} for path in LAW_FOLDER.glob("test_*.py")
+    ):
+        try:
+            check_bijection(LAWS.values())
+        except ValueError as problem:
+            raise pytest.UsageError(str(problem)) from None
+    run, recorder = config.stash[RUN], config.stash.get(RECORDER, None)
+    dropped = [item for item in items if not _belongs(item, run, recorder)]
+    config.hook.pytest_deselected(items=dropped)
+    items[:] = [item for item in items if item not in set(dropped)]
+
+
+def _belongs(item: pytest.Item, run: Run, recorder: Recorder | None) -> bool:
+    law = getattr(getattr(item, "function", None), "law", None)
+    if law is None:
+        return recorder is None  # a judged run runs the laws alone
+    parameters: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+    operator = operator_of(law, parameters.get("operator"))
+    if "candidate" not in parameters or not run.wants(law, operator):
+        return False
+    missing = run.missing(law, operator)
+    if missing and recorder is not None:
+        recorder.verdict.lacking[operator, law.tier, missing] = None
+    if run.seed is not None and hasattr(law.function, "hypothesis"):
+        hypothesis.seed(run.seed)(law.function)
+    return not missing
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    report = yield
+    law = getattr(getattr(item, "function", None), "law", None)
+    if law is not None and call.when == "call" and hasattr(item, "callspec"):
+        candidate = item.callspec.params["candidate"]
+        problem = call.excinfo.value if call.excinfo else None
+        operator = operator_of(law, item.callspec.params.get("operator"))
+        found = entry(law, operator, candidate, problem, call.duration)
+        failure = record(problem, law, candidate, item.nodeid) if isinstance(problem, NonConformance) else None
+        report.user_properties.append((KEY, {"entry": found, "failure": failure}))
+        if problem is None and found["verdict"] != "conforms":
+            report.outcome, report.longrepr = "failed", found["reason"]
+    return report

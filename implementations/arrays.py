@@ -63,7 +63,7 @@ class TorchArrays:
     def make(self, argument: Argument, dtype: str, device: str) -> Any:
         """A tensor with these values on ``device``."""
         torch = self.torch
-        values = torch.from_numpy(np.ascontiguousarray(argument.values)).to(device=device, dtype=self.dtypes[dtype])
+        values = torch.from_numpy(np.array(argument.values)).to(device=device, dtype=self.dtypes[dtype])
         if argument.layout == "contiguous":
             return values.clone() if dtype == "float64" and device == "cpu" else values
         size, strides, offset = strides_of(argument.values.shape, argument.layout)

@@ -137,7 +137,9 @@ def well_formed(seen: Observation, shape: tuple[int, ...] | None) -> None:
 def _well_formed_gradient(seen: Observation, name: str) -> None:
     call, gradient = seen.call, seen.gradients.get(name)
     if gradient is None:
-        what = f"{call.operator} gave no gradient for {name}: its result does not depend on {name} as far as it can tell"
+        what = (
+            f"{call.operator} gave no gradient for {name}: its result does not depend on {name} as far as it can tell"
+        )
     elif gradient.shape != call.tensors[name].values.shape:
         what = f"the gradient of {name} has shape {gradient.shape}, {name} has {call.tensors[name].values.shape}"
     elif seen.gradient_dtypes[name] != call.dtype:

@@ -65,7 +65,9 @@ class Case:
         return replace(self, **changes)
 
 
-def _case(draw: Draw, operator: str, shapes: dict[str, Index], parameters: dict[str, Any], families: Any, **more: Any) -> Case:
+def _case(
+    draw: Draw, operator: str, shapes: dict[str, Index], parameters: dict[str, Any], families: Any, **more: Any
+) -> Case:
     filled = {name: draw(textures(families)) for name in shapes}
     pick, incoming = draw(st.integers(0, 255)), draw(textures(INTEGERS if families is INTEGERS else REALS[:8]))
     return Case(operator, shapes, filled, parameters, pick=pick, incoming=incoming, **more)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from assay.reference.arithmetic.formats import STORAGE
@@ -53,7 +55,9 @@ def clause(
         ValueError: there is no such clause or tier, or the docstring does not say what the law is blind to.
     """
     if identifier not in CLAUSES:
-        raise ValueError(f"clause {identifier!r} is not in the spec; spec/ has {len(CLAUSES)} of them, see `assay list`")
+        raise ValueError(
+            f"clause {identifier!r} is not in the spec; spec/ has {len(CLAUSES)} of them, see `assay list`"
+        )
     if tier not in TIERS:
         raise ValueError(f"{identifier}: tier={tier!r}; allowed: {', '.join(TIERS)}")
 
@@ -98,3 +102,23 @@ def _count_examples(test: Callable[..., Any]) -> None:
         return inner(*args, **kwargs)
 
     handle.inner_test = counted
+
+
+def all_laws() -> list[Law]:
+    """Every law of the suite, in the order of the files and of their lines."""
+    folder = Path(__file__).resolve().parents[1] / "conformance"
+    for path in sorted(folder.glob("test_*.py")):
+        importlib.import_module(f"assay.tests.conformance.{path.stem}")
+    return sorted(LAWS.values(), key=lambda law: law.module.rpartition(".")[2])
+
+
+def check_bijection(laws: Iterable[Law]) -> None:
+    """Hold the spec to its word: each clause has a law. (A law without a clause cannot be made.)
+
+    Raises:
+        ValueError: naming the clauses that no law decides.
+    """
+    decided = {law.clause for law in laws}
+    missing = [identifier for identifier in CLAUSES if identifier not in decided]
+    if missing:
+        raise ValueError(f"no law for the clauses {', '.join(missing)}; write one in tests/conformance, or drop them")

@@ -1,0 +1,151 @@
+"""The `assay` command: a thin front of pytest, and the pages of the spec."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parent
+PYTEST_TO_ASSAY = {pytest.ExitCode.USAGE_ERROR: 2, pytest.ExitCode.NO_TESTS_COLLECTED: 3}
+QUIET = ["-qq", "--no-header", "-rN", "--tb=no", "--disable-warnings", "-oconsole_output_style=classic"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one `assay` command; the exit code is 0, 1 (does not conform), 2 (usage) or 3 (cannot judge)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    cut = given.index("--") if "--" in given else len(given)
+    words = _parser().parse_args(given[:cut])
+    words.pytest = given[cut + 1 :]
+    code: int = words.run(words)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="assay", description="Judge an implementation of neural-network operators.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    check = commands.add_parser(
+        "check", help="judge an implementation", epilog="Whatever stands after -- goes to pytest: -- -k conv2d -x"
+    )
+    check.add_argument(
+        "implementation", help="torch, torch-tf32, pkg.mod, pkg.mod:attribute, path.py, path.py:attribute"
+    )
+    check.add_argument(
+        "--op", action="append", default=[], metavar="NAME", help="judge this operator only (repeatable)"
+    )
+    check.add_argument("--dtype", action="append", default=[], metavar="NAME", help="in this dtype only (repeatable)")
+    check.add_argument("--device", default="cpu", metavar="cpu|cuda|cuda:N", help="where it runs (default cpu)")
+    check.add_argument("--profile", default="torch", metavar="documented|torch", help="default torch: a drop-in")
+    check.add_argument("--budget", default="quick", metavar="quick|gate|deep", help="how hard (default quick)")
+    check.add_argument("--seed", type=int, metavar="N", help="draw other examples than the fixed ones")
+    check.add_argument("--json", metavar="FILE", help="write everything that the terminal shows")
+    check.add_argument("-n", default="0", metavar="WORKERS", help="processes (default 0: this one)")
+    check.set_defaults(run=_check)
+    replay = commands.add_parser("replay", help="show a failure of the last run in this folder again")
+    replay.add_argument("id", help="what stands behind 'again' in the report")
+    replay.set_defaults(run=_replay)
+    commands.add_parser("list", help="all clauses").set_defaults(run=_list)
+    explain = commands.add_parser("explain", help="one clause: formula, source, laws, blind spots")
+    explain.add_argument("id", help="a clause's id, for example conv2d.output-size")
+    explain.set_defaults(run=_explain)
+    pages = commands.add_parser("pages", help="render spec/pages from the clauses")
+    pages.set_defaults(run=_pages)
+    return parser
+
+
+def _check(words: argparse.Namespace) -> int:
+    options = [f"--impl={words.implementation}", f"--device={words.device}", f"--profile={words.profile}"]
+    options += [f"--budget={words.budget}", *(f"--op={op}" for op in words.op), *(f"--dtype={d}" for d in words.dtype)]
+    options += [f"--seed={words.seed}"] if words.seed is not None else []
+    options += [f"--json={words.json}"] if words.json else []
+    options += ["-n", words.n] if words.n != "0" else []
+    return _pytest([str(ROOT / "tests" / "conformance"), *options, *words.pytest])
+
+
+def _pytest(options: list[str]) -> int:
+    fixed = ["-c", str(ROOT / "pytest.ini"), "--rootdir", str(ROOT), "-p", "no:cacheprovider", "--assay-live", *QUIET]
+    code = pytest.main([*fixed, *options])
+    return PYTEST_TO_ASSAY.get(code, int(code))  # type: ignore[call-overload, no-any-return]
+
+
+def _replay(words: argparse.Namespace) -> int:
+    from assay.report.plugin import REPLAYS
+
+    if not REPLAYS.is_file():
+        return _usage(f"no failures are kept in this folder ({REPLAYS}); run `assay check` here first")
+    kept: list[dict[str, Any]] = json.loads(REPLAYS.read_text())
+    found = next((each for each in kept if each["failure"]["id"] == words.id), None)
+    if found is None:
+        known = ", ".join(each["failure"]["id"] for each in kept)
+        return _usage(f"no failure {words.id!r} in the last run of this folder; it has {known}")
+    run = found["run"]
+    options = [f"--impl={run['impl']}", f"--device={run['device']}", f"--profile={run['profile']}"]
+    options += [f"--budget={run['budget']}", *(f"--dtype={dtype}" for dtype in run["dtypes"])]
+    options += [f"--seed={run['seed']}"] if run["seed"] is not None else []
+    return _pytest([str(ROOT / found["failure"]["nodeid"]), *options])
+
+
+def _list(words: argparse.Namespace) -> int:
+    from assay.spec import CLAUSES
+    from assay.tests.trial.laws import all_laws
+
+    laws = all_laws()
+    table = Table("clause", "kind", "tiers", "statement", box=None, pad_edge=False)
+    for each in CLAUSES.values():
+        tiers = dict.fromkeys(law.tier for law in laws if law.clause == each.id)
+        table.add_row(each.id, each.kind, ", ".join(tiers), each.statement)
+    Console().print(table)
+    return 0
+
+
+def _explain(words: argparse.Namespace) -> int:
+    import difflib
+
+    from assay.spec import CLAUSES, OPERATORS
+    from assay.tests.trial.laws import all_laws
+
+    if words.id not in CLAUSES:
+        close = difflib.get_close_matches(words.id, CLAUSES, n=3)
+        return _usage(
+            f"no clause {words.id!r}; {'did you mean ' + ', '.join(close) if close else '`assay list` has all'}"
+        )
+    clause = CLAUSES[words.id]
+    console = Console(highlight=False)
+    console.print(f"[bold]{clause.id}[/bold]  ({clause.kind})", markup=True)
+    rows = [("says", clause.statement), ("source", clause.source), ("note", clause.note)]
+    if clause.chapter in OPERATORS:
+        rows.insert(1, ("formula", OPERATORS[clause.chapter].formula))
+    for law in (law for law in all_laws() if law.clause == clause.id):
+        rows += [("law", f"{law.sentence}  ({law.name}, tier {law.tier})"), ("  blind to", law.blind)]
+    table = Table.grid(padding=(0, 2))
+    for key, value in rows:
+        if value:
+            table.add_row(f"  {key}", value.replace("[", "\\["))
+    console.print(table)
+    return 0
+
+
+def _pages(words: argparse.Namespace) -> int:
+    from assay.spec.pages_text import pages
+    from assay.tests.trial.laws import all_laws
+
+    for name, text in pages(all_laws()).items():
+        (ROOT / "spec" / "pages" / name).write_text(text)
+        print(f"spec/pages/{name}")
+    return 0
+
+
+def _usage(message: str) -> int:
+    print(f"assay: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

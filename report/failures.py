@@ -1,0 +1,166 @@
+"""A failure, in the form that every author of a kernel should understand: who, input, got, permitted, by how much."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from assay.implementations.arrays import Argument
+from assay.implementations.observe import Call
+from assay.report.script import script
+from assay.spec import CLAUSES
+from assay.tests.trial.candidate import Candidate
+from assay.tests.trial.failure import CLASSES, NonConformance
+from assay.tests.trial.laws import Law
+
+Record = dict[str, Any]
+SHOWN_FIRST = ("float32", "float64", "bfloat16", "float16")
+
+
+def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str) -> Record:
+    """The failure as plain data, fit for JSON and for another process."""
+    implementation = candidate.implementation
+    calls = list(problem.calls) or list(candidate.calls)
+    last = calls[-1] if calls else None
+    tail = hashlib.sha256(f"{nodeid} {implementation.name}".encode()).hexdigest()[:4]
+    found: Record = {
+        "id": f"{law.clause.split('.')[0].replace('_', '-')}-{tail}",
+        "clause": law.clause,
+        "statement": CLAUSES[law.clause].statement,
+        "law": law.name,
+        "class": CLASSES[law.tier],
+        "what": problem.what,
+        "candidate": f"{implementation.name}{'.' + last.operator if last else ''}",
+        "device": candidate.device,
+        "dtype": candidate.dtype,
+        "declared": str(candidate.precision(last.operator, "backward" if last.cotangent else "forward"))
+        if last
+        else "",
+        "input": _inputs(last) if last else [],
+        "earlier_calls": [f"{call.operator}: {'; '.join(_inputs(call))}" for call in calls[:-1]],
+        "subject": problem.subject,
+        "nodeid": nodeid,
+        "hint": problem.hint,
+    }
+    found |= _numbers(problem, last)
+    lines = f"{problem.what}\n" + "\n".join(f"{key} {value}" for key, value in _number_lines(found))
+    found["script"] = script(implementation.recipe, implementation.array, last, lines.strip()) if last else ""
+    return found
+
+
+def _numbers(problem: NonConformance, call: Call | None) -> Record:
+    if problem.index is None or problem.got is None:
+        return {}
+    low, high = problem.permitted or (problem.got, problem.got)
+    return {
+        "index": list(problem.index),
+        "there": _there(problem, call),
+        "got": problem.got,
+        "got_hex": hexadecimal(problem.got),
+        "permitted": [low, high],
+        "permitted_hex": [hexadecimal(low), hexadecimal(high)],
+        "exact": problem.exact,
+        "margin": problem.margin,
+        "wrong": problem.wrong,
+        "judged": problem.judged,
+    }
+
+
+def _there(problem: NonConformance, call: Call | None) -> str:
+    """The input's element at the same place, where the operator works element by element."""
+    elementwise = call is not None and call.operator == "swish" and problem.subject == "result"
+    name = "x" if elementwise else problem.subject.removeprefix("gradient of ")
+    argument = call.tensors.get(name) if call else None
+    if argument is None or problem.index is None:
+        return ""
+    return f"{name}{_index(problem.index)} = {number(float(argument.values[problem.index]))}"
+
+
+def grouped(failures: Sequence[Record]) -> list[tuple[Record, list[Record]]]:
+    """One failure of each clause and class, to be shown whole, with the others that say the same in other dtypes."""
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for found in failures:
+        groups.setdefault((found["clause"], found["class"]), []).append(found)
+    for group in groups.values():
+        group.sort(key=lambda found: SHOWN_FIRST.index(found["dtype"]))
+    return [(group[0], group[1:]) for group in groups.values()]
+
+
+def text(found: Mapping[str, Any], others: Sequence[Record] = ()) -> str:
+    """The failure as it stands in the terminal, without the script."""
+    rows = [("candidate", f"{found['candidate']} · {found['device']} · {found['dtype']}")]
+    if found["declared"] not in ("", "strict"):
+        rows.append(("declared", found["declared"]))
+    rows += [("what", f"{found['what']}  ({found['class']})")]
+    rows += [("before", call) for call in found["earlier_calls"][-3:]]
+    rows += [("input" if k == 0 else "", line) for k, line in enumerate(found["input"])]
+    rows += _number_lines(found)
+    if found["hint"]:
+        rows.append(("hint", found["hint"]))
+    if others:
+        rows.append(("also", ", ".join(f"{other['dtype']} ({other['id']})" for other in others)))
+    rows.append(("again", f"assay replay {found['id']}    or the script below"))
+    heading = f"FAIL {found['clause']}   {found['statement']}"
+    return "\n".join([heading, *(f"  {key:<10} {value}" for key, value in rows)])
+
+
+def _number_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if "got" not in found:
+        return []
+    low, high = found["permitted"]
+    digits = ".17g" if found["dtype"] == "float64" else ".9g"
+    permitted = f"[{low:{digits}}, {high:{digits}}]   exact {found['exact']:{digits}}"
+    permitted = f"exactly {number(low)}" if low == high else permitted
+    there = f"    {found['there']}" if found["there"] else ""
+    margin = (
+        "no error is permitted here" if found["margin"] == float("inf") else f"{found['margin']:.3g} (1.0 is the limit)"
+    )
+    return [
+        ("where", f"{found['subject']}{_index(found['index'])}{there}"),
+        ("got", number(found["got"])),
+        ("permitted", permitted),
+        ("margin", f"{margin}    {found['wrong']} of {found['judged']} elements"),
+    ]
+
+
+def _inputs(call: Call) -> list[str]:
+    lines = [f"{name} {describe(name, value)}" for name, value in call.arguments.items() if value is not None]
+    return lines + ([f"incoming gradient {describe('incoming', call.cotangent)}"] if call.cotangent else [])
+
+
+def describe(name: str, value: Any) -> str:
+    """A tensor in as few words as say it all, or the beginning of them: "(2, 3): zeros, but x[0, 1] = 1.0"."""
+    if not isinstance(value, Argument):
+        return f"= {value!r}"
+    values = value.values
+    layout = "" if value.layout == "contiguous" else f", {value.layout}"
+    if values.size == 1:
+        return f"{values.shape}{layout} = {number(float(values.ravel()[0]))}"
+    places = np.argwhere(values != 0)
+    if values.size and len(places) <= min(4, values.size / 2):
+        special = ", ".join(f"{name}{_index(at)} = {number(float(values[tuple(at)]))}" for at in places)
+        return f"{values.shape}{layout}: zeros{', but ' if special else ''}{special}"
+    if values.size and np.all(values == values.ravel()[0]):
+        return f"{values.shape}{layout}: all {number(float(values.ravel()[0]))}"
+    shown = ", ".join(f"{float(x):.6g}" for x in values.ravel()[:12])
+    return f"{values.shape}{layout}: {shown}{', ...' if values.size > 12 else ''}"
+
+
+def number(x: float) -> str:
+    """A number, and its hexadecimal form where nine digits do not say it exactly."""
+    decimal = f"{x:.9g}"
+    return decimal if not math.isfinite(x) or float(f"{x:.6g}") == x else f"{decimal}  ({hexadecimal(x)})"
+
+
+def hexadecimal(x: float) -> str:
+    """The hexadecimal form without the zeros that say nothing: -0x1.8p+3."""
+    return re.sub(r"\.?0*p", "p", x.hex())
+
+
+def _index(at: Any) -> str:
+    return f"[{', '.join(str(int(i)) for i in at)}]" if len(at) else ""

@@ -1,0 +1,102 @@
+"""The recorder: a pytest plugin that gathers what the laws saw, in this process or in workers, and reports it."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from assay.report import terminal
+from assay.report.verdict import EXIT_CODES, Verdict
+from assay.tests.trial.run import Run
+
+KEY = "assay"
+REPLAYS = Path(".assay") / "failures.json"
+
+
+class Recorder:
+    """Gathers entries from test reports; prints the report and writes the JSON at the end."""
+
+    def __init__(self, run: Run, json_path: str | None, live: bool) -> None:
+        self.verdict = Verdict(run)
+        self.json_path = Path(json_path) if json_path else None
+        self.console = Console(soft_wrap=False)
+        self.live = terminal.Live(self.console) if live else None
+        self.start = time.monotonic()
+        self.ran = False
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        terminal.header(self.verdict, self.console)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
+        self._begin(len(ids))
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if session.items:
+            self._begin(len(session.items))
+
+    def _begin(self, total: int) -> None:
+        if self.live and not self.live.total:
+            self.live.begin(total)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:
+        return (report.outcome, "", "") if self.live else None
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.verdict.errors.append(f"{report.nodeid} cannot be collected: {report.longreprtext.strip()[-1500:]}")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for key, value in report.user_properties:
+            if key == KEY and report.when == "call":
+                found: Any = value
+                self.verdict.entries.append(found["entry"])
+                self.verdict.failures += [found["failure"]] if found["failure"] else []
+                if self.live:
+                    self.live.step(found["entry"]["operator"], found["entry"]["verdict"])
+        if report.failed and report.when != "call":
+            self.verdict.errors.append(f"{report.nodeid}: {report.longreprtext.strip()[-1500:]}")
+
+    def pytest_internalerror(self, excrepr: Any) -> None:
+        self.verdict.errors.append(f"internal error: {str(excrepr)[-1500:]}")
+
+    def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
+        self.verdict.interrupted = True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        self.verdict.seconds = time.monotonic() - self.start
+        self.ran = exitstatus != pytest.ExitCode.USAGE_ERROR
+        if self.ran:
+            session.exitstatus = self.verdict.exit_code()
+
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        if self.live:
+            self.live.end()
+        if not self.ran:
+            return
+        terminal.report(self.verdict, self.console)
+        data = self.verdict.as_data()
+        if self.json_path:
+            self.json_path.write_text(json.dumps(data, indent=1, allow_nan=True) + "\n")
+        if data["failures"]:
+            self._keep_for_replay(config, data["failures"])
+
+    def _keep_for_replay(self, config: pytest.Config, failures: list[dict[str, Any]]) -> None:
+        run = self.verdict.run
+        words = {"impl": run.implementation.name, "dtypes": run.dtypes, "device": run.device, "profile": run.profile}
+        kept = [{"failure": found, "run": words | {"budget": run.budget, "seed": run.seed}} for found in failures]
+        try:
+            REPLAYS.parent.mkdir(exist_ok=True)
+            REPLAYS.write_text(json.dumps(kept) + "\n")
+        except OSError as problem:
+            self.console.print(f"  replays were not kept: {problem}")
+
+
+__all__ = ["EXIT_CODES", "KEY", "REPLAYS", "Recorder"]

@@ -1,0 +1,93 @@
+"""A script that shows a fault: it makes the inputs bit for bit, calls the candidate, and prints what came back."""
+
+from __future__ import annotations
+
+import base64
+import math
+import zlib
+from typing import Any
+
+import numpy as np
+
+from assay.implementations.arrays import Argument, strides_of
+from assay.implementations.observe import Call
+
+SPELLED_OUT = 64  # elements that are written as hexadecimal floats; longer tensors are packed
+
+
+def script(recipe: str, array: str, call: Call, verdict: str) -> str:
+    """Lines of Python that need only the candidate and its array library."""
+    lines = ["import numpy as np", "import torch"] if array == "torch" else ["import numpy as np"]
+    if any(value.values.size > SPELLED_OUT for value in _tensors(call)):
+        lines += ["import base64, zlib"]
+    lines += recipe.splitlines()
+    for name, value in call.arguments.items():
+        if isinstance(value, Argument):
+            lines += _made(name, value, call, array)
+    arguments = [name if isinstance(value, Argument) else repr(value) for name, value in call.arguments.items()]
+    while arguments and arguments[-1] == "None":
+        arguments.pop()
+    if call.cotangent is None:
+        lines += [f"print(candidate.{call.operator}({', '.join(arguments)}))"]
+    else:
+        lines += _gradient_lines(call, arguments, array)
+    return "\n".join([*lines, *(f"# {line}" for line in verdict.splitlines())])
+
+
+def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
+    assert call.cotangent is not None
+    names = ", ".join(call.differentiate)
+    lines = _made("incoming", call.cotangent, call, array)
+    if array != "torch":
+        given = ", ".join(f"{name!r}: {text}" for name, text in zip(call.arguments, arguments, strict=False))
+        return [*lines, f"print(candidate.vjp({call.operator!r}, {{{given}}}, incoming))"]
+    lines += [f"{name}.requires_grad_()" for name in call.differentiate]
+    lines += [f"result = candidate.{call.operator}({', '.join(arguments)})"]
+    return [*lines, f"print(dict(zip({list(call.differentiate)!r}, torch.autograd.grad(result, [{names}], incoming))))"]
+
+
+def _tensors(call: Call) -> list[Argument]:
+    return [value for value in (*call.arguments.values(), call.cotangent) if isinstance(value, Argument)]
+
+
+def _made(name: str, argument: Argument, call: Call, array: str) -> list[str]:
+    shape = argument.values.shape
+    values = f"np.array({_values(argument)}).reshape({shape})"
+    size, strides, offset = strides_of(shape, argument.layout)
+    plain = argument.layout == "contiguous"
+    if array != "torch":
+        made = [f"{name} = {values}.astype({call.dtype!r})"]
+        return made if plain else [*made, *_numpy_view(name, shape, size, strides, offset, call.dtype)]
+    where = f"dtype=torch.{call.dtype}, device={call.device!r}"
+    made = [f"{name} = torch.tensor({values}, {where})"]
+    if plain:
+        return made
+    view = f"torch.full(({size},), float('nan'), {where}).as_strided({shape}, {strides}, {offset})"
+    part = "[:1]" if argument.layout == "expanded" and shape and shape[0] else ""
+    return [*made, f"view = {view}  # {argument.layout}", f"view{part}.copy_({name}{part})", f"{name} = view"]
+
+
+def _numpy_view(name: str, shape: Any, size: int, strides: Any, offset: int, dtype: str) -> list[str]:
+    itemsize = np.dtype(dtype).itemsize
+    steps = tuple(step * itemsize for step in strides)
+    memory = f"np.full({size}, np.nan, {dtype!r})[{offset}:]"
+    return [
+        f"view = np.lib.stride_tricks.as_strided({memory}, {shape}, {steps})",
+        f"view[...] = {name}",
+        f"{name} = view",
+    ]
+
+
+def _values(argument: Argument) -> str:
+    flat = np.ascontiguousarray(argument.values).ravel()
+    if flat.size > SPELLED_OUT:
+        packed = base64.b64encode(zlib.compress(flat.astype("<f8").tobytes(), 9)).decode()
+        return f"np.frombuffer(zlib.decompress(base64.b64decode({packed!r})))"
+    return "[" + ", ".join(_literal(float(x)) for x in flat) + "]"
+
+
+def _literal(x: float) -> str:
+    short = repr(x)
+    if len(short) <= 8 and "n" not in short:
+        return short
+    return f"float.fromhex({x.hex()!r})" if math.isfinite(x) else f"float({short!r})"

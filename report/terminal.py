@@ -1,0 +1,145 @@
+"""What the terminal shows: the settings, live progress, a table of operators and tiers, and each failure in words."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.syntax import Syntax
+from rich.table import Table
+
+from assay.report import failures
+from assay.report.verdict import CONFORMS, FAILS, NOT_PROVIDED, REFUSED, Verdict
+from assay.tests.trial.failure import TIERS
+
+STYLES = {CONFORMS: "green", FAILS: "bold red", REFUSED: "yellow", NOT_PROVIDED: "dim", "no law": "dim"}
+MARKS = {CONFORMS: "ok", FAILS: "FAIL", REFUSED: "cannot judge", NOT_PROVIDED: "not provided", "no law": "-"}
+SAID = {
+    CONFORMS: "conforms",
+    FAILS: "does not conform",
+    REFUSED: "cannot be judged",
+    "interrupted": "was not judged to the end",
+}
+LINES = 10  # progress lines of a run whose output is not a terminal
+
+
+class Live:
+    """Progress: a bar in a terminal, ten lines in a log."""
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.total, self.done, self.failed = console, 0, 0, 0
+        self.start = time.monotonic()
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self.bar = Progress(*columns, console=console, transient=True, auto_refresh=False)
+        self.task = self.bar.add_task("laws", total=None)
+
+    def begin(self, total: int) -> None:
+        """The number of laws is known."""
+        self.total = total
+        if self.console.is_terminal:
+            self.bar.start()
+            self.bar.update(self.task, total=total, refresh=True)
+
+    def step(self, operator: str, verdict: str) -> None:
+        """One more law has ended."""
+        self.done += 1
+        self.failed += verdict == FAILS
+        red = f", {self.failed} failed" if self.failed else ""
+        if self.console.is_terminal:
+            self.bar.update(self.task, completed=self.done, description=f"{operator:<10}{red}", refresh=True)
+        elif self.total and self.done * LINES // self.total > (self.done - 1) * LINES // self.total:
+            seconds = time.monotonic() - self.start
+            self.console.print(f"{self.done}/{self.total} laws{red}, {seconds:.0f} s", highlight=False)
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self.bar.live.is_started:
+            self.bar.stop()
+
+
+def header(verdict: Verdict, console: Console) -> None:
+    """Who is judged, on what, by what: every setting."""
+    s = verdict.settings()
+    seed = "fixed" if s["seed"] is None else s["seed"]
+    _say(console, f"[bold]assay[/] judges [bold]{escape(s['candidate'])}[/]  {s['version']}")
+    _say(console, f"  on {s['device']} in {', '.join(s['dtypes'])}")
+    _say(console, f"  profile {s['profile']} · budget {s['budget']} · seed {seed}")
+    _say(
+        console,
+        f"  python {s['python']} · numpy {s['numpy']} · torch {s['torch'] or '-'} · hypothesis {s['hypothesis']}",
+    )
+
+
+def report(verdict: Verdict, console: Console) -> None:
+    """The failures, the table, and the verdict, which stands last."""
+    for found, others in failures.grouped(verdict.failures):
+        _failure(found, others, console)
+    for e in verdict.entries:
+        if e["verdict"] == REFUSED:
+            _say(
+                console, f"[yellow]CANNOT JUDGE[/] {e['clause']}  {e['operator']} · {e['dtype']}: {escape(e['reason'])}"
+            )
+    for error in verdict.errors:
+        _say(console, f"[red]ERROR[/] {escape(error)}")
+    console.print(_table(verdict))
+    _say(console, "[dim]each cell: examples tried · largest margin, of which 1.0 is the limit[/]")
+    _closing(verdict, console)
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True)
+
+
+def _failure(found: failures.Record, others: Sequence[failures.Record], console: Console) -> None:
+    heading, *lines = failures.text(found, others).splitlines()
+    _say(console, f"[bold red]{escape(heading)}[/]")
+    for line in lines:
+        _say(console, escape(line))
+    if found["script"]:
+        _say(console, "  script")
+        console.print(Syntax(found["script"], "python", theme="ansi_dark", background_color="default"), soft_wrap=True)
+    _say(console, "")
+
+
+def _table(verdict: Verdict) -> Table:
+    rows = {(row["operator"], row["tier"]): row for row in verdict.rows()}
+    tiers = [tier for tier in TIERS if any(rows[op, tier]["verdict"] != "no law" for op in verdict.run.operators)]
+    table = Table("operator", *tiers, box=None, pad_edge=False)
+    for operator in verdict.run.operators:
+        table.add_row(operator, *(_cell(rows[operator, tier]) for tier in tiers))
+    return table
+
+
+def _cell(row: dict[str, object]) -> str:
+    word = str(row["verdict"])
+    text = MARKS[word]
+    if word in (CONFORMS, FAILS):
+        margin = float(str(row["margin"]))
+        text += f" {row['examples']}"
+        text += f" · {margin:.2f}" if margin and math.isfinite(margin) else ""
+        if row["missing"]:
+            text += " (part)"
+    return f"[{STYLES[word]}]{text}[/]"
+
+
+def _closing(verdict: Verdict, console: Console) -> None:
+    for key, text in verdict.declared().items():
+        _say(console, f"  declared  {key}: {text}")
+    missing = verdict.settings()["not_provided"]
+    if missing:
+        _say(console, f"  not provided  {', '.join(missing)}")
+    words = [e["verdict"] for e in verdict.entries]
+    clauses = len({e["clause"] for e in verdict.entries})
+    counts = ", ".join(f"{words.count(word)} {word}" for word in (CONFORMS, FAILS, REFUSED) if word in words)
+    elements = sum(e["compared"] for e in verdict.entries)
+    _say(
+        console,
+        f"{clauses} clauses, {len(words)} trials ({counts or 'none ran'}), {elements} elements, {verdict.seconds:.1f} s",
+    )
+    under = " under the precision that it declares" if verdict.word == CONFORMS and verdict.declared() else ""
+    style = STYLES.get(verdict.word, "yellow")
+    _say(console, f"[{style}]{escape(verdict.run.implementation.name)} {SAID[verdict.word]}{under}[/]")

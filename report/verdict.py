@@ -1,0 +1,152 @@
+"""The verdict: one entry a law and dtype, rows of operator and tier, and the exit code that they make."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from typing import Any
+
+from assay.implementations.arrays import arrays_of
+from assay.reference.arithmetic.precision import Precision, Refusal
+from assay.reference.arithmetic.formats import STORAGE
+from assay.spec import OPERATORS
+from assay.tests.trial.candidate import Candidate
+from assay.tests.trial.failure import TIERS, NonConformance
+from assay.tests.trial.laws import Law
+from assay.tests.trial.run import Run
+
+SCHEMA = 1
+CONFORMS, FAILS, REFUSED, NOT_PROVIDED = "conforms", "fails", "cannot judge", "not provided"
+EXIT_CODES = {CONFORMS: 0, FAILS: 1, "usage": 2, REFUSED: 3, "interrupted": 130}
+
+
+def entry(
+    law: Law, operator: str, candidate: Candidate, problem: BaseException | None, seconds: float
+) -> dict[str, Any]:
+    """What one law saw of one candidate, as plain data; ``problem`` is what it raised."""
+    tally = candidate.tally
+    verdict, reason = CONFORMS, ""
+    if isinstance(problem, NonConformance):
+        verdict, reason = FAILS, problem.what
+    elif isinstance(problem, Refusal):
+        verdict, reason = REFUSED, str(problem)
+    elif problem is not None:
+        verdict, reason = REFUSED, f"the law itself raised {type(problem).__name__}: {problem}"
+    elif not tally.compared:
+        verdict, reason = REFUSED, "the law compared nothing"
+    return {
+        "clause": law.clause,
+        "law": law.name,
+        "tier": law.tier,
+        "operator": operator,
+        "dtype": candidate.dtype,
+        "device": candidate.device,
+        "verdict": verdict,
+        "reason": reason,
+        "examples": tally.examples,
+        "compared": tally.compared,
+        "undetermined": tally.undetermined,
+        "margin": tally.margin,
+        "seconds": round(seconds, 4),
+    }
+
+
+@dataclass
+class Verdict:
+    """Everything that a run found."""
+
+    run: Run
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    lacking: dict[tuple[str, str, str], None] = field(default_factory=dict)  # operator, tier, what is missing
+    errors: list[str] = field(default_factory=list)
+    interrupted: bool = False
+    seconds: float = 0.0
+
+    def exit_code(self) -> int:
+        """0 conforms, 1 does not, 3 cannot judge, 130 interrupted."""
+        return EXIT_CODES[self.word]
+
+    @property
+    def word(self) -> str:
+        """The verdict in a word."""
+        found = {e["verdict"] for e in self.entries}
+        if FAILS in found:
+            return FAILS
+        if self.interrupted:
+            return "interrupted"
+        return REFUSED if REFUSED in found or self.errors or not found else CONFORMS
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for each operator and tier: examples, largest margin, verdict."""
+        return [self._row(operator, tier) for operator in self.run.operators for tier in TIERS]
+
+    def _row(self, operator: str, tier: str) -> dict[str, Any]:
+        mine = [e for e in self.entries if e["operator"] == operator and e["tier"] == tier]
+        missing = sorted({what for (op, at, what) in self.lacking if op == operator and at == tier})
+        words = [e["verdict"] for e in mine]
+        absent = NOT_PROVIDED if missing else "no law"
+        return {
+            "operator": operator,
+            "tier": tier,
+            "examples": sum(e["examples"] for e in mine),
+            "compared": sum(e["compared"] for e in mine),
+            "margin": max((e["margin"] for e in mine), default=0.0),
+            "verdict": next((word for word in (FAILS, REFUSED, CONFORMS) if word in words), absent),
+            "missing": missing,
+        }
+
+    def declared(self) -> dict[str, str]:
+        """What the candidate declares beyond the strict precision, by operator.direction.dtype."""
+        found = {}
+        for key, declaration in self.run.implementation.precision.items():
+            operator, _, dtype = key.split(".")
+            if operator in self.run.operators and dtype in self.run.dtypes:
+                found[key] = str(Precision.declared(STORAGE[dtype], declaration))
+        return found
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting of the run, and the versions of what took part."""
+        import hypothesis
+        import numpy
+
+        run = self.run
+        library = arrays_of(run.implementation.array)
+        return {
+            "candidate": run.implementation.name,
+            "version": run.implementation.version,
+            "array": run.implementation.array,
+            "provides": sorted(run.implementation.operators),
+            "not_provided": [name for name in OPERATORS if name not in run.implementation.operators],
+            "operators": list(run.operators),
+            "dtypes": list(run.dtypes),
+            "device": run.device,
+            "profile": run.profile,
+            "budget": run.budget,
+            "seed": run.seed,
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "hypothesis": hypothesis.__version__,
+            "numpy": numpy.__version__,
+            "torch": library.torch.__version__ if hasattr(library, "torch") else None,
+        }
+
+    def as_data(self) -> dict[str, Any]:
+        """Everything that the terminal shows, and each law's own figures."""
+        return {
+            "schema": SCHEMA,
+            "verdict": self.word,
+            "exit_code": self.exit_code(),
+            "seconds": round(self.seconds, 3),
+            "settings": self.settings(),
+            "declared_precision": self.declared(),
+            "rows": self.rows(),
+            "laws": self.entries,
+            "failures": self.failures,
+            "errors": self.errors,
+        }
+
+
+def operator_of(law: Law, given: str | None) -> str:
+    """The operator that a law judges: the one it is given, or its clause's."""
+    return given or law.clause.split(".")[0]
