@@ -15,6 +15,7 @@ from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent
 PYTEST_TO_ASSAY = {pytest.ExitCode.USAGE_ERROR: 2, pytest.ExitCode.NO_TESTS_COLLECTED: 3}
+EPILOG = "Whatever stands after -- goes to pytest: assay check torch -- -k conv2d -x"
 QUIET = ["-qq", "--no-header", "-rN", "--tb=no", "--disable-warnings", "-oconsole_output_style=classic"]
 
 
@@ -31,9 +32,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="assay", description="Judge an implementation of neural-network operators.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    check = commands.add_parser(
-        "check", help="judge an implementation", epilog="Whatever stands after -- goes to pytest: -- -k conv2d -x"
-    )
+    _check_arguments(commands.add_parser("check", help="judge an implementation", epilog=EPILOG))
+    replay = commands.add_parser("replay", help="show a failure of the last run in this folder again")
+    replay.add_argument("id", help="what stands behind 'again' in the report")
+    replay.set_defaults(run=_replay)
+    commands.add_parser("list", help="all clauses").set_defaults(run=_list)
+    explain = commands.add_parser("explain", help="one clause: formula, source, laws, blind spots")
+    explain.add_argument("id", help="a clause's id, for example conv2d.output-size")
+    explain.set_defaults(run=_explain)
+    pages = commands.add_parser("pages", help="render spec/pages from the clauses")
+    pages.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is out of step")
+    pages.set_defaults(run=_pages)
+    return parser
+
+
+def _check_arguments(check: argparse.ArgumentParser) -> None:
     check.add_argument(
         "implementation", help="torch, torch-tf32, pkg.mod, pkg.mod:attribute, path.py, path.py:attribute"
     )
@@ -48,16 +61,6 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--json", metavar="FILE", help="write everything that the terminal shows")
     check.add_argument("-n", default="0", metavar="WORKERS", help="processes (default 0: this one)")
     check.set_defaults(run=_check)
-    replay = commands.add_parser("replay", help="show a failure of the last run in this folder again")
-    replay.add_argument("id", help="what stands behind 'again' in the report")
-    replay.set_defaults(run=_replay)
-    commands.add_parser("list", help="all clauses").set_defaults(run=_list)
-    explain = commands.add_parser("explain", help="one clause: formula, source, laws, blind spots")
-    explain.add_argument("id", help="a clause's id, for example conv2d.output-size")
-    explain.set_defaults(run=_explain)
-    pages = commands.add_parser("pages", help="render spec/pages from the clauses")
-    pages.set_defaults(run=_pages)
-    return parser
 
 
 def _check(words: argparse.Namespace) -> int:
@@ -136,10 +139,16 @@ def _pages(words: argparse.Namespace) -> int:
     from assay.spec.pages_text import pages
     from assay.tests.trial.laws import all_laws
 
-    for name, text in pages(all_laws()).items():
-        (ROOT / "spec" / "pages" / name).write_text(text)
-        print(f"spec/pages/{name}")
-    return 0
+    folder = ROOT / "spec" / "pages"
+    folder.mkdir(exist_ok=True)
+    rendered = pages(all_laws())
+    kept = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
+    stale = sorted(name for name in rendered.keys() | kept.keys() if rendered.get(name) != kept.get(name))
+    for name in stale:
+        print(f"spec/pages/{name} {'is out of step: run `assay pages`' if words.check else 'written'}")
+        if not words.check:
+            (folder / name).write_text(rendered.get(name, ""), encoding="utf-8")
+    return 1 if stale and words.check else 0
 
 
 def _usage(message: str) -> int:

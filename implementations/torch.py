@@ -22,7 +22,7 @@ torch.backends.cudnn.allow_tf32 = False
 
 
 def swish(x, beta=None):
-    return F.silu(x) if beta is None else x * torch.sigmoid(beta * x)
+    return F.silu(x) if beta is None else x * torch.sigmoid(beta * x)  # composed: there is no swish with a beta
 
 
 def glu(x, w, v, b=None, c=None):
@@ -30,7 +30,7 @@ def glu(x, w, v, b=None, c=None):
 
 
 def swiglu(x, w, v, b=None, c=None):
-    return F.silu(F.linear(x, w, b)) * F.linear(x, v, c)
+    return F.silu(F.linear(x, w, b)) * F.linear(x, v, c)  # composed: there is no SwiGLU
 
 
 linear = F.linear

@@ -57,15 +57,15 @@ class Ball:
         return self._combined(other, self.middle - other.middle, self.radius + other.radius)
 
     def __mul__(self, other: Any) -> Ball:
-        other = self._like(other)
-        if other.is_one:
+        factor = self._like(other)
+        if factor.is_one:
             return self
         if self.is_one:
-            return other
+            return factor
         radius = 0.0
-        if self.radius or other.radius:
-            radius = _product(_size(self.middle), other.radius) + _product(self.radius, other.size)
-        return self._combined(other, self.middle * other.middle, radius)
+        if self.radius or factor.radius:
+            radius = _product(_size(self.middle), factor.radius) + _product(self.radius, factor.size)
+        return self._combined(factor, self.middle * factor.middle, radius)
 
     def __truediv__(self, other: Any) -> Ball:
         other = self._like(other)
@@ -118,9 +118,14 @@ class Ball:
     def _may_overflow_to(self, got: float) -> bool:
         return math.isinf(got) and ((got > 0.0) == (self.middle > 0) or self.radius >= _size(self.middle))
 
+    @property
+    def exact(self) -> float:
+        """The middle, as the nearest binary64 number."""
+        return _nearest(self.middle)
+
     def bounds(self) -> tuple[float, float]:
         """The least and the largest permitted value."""
-        return float(self.middle) - self.radius, float(self.middle) + self.radius
+        return _nearest(self.middle) - self.radius, _nearest(self.middle) + self.radius
 
     def widened(self, unit: float, least: float) -> Ball:
         """This ball after one more rounding: relative ``unit``, absolute ``least`` below the normal numbers."""
@@ -220,7 +225,7 @@ class Enclosure:
         if not all(g.determined and not g.overflow for g in gs):
             return self.undetermined()
         if not all(math.isfinite(g.middle) for g in gs) or not all(map(math.isfinite, ws)):
-            return self.number(_ieee_sum(float(g.middle) * w for g, w in zip(gs, ws, strict=True)))
+            return self.number(_ieee_sum(_nearest(g.middle) * w for g, w in zip(gs, ws, strict=True)))
         if self.wide:
             middle: Any = sum((g.middle * Fraction(w) for g, w in zip(gs, ws, strict=True)), start=Fraction(0))
         else:
@@ -245,10 +250,9 @@ class Enclosure:
 
     def _special_dot(self, xs: Vector, ws: Vector, bias: Ball | None) -> Ball:
         """A sum with NaN or infinities among its terms: IEEE 754 gives the same answer in every order."""
-        total = _ieee_sum([*map(mul, xs.values, ws.values), float(bias.middle) if bias else 0.0])
+        total = _ieee_sum([*map(mul, xs.values, ws.values), _nearest(bias.middle) if bias else 0.0])
         if math.isfinite(total):  # the tensor's special elements are outside this sum
-            local = [Vector(_alone(v), range(len(v))) for v in (xs, ws)]
-            return self.dot(*local, bias)
+            return self.dot(_alone(xs), _alone(ws), bias)
         return self.number(total)
 
     def sigmoid(self, t: Ball) -> Ball:
@@ -291,6 +295,14 @@ def _size(x: Any) -> float:
         return math.inf
 
 
+def _nearest(x: Any) -> float:
+    """``x`` as a binary64 number, infinite past the largest."""
+    try:
+        return float(x)
+    except OverflowError:
+        return math.inf if x > 0 else -math.inf
+
+
 def _product(a: float, b: float) -> float:
     return a * b if a and b else 0.0
 
@@ -299,5 +311,5 @@ def _ieee_sum(terms: Iterable[float]) -> float:
     return sum(terms, start=0.0)
 
 
-def _alone(v: Vector) -> Any:
-    return type(v.tensor)(v.values, (len(v),), v.tensor.arithmetic, v.tensor.name)
+def _alone(v: Vector) -> Vector:
+    return Vector(type(v.tensor)(v.values, (len(v),), v.tensor.arithmetic, v.tensor.name), range(len(v)))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from assay.reference.arithmetic.formats import BFLOAT16, FLOAT32, FLOAT64, FORMATS, Format
 
@@ -62,7 +63,7 @@ class Precision:
         return ", ".join(parts) or "strict"
 
 
-def _value(key: str, value: object, storage: Format) -> object:
+def _value(key: str, value: object, storage: Format) -> Any:
     allowed: dict[str, list[object]] = {
         "accumulation": [*FORMATS, "storage"],
         "operands": [*FORMATS, "storage"],

@@ -216,7 +216,7 @@ def _judge(
         places[worst],
         float(got[places[worst]]),
         balls[worst].bounds(),
-        float(balls[worst].middle),
+        balls[worst].exact,
         margins[worst],
         len(wrong),
         len(places),

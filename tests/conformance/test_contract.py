@@ -1,0 +1,246 @@
+"""The contract: what holds for every operator, whatever its formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.implementations.arrays import LAYOUTS, Argument
+from assay.implementations.observe import Observation
+from assay.spec import OPERATORS
+from assay.tests.trial import judge
+from assay.tests.trial.candidate import Candidate
+from assay.tests.trial.cases import (
+    SMALL,
+    Case,
+    conv2d_cases,
+    gated_cases,
+    linear_cases,
+    max_pool2d_cases,
+    pad2d_cases,
+    swish_cases,
+)
+from assay.tests.trial.failure import NonConformance
+from assay.tests.trial.laws import clause
+from assay.tests.trial.textures import INTEGERS
+
+ALL = tuple(OPERATORS)
+EXACT_ON_INTEGERS = ("linear", "pad2d", "max_pool2d")  # conv2d is not: an FFT in float64 gives 1e-17 for 0
+FAMILIES = ("normal", "integers", "positive", "negative", "spikes")  # no zeros: who writes x * 2 to zeros, hides it
+SIZES = (*SMALL, 7, 8, 17)
+
+CASES: dict[str, Callable[..., st.SearchStrategy[Case]]] = {
+    "swish": partial(swish_cases, sizes=SIZES),
+    "glu": partial(gated_cases, "glu", sizes=SIZES),
+    "swiglu": partial(gated_cases, "swiglu", sizes=SIZES),
+    "linear": partial(linear_cases, sizes=SIZES),
+    "pad2d": partial(pad2d_cases, sizes=SIZES),
+    "conv2d": partial(conv2d_cases, places=(2, 1, 3), channels=(2, 1, 3)),
+    "max_pool2d": partial(max_pool2d_cases, places=(2, 1, 3)),
+}
+
+# How many of the last axes of the first tensor belong to a sample; the rest are the batch's.
+OF_A_SAMPLE = {"swish": 0, "glu": 1, "swiglu": 1, "linear": 1, "pad2d": 2, "conv2d": 3, "max_pool2d": 3}
+
+
+def answered(candidate: Candidate, case: Case, back: bool = False) -> Observation:
+    """What the candidate did with a case, going back too if asked.
+
+    Raises:
+        NonConformance: it raised.
+    """
+    arguments = case.arguments(candidate.format)
+    tensors = tuple(name for name, value in arguments.items() if isinstance(value, Argument))
+    asked = (case.cotangent(candidate.format), tensors) if back else ()
+    seen = candidate.observe(case.operator, arguments, *asked)
+    candidate.compared()
+    demand(seen, not seen.raised, seen.fault)
+    return seen
+
+
+def demand(seen: Observation, holds: bool, otherwise: str) -> None:
+    """Raise, saying what the operator did ``otherwise``, unless it holds."""
+    if not holds:
+        raise NonConformance(f"{seen.call.operator} {otherwise}", [seen.call])
+
+
+def demand_shape(seen: Observation, case: Case) -> None:
+    demand(seen, seen.output is not None, seen.fault)
+    what = f"returned shape {seen.output.shape} where the formula gives {case.result_shape}"
+    demand(seen, seen.output.shape == case.result_shape, what)
+
+
+def lying(case: Case, layout: str) -> Case:
+    """The case with all its tensors, and the incoming gradient, in one layout."""
+    textures = {name: replace(texture, layout=layout) for name, texture in case.textures.items()}
+    return case.changed(textures=textures, incoming=replace(case.incoming, layout=layout))
+
+
+def batched(case: Case, batch: tuple[int, ...]) -> Case:
+    """The case with this batch: one axis for images, one or more for the others."""
+    name = OPERATORS[case.operator].tensors[0]
+    shape, own = case.shapes[name], OF_A_SAMPLE[case.operator]
+    images = case.operator in ("conv2d", "max_pool2d")
+    sample = shape[len(shape) - own :] if own else shape[1:]
+    return case.changed(shapes={**case.shapes, name: ((min(batch),) if images else batch) + sample})
+
+
+@clause("contract.dtype", tier="contract", operators=ALL)
+@given(data=st.data())
+def test_contract_the_result_has_the_inputs_dtype(candidate, operator, data):
+    """No widening, no narrowing. Blind to what was computed between."""
+    seen = answered(candidate, data.draw(CASES[operator](FAMILIES)))
+    demand(seen, seen.dtype == candidate.dtype, seen.fault)
+
+
+@clause("contract.dtype", tier="contract", operators=ALL, gradient=True)
+@given(data=st.data())
+def test_contract_gradients_have_their_inputs_dtype(candidate, operator, data):
+    """Going back too. Blind to gradients that an array library's engine casts by itself."""
+    seen = answered(candidate, data.draw(CASES[operator](FAMILIES)), back=True)
+    for name, dtype in seen.gradient_dtypes.items():
+        demand(seen, dtype == candidate.dtype, f"gave {name} of dtype {candidate.dtype} a gradient of dtype {dtype}")
+
+
+@clause("contract.device", tier="contract", operators=ALL)
+@given(data=st.data())
+def test_contract_the_result_is_on_the_inputs_device(candidate, operator, data):
+    """Where the inputs are, there the result is. Blind to detours."""
+    seen = answered(candidate, data.draw(CASES[operator](FAMILIES)))
+    here = seen.device.split(":")[0] == candidate.device.split(":")[0]
+    demand(seen, here, f"returned a result on {seen.device or 'no device'} for inputs on {candidate.device}")
+
+
+@clause("contract.plain", tier="contract", operators=ALL)
+@given(data=st.data())
+def test_contract_the_result_is_a_plain_tensor(candidate, operator, data):
+    """Not a list, a pair, None, or a subclass. Blind to what its values are."""
+    seen = answered(candidate, data.draw(CASES[operator](FAMILIES)))
+    demand(seen, bool(seen.dtype), seen.fault)
+
+
+@clause("contract.shape", tier="contract", operators=ALL)
+@given(data=st.data(), batch=st.sampled_from(((2,), (3, 2), (2, 1, 3), (5,))))
+def test_contract_the_result_has_the_formulas_shape(candidate, operator, data, batch):
+    """Axes of one element stay, and a batch's axes are kept apart. Blind to the order of the elements."""
+    case = batched(data.draw(CASES[operator](FAMILIES)), batch)
+    demand_shape(answered(candidate, case), case)
+
+
+@clause("contract.shape", tier="contract", operators=ALL, gradient=True)
+@given(data=st.data())
+def test_contract_gradients_have_their_inputs_shape(candidate, operator, data):
+    """Each tensor has a gradient of its own shape. Blind to the order of the elements."""
+    seen = answered(candidate, data.draw(CASES[operator](FAMILIES)), back=True)
+    for name, argument in seen.call.tensors.items():
+        gradient, shape = seen.gradients.get(name), argument.values.shape
+        demand(seen, gradient is not None, f"gave no gradient for {name}")
+        demand(seen, gradient.shape == shape, f"gave {name} of shape {shape} a gradient of shape {gradient.shape}")
+
+
+@clause("contract.inputs-unchanged", tier="contract", operators=ALL)
+@given(data=st.data())
+def test_contract_no_input_is_written_to(candidate, operator, data):
+    """The inputs hold afterwards what they held before, bit for bit. Blind to what is put back in time."""
+    seen = answered(candidate, data.draw(CASES[operator](FAMILIES)))
+    demand(seen, not seen.changed, f"wrote to its input {' and '.join(seen.changed)}")
+
+
+@clause("contract.inputs-unchanged", tier="contract", operators=ALL, gradient=True)
+@given(data=st.data())
+def test_contract_going_back_writes_to_no_input(candidate, operator, data):
+    """Nor are they changed by the gradients' computation. Blind to writes to the incoming gradient."""
+    seen = answered(candidate, data.draw(CASES[operator](FAMILIES)), back=True)
+    demand(seen, not seen.changed, f"wrote to its input {' and '.join(seen.changed)}, forward or back")
+
+
+def own_memory(case: Case) -> Case:
+    """The case, without padding by 0, which may return its input, and with pooling that easily does."""
+    if case.operator == "pad2d":
+        return case.changed(parameters={"padding": case.parameters["padding"] + 1})
+    if case.operator == "max_pool2d" and case.pick % 2:
+        return case.changed(parameters={"kernel_size": 1, "stride": 1, "padding": 0})
+    return case
+
+
+@clause("contract.no-alias", tier="contract", operators=ALL)
+@given(data=st.data())
+def test_contract_the_result_has_memory_of_its_own(candidate, operator, data):
+    """Writing to the result changes no input. Blind to memory kept from one call to the next, and to padding by 0."""
+    seen = answered(candidate, own_memory(data.draw(CASES[operator](FAMILIES))))
+    demand(seen, not seen.shares, f"returned a result that lies in the memory of {' and '.join(seen.shares)}")
+
+
+@clause("contract.layouts", tier="contract", operators=ALL)
+@given(data=st.data(), layout=st.sampled_from(LAYOUTS[1:]))
+def test_contract_tensors_of_any_layout_give_what_the_formula_gives(candidate, operator, data, layout):
+    """What lies between a view's elements is NaN here, and is not read. Blind to layouts that are mixed."""
+    judge.conforms(candidate, lying(data.draw(CASES[operator](FAMILIES)), layout))
+
+
+@clause("contract.layouts", tier="contract", operators=EXACT_ON_INTEGERS)
+@given(data=st.data(), layout=st.sampled_from(LAYOUTS[1:]))
+def test_contract_tensors_of_any_layout_give_what_contiguous_copies_give(candidate, operator, data, layout):
+    """On integers, element by element. Blind to what both get wrong."""
+    case = lying(data.draw(CASES[operator](INTEGERS)), layout)
+    arguments = case.arguments(candidate.format)
+    copies = {
+        name: Argument(value.values) if isinstance(value, Argument) else value for name, value in arguments.items()
+    }
+    got, expected = (candidate.call(operator, given, case.result_shape).output for given in (arguments, copies))
+    judge.same_arrays(candidate, f"{layout} tensors give something else than their contiguous copies", got, expected)
+
+
+def small_untied(case: Case) -> Case:
+    """Pooling without ties: at most 512 different integers, which bfloat16 tells apart."""
+    if case.operator != "max_pool2d":
+        return case
+    *_, height, width = case.shapes["input"]
+    return case.changed(shapes={"input": (2, 2 if height * width <= 128 else 1, height, width)})
+
+
+DIFFERENTIATED: dict[str, Callable[..., st.SearchStrategy[Case]]] = {
+    **CASES,
+    "conv2d": partial(conv2d_cases, places=(2, 1), channels=(2, 1)),
+    "max_pool2d": lambda families: max_pool2d_cases(("distinct",), places=(2, 1)).map(small_untied),
+}
+
+
+@clause("contract.layouts", tier="contract", operators=ALL, gradient=True)
+@given(data=st.data(), layout=st.sampled_from(LAYOUTS[1:]))
+def test_contract_tensors_of_any_layout_have_the_formulas_gradients(candidate, operator, data, layout):
+    """The incoming gradient lies as the inputs do: expanded, as a sum hands it back. Blind to mixed layouts."""
+    judge.gradient_conforms(candidate, lying(data.draw(DIFFERENTIATED[operator](FAMILIES)), layout))
+
+
+@clause("contract.empty-batch", tier="contract", operators=ALL)
+@given(data=st.data(), batch=st.sampled_from(((0,), (2, 0), (0, 3))))
+def test_contract_an_empty_batch_gives_an_empty_result(candidate, operator, data, batch):
+    """No samples in, none out, and no error. Blind to operators that reduce over the batch."""
+    case = batched(data.draw(CASES[operator](FAMILIES)), batch)
+    demand_shape(answered(candidate, case), case)
+
+
+@clause("contract.empty-batch", tier="contract", operators=ALL, gradient=True)
+@given(data=st.data(), batch=st.sampled_from(((0,), (2, 0), (0, 3))))
+def test_contract_an_empty_batch_hands_back_zeros(candidate, operator, data, batch):
+    """The weights' derivatives are sums of nothing. Blind to memory that happens to hold zeros."""
+    seen = candidate.ask_gradient(batched(data.draw(CASES[operator](FAMILIES)), batch))
+    candidate.compared()
+    for name, gradient in seen.gradients.items():
+        judge.same_arrays(
+            candidate, f"{name} has a derivative where there is no sample", gradient, np.zeros_like(gradient)
+        )
+
+
+@clause("contract.batch-of-one", tier="contract", operators=ALL)
+@given(data=st.data(), batch=st.sampled_from(((1,), (1, 1), (1, 3))))
+def test_contract_a_batch_of_one_keeps_its_axis(candidate, operator, data, batch):
+    """One sample is a batch still. Blind to the sample's values."""
+    case = batched(data.draw(CASES[operator](FAMILIES)), batch)
+    demand_shape(answered(candidate, case), case)

@@ -1,0 +1,307 @@
+"""The convolutional layer: the laws of its channels, bias and parameters, what follows from its formula, refusals."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from operator import mul
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.implementations.arrays import Argument
+from assay.reference.arithmetic.primitives import FloatArithmetic
+from assay.reference.conv2d import conv2d_element, pair, parameter_count
+from assay.reference.linear import linear
+from assay.spec import OPERATORS
+from assay.tests.trial import judge
+from assay.tests.trial.cases import SMALL, conv2d_cases
+from assay.tests.trial.failure import NonConformance
+from assay.tests.trial.laws import clause
+from assay.tests.trial.textures import INTEGERS, Texture
+
+dense = conv2d_cases(("integers",))
+few = conv2d_cases(("integers",), SMALL, (1, 2, 3))
+picks = st.integers(0, 4095)
+counts = st.sampled_from((1, 2, 3, 4, 7, 16, 33))
+
+
+def arrays(candidate, case):
+    """Input, weight and bias (or None) as numpy arrays of numbers of the candidate's dtype."""
+    given = [value for value in case.arguments(candidate.format).values()][:3]
+    return [value.values if isinstance(value, Argument) else None for value in given]
+
+
+def conv2d(candidate, *arguments):
+    return candidate.values("conv2d", *arguments)
+
+
+def integers(candidate, seed, shape, terms):
+    """Integers so small that a sum of ``terms`` products of them is exact."""
+    return Texture("integers", seed).fill(shape, candidate.format, terms).values
+
+
+def spreads(candidate):
+    """Whether the candidate declares that a NaN may reach more than its windows, as where a tile's elements mix."""
+    precision = candidate.precision("conv2d")
+    return precision.algorithm != "direct" or getattr(precision, "spreads", False)
+
+
+# --- parameters
+
+
+def element_counts(candidate, *arguments):
+    """The number of elements of each learned tensor of a layer, whatever library it is of."""
+    name = f"conv2d_parameters{arguments}"
+    try:
+        found = candidate.implementation.operators["conv2d_parameters"](*arguments)
+        tensors = [] if hasattr(found, "shape") else list(found)
+        numbers = [math.prod(map(int, tensor.shape)) for tensor in tensors]
+    except Exception as problem:
+        raise NonConformance(f"{name} gave no sequence of tensors: {type(problem).__name__}: {problem}") from problem
+    if hasattr(found, "shape"):
+        raise NonConformance(f"{name} gave one {type(found).__name__}, not a sequence of tensors")
+    return numbers
+
+
+@clause("conv2d.parameter-count", tier="exact", needs=("conv2d_parameters",))
+@given(
+    inputs=counts, outputs=counts, kernel=st.tuples(*[st.integers(1, 5)] * 2) | st.integers(1, 5), bias=st.booleans()
+)
+def test_conv2d_has_as_many_parameters_as_the_formula_says(candidate, inputs, outputs, kernel, bias):
+    """Height * width * inputs * outputs, and a bias an output or none. Blind to how they lie in tensors."""
+    total = sum(element_counts(candidate, inputs, outputs, kernel, bias))
+    expected = parameter_count(inputs, outputs, kernel, bias)
+    candidate.compared()
+    if total != expected:
+        call = f"conv2d_parameters({inputs}, {outputs}, {kernel}, {bias})"
+        raise NonConformance(f"{call} has {total} elements, the formula gives {expected}")
+
+
+@clause("conv2d.parameter-count-example", tier="exact", needs=("conv2d_parameters",))
+def test_conv2d_of_three_channels_by_64_kernels_has_1728_and_64_parameters(candidate):
+    """1728 weights and 64 biases, without being asked for a bias. Blind to any other layer."""
+    candidate.begin()
+    found = sorted(element_counts(candidate, 3, 64, 3))
+    candidate.compared(2)
+    if found != [64, 1728]:
+        raise NonConformance(f"conv2d_parameters(3, 64, 3) has tensors of {found} elements, the notes count 1728 + 64")
+
+
+# --- channels and bias
+
+
+@clause("conv2d.channels", tier="exact")
+@given(outputs=st.sampled_from((64, 65, 17, 2)), channels=st.sampled_from((3, 1, 2, 8)), pick=picks)
+def test_conv2d_output_channels_have_each_a_kernel_of_its_own(candidate, outputs, channels, pick):
+    """An output channel is what its kernel gives by itself, and there are as many as kernels. Blind to that kernel."""
+    x = integers(candidate, pick, (2, channels, 5, 4), 9 * channels)
+    w = integers(candidate, pick + 1, (outputs, channels, 3, 3), 9 * channels)
+    chosen = pick % outputs
+    together, alone = conv2d(candidate, x, w), conv2d(candidate, x, w[chosen : chosen + 1])
+    same = judge.same_arrays
+    same(candidate, f"output channel {chosen} is not its own kernel's", together[:, chosen : chosen + 1], alone)
+    same(candidate, "the output has not a channel a kernel", np.array([together.shape[1]]), np.array([outputs]))
+
+
+@clause("conv2d.channels", tier="exact")
+@given(case=conv2d_cases(("integers",), SMALL, (3, 1, 2, 5, 8)))
+def test_conv2d_sums_over_all_input_channels(candidate, case):
+    """The output is the sum of what each input channel gives by itself. Blind to what single channels get wrong."""
+    x, w, _ = arrays(candidate, case)
+    parameters = case.parameters["stride"], case.parameters["padding"]
+    parts = [conv2d(candidate, x[:, c : c + 1], w[:, c : c + 1], None, *parameters) for c in range(x.shape[1])]
+    got = conv2d(candidate, x, w, None, *parameters)
+    judge.same_arrays(candidate, "the output is not the sum over the input channels", got, sum(parts))
+
+
+@clause("conv2d.bias", tier="exact")
+@given(case=dense, bias=st.sampled_from(("distinct", "integers", None)))
+def test_conv2d_of_zeros_is_the_bias(candidate, case, bias):
+    """Zeros give each channel its bias everywhere, and zero without one. Blind to biases that are not integers."""
+    x, w, _ = arrays(candidate, case)
+    b = None if bias is None else Texture(bias, case.pick).fill((w.shape[0],), candidate.format).values
+    got = conv2d(candidate, 0.0 * x, w, b, case.parameters["stride"], case.parameters["padding"])
+    expected = np.broadcast_to((np.zeros(w.shape[0]) if b is None else b)[:, None, None], got.shape)
+    judge.same_arrays(candidate, "conv2d of zeros is not the bias", got, expected)
+
+
+# --- what follows from the formula
+
+
+@clause("conv2d.translation", tier="exact")
+@given(case=dense, shift=st.tuples(st.integers(0, 3), st.integers(1, 3)))
+def test_conv2d_of_a_shifted_input_is_the_shifted_output(candidate, case, shift):
+    """Dropping k strides of rows drops k rows, away from the padding. Blind to the border, and to any fixed kernel."""
+    _, w, b = arrays(candidate, case)
+    parameters = case.parameters["stride"], case.parameters["padding"]
+    (down, right), (above, before) = map(pair, parameters)
+    (k, m), (top, left) = shift, (-(-above // down), -(-before // right))
+    samples, channels, height, width = case.shapes["input"]
+    x = integers(
+        candidate, case.pick, (samples, channels, height + (k + top) * down, width + (m + left) * right), case.terms
+    )
+    shifted = conv2d(candidate, x[:, :, k * down :, m * right :], w, b, *parameters)[:, :, top:, left:]
+    expected = conv2d(candidate, x, w, b, *parameters)[:, :, k + top :, m + left :]
+    judge.same_arrays(candidate, f"shifting by {shift} strides does not shift the output", shifted, expected)
+
+
+@clause("conv2d.additive", tier="exact")
+@given(case=dense, seed=picks)
+def test_conv2d_of_a_sum_is_the_sum_less_one_bias(candidate, case, seed):
+    """conv2d(x + y) = conv2d(x) + conv2d(y) - bias. Blind to every linear map that is not a convolution."""
+    x, w, b = arrays(candidate, case.changed(terms=4 * case.terms))
+    y = integers(candidate, seed, x.shape, 4 * case.terms)
+    of_sum, of_x, of_y = (conv2d(candidate, part, w, b, *case.parameters.values()) for part in (x + y, x, y))
+    bias = 0.0 if b is None else b[:, None, None]
+    judge.same_arrays(candidate, "conv2d of a sum is not the sum of the conv2ds", of_sum, of_x + of_y - bias)
+
+
+@clause("conv2d.batch", tier="exact")
+@given(case=dense, seed=picks)
+def test_conv2d_convolves_each_sample_by_itself(candidate, case, seed):
+    """A sample among two others gives what it gives alone. Blind to what one sample gets wrong."""
+    x, w, b = arrays(candidate, case)
+    x = np.concatenate([x[:1], integers(candidate, seed, (2, *x.shape[1:]), case.terms)])[np.roll(np.arange(3), seed)]
+    together = conv2d(candidate, x, w, b, *case.parameters.values())
+    alone = [conv2d(candidate, x[n : n + 1], w, b, *case.parameters.values()) for n in range(3)]
+    judge.same_arrays(candidate, "a sample differs from itself alone", together, np.concatenate(alone))
+
+
+@clause("conv2d.batch", tier="special")
+@given(case=dense, special=st.sampled_from((math.nan, math.inf)))
+def test_conv2d_keeps_special_values_to_their_sample(candidate, case, special):
+    """NaN or infinities in one sample leave another's output. Blind to how finite samples may mix."""
+    x, w, b = arrays(candidate, case)
+    neighbour = np.full_like(x[:1], 3.0 if spreads(candidate) else special)
+    crowd = conv2d(candidate, np.concatenate([neighbour, x[:1], neighbour]), w, b, *case.parameters.values())
+    alone = conv2d(candidate, x[:1], w, b, *case.parameters.values())
+    judge.same_arrays(candidate, f"a sample moved with neighbours of {special}", crowd[1:2], alone)
+
+
+@clause("conv2d.pointwise", tier="exact")
+@given(case=few, outputs=st.sampled_from((3, 2, 1, 8)), channels=st.sampled_from((3, 2, 1, 8)))
+def test_conv2d_by_one_by_one_kernels_is_linear_in_the_channels(candidate, case, outputs, channels):
+    """Each place's channels go through the formula of linear. Blind to kernels larger than 1 x 1."""
+    samples, _, height, width = case.shapes["input"]
+    x = integers(candidate, case.pick, (samples, channels, height, width), channels)
+    w = integers(candidate, case.pick + 1, (outputs, channels, 1, 1), channels)
+    b = integers(candidate, case.pick + 2, (outputs,), channels) if "bias" in case.shapes else None
+    down, right = pair(case.parameters["stride"])
+    got = conv2d(candidate, x, w, b, case.parameters["stride"])
+    places = np.moveaxis(x[:, :, ::down, ::right], 1, -1).tolist()
+    expected = np.array(linear(places, w[:, :, 0, 0].tolist(), None if b is None else b.tolist()))
+    judge.same_arrays(candidate, "a 1 x 1 kernel is not linear in the channels", got, np.moveaxis(expected, -1, 1))
+
+
+def plain(case):
+    """The case with its weight laid out in order: other layouts, going back, are contract.layouts' matter."""
+    weight = replace(case.textures["weight"], layout="contiguous")
+    return case.changed(textures={**case.textures, "weight": weight})
+
+
+# Sums of gradients stay under 128 terms: beyond, accumulation in bfloat16, which may be declared, has no bound.
+@clause("conv2d.gradient", tier="gradient")
+@given(case=conv2d_cases(places=SMALL, channels=(1, 2, 3)))
+def test_conv2d_gradients_stay_within_their_enclosures(candidate, case):
+    """The tape's gradients for input, weight and bias. Blind to gradients of sums longer than 105 terms."""
+    judge.gradient_conforms(candidate, plain(case))
+
+
+@clause("conv2d.gradient", tier="gradient")
+@given(case=conv2d_cases(INTEGERS, SMALL, (1, 2, 3)))
+def test_conv2d_gradients_of_integers_are_exact(candidate, case):
+    """The tape's gradients, to the last bit. Blind to rounding: integers are exact."""
+    judge.gradient_conforms_exactly(candidate, plain(case))
+
+
+# --- special values
+
+
+class InOrder(FloatArithmetic):
+    """Floats summed as IEEE 754 has it, infinities of both signs among them."""
+
+    def dot(self, xs, ws, bias=None):
+        return sum(map(mul, xs, ws), start=bias or 0.0)
+
+
+specials = st.lists(st.tuples(picks, st.sampled_from((math.nan, math.inf, -math.inf))), min_size=1, max_size=3)
+
+
+@clause("conv2d.special", tier="special")
+@given(case=few, placed=specials)
+def test_conv2d_special_values_reach_their_windows_and_no_other(candidate, case, placed):
+    """NaN and infinities among integers: every output as IEEE 754 sums it. Blind to special or zero weights."""
+    arguments = case.arguments(candidate.format)
+    x, w = arguments["input"].values.copy(), arguments["weight"].values
+    for place, value in placed:
+        x.flat[place % x.size] = value
+    arguments |= {"input": Argument(x), "weight": Argument(np.where(w == 0.0, 1.0, w))}
+    seen = candidate.call("conv2d", arguments, case.result_shape)
+    inputs = judge.inputs_on(InOrder(), case, seen.call)
+    expected = {at: conv2d_element(at, *inputs) for at in np.ndindex(*case.result_shape)}
+    if not spreads(candidate):
+        return judge.same_elements(candidate, seen.call, "result", seen.output, expected)
+    reached = [at for at, value in expected.items() if not math.isfinite(value)]
+    vanished = np.isfinite([seen.output[at] for at in reached])
+    judge.same_arrays(candidate, "a NaN or an infinity vanished", vanished * 1.0, np.zeros(len(reached)))
+
+
+# --- refusals
+
+
+def refused(candidate, why, *arguments):
+    """Raise unless a call of ones of these shapes, with these parameters, is answered by an error."""
+    shapes, parameters = arguments[:3], arguments[3:]
+    tensors = [shape and Argument(np.ones(shape)) for shape in shapes]
+    seen = candidate.observe("conv2d", dict(zip(OPERATORS["conv2d"].arguments, (*tensors, *parameters), strict=True)))
+    candidate.compared()
+    if not seen.raised:
+        answer = seen.fault or f"returned shape {seen.output.shape}"
+        raise NonConformance(f"conv2d {answer} for {why}, which is an error", [seen.call])
+
+
+@clause("conv2d.refuses-kernel", tier="contract")
+@given(
+    size=st.sampled_from(SMALL),
+    excess=st.sampled_from(((1, 0), (0, 1), (1, 1), (3, 0))),
+    padding=st.integers(0, 2),
+    stride=st.integers(1, 3),
+)
+def test_conv2d_refuses_a_kernel_larger_than_the_padded_input(candidate, size, excess, padding, stride):
+    """Larger in one direction is enough. Blind to which error it is."""
+    kernel = (size + 2 * padding + excess[0], size + 2 * padding + excess[1])
+    why = f"a kernel of {kernel} on {(size, size)} padded by {padding}"
+    refused(candidate, why, (1, 2, size, size), (3, 2, *kernel), (3,), stride, padding)
+
+
+@clause("conv2d.refuses-stride", tier="contract")
+@given(stride=st.sampled_from((0, (0, 1), (1, 0), (0, 2))), size=st.integers(3, 6))
+def test_conv2d_refuses_a_stride_of_zero(candidate, stride, size):
+    """Zero in one direction is enough. Blind to which error it is."""
+    refused(candidate, f"stride={stride}", (1, 2, size, size), (3, 2, 3, 3), None, stride, 0)
+
+
+@clause("conv2d.refuses-padding", tier="contract")
+@given(padding=st.sampled_from((-1, (-1, 0), (0, -1), (1, -1))), stride=st.integers(1, 2))
+def test_conv2d_refuses_a_negative_padding(candidate, padding, stride):
+    """Also where the input would be large enough without those rows. Blind to which error it is."""
+    refused(candidate, f"padding={padding}", (1, 2, 7, 7), (3, 2, 3, 3), None, stride, padding)
+
+
+@clause("conv2d.refuses-channels", tier="contract")
+@given(channels=st.sampled_from(((4, 2), (2, 1), (2, 4), (1, 2), (3, 4))), outputs=st.sampled_from((4, 2, 1)))
+def test_conv2d_refuses_a_weight_for_other_input_channels(candidate, channels, outputs):
+    """Fewer, more, a part and one. Blind to which error it is."""
+    why = f"{channels[0]} input channels and a weight for {channels[1]}"
+    refused(candidate, why, (1, channels[0], 4, 4), (outputs, channels[1], 3, 3), None, 1, 1)
+
+
+@clause("conv2d.refuses-channels", tier="contract")
+@given(lengths=st.sampled_from(((2, 1), (1, 2), (2, 3), (3, 2), (4, 5))))
+def test_conv2d_refuses_a_bias_for_other_output_channels(candidate, lengths):
+    """One number for all included. Blind to which error it is."""
+    outputs, length = lengths
+    why = f"{outputs} output channels and a bias for {length}"
+    refused(candidate, why, (1, 2, 4, 4), (outputs, 2, 3, 3), (length,), 1, 0)

@@ -1,0 +1,118 @@
+"""GLU: the laws of its clauses."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.implementations.arrays import Argument
+from assay.tests.trial import judge
+from assay.tests.trial.cases import SMALL, Case, gated_cases
+from assay.tests.trial.failure import NonConformance
+from assay.tests.trial.laws import clause
+from assay.tests.trial.textures import INTEGERS, Texture
+
+SHORT = (*SMALL, 7, 8, 17)
+MODERATE = ("integers", "normal", "positive", "negative", "cancelling")
+
+
+def _holding(case: Case, **textures: Texture) -> Case:
+    """The case with these textures, where it has the tensor."""
+    return case.changed(textures={name: textures.get(name, old) for name, old in case.textures.items()})
+
+
+def _amid(case: Case, output: int, other: float) -> Case:
+    """The case with everything that is not of one output overwritten by ``other``, and no zero in x."""
+    outputs = case.shapes["w"][0]
+    changed = {"x": Texture("positive", case.textures["x"].seed)}
+    for name in ("w", "v", "b", "c"):
+        length = math.prod(case.shapes.get(name, ())) // outputs
+        rest = [k for k in range(length * outputs) if k // max(length, 1) != output % outputs]
+        old = case.textures.get(name, Texture())
+        changed[name] = Texture(old.family, old.seed, tuple((k, other) for k in rest))
+    return _holding(case, **changed)
+
+
+def _gated_by(case: Case, gates: tuple[float, ...]) -> Case:
+    """The case with these biases in the gate, one after the other, and no more than a few units of W x besides."""
+    outputs = case.shapes["w"][0]
+    b = Texture("zeros", 0, tuple((o, gates[o % len(gates)]) for o in range(outputs)))
+    shapes = {name: case.shapes[name] for name in ("x", "w", "v")} | {"b": (outputs,)}
+    shapes |= {"c": case.shapes["c"]} if "c" in case.shapes else {}
+    textures = case.textures | {"b": b, "w": replace(case.textures["w"], family="sparse")}
+    return case.changed(shapes=shapes, textures=textures)
+
+
+@clause("glu.formula", tier="enclosure")
+@given(case=gated_cases("glu"))
+def test_glu_stays_within_its_enclosure(candidate, case):
+    """Each element is sigmoid(W x + b) * (V x + c) but for rounding. Blind to errors below the worst order's."""
+    judge.conforms(candidate, case)
+
+
+@clause("glu.formula", tier="exact")
+@given(case=gated_cases("glu", INTEGERS))
+def test_glu_with_a_gate_of_zero_is_half_of_the_other_branch(candidate, case):
+    """With W and b zero the sigmoid is 1/2, so integers give halves. Blind to W and b, which are zero here."""
+    judge.conforms_exactly(candidate, _holding(case, w=Texture("zeros"), b=Texture("zeros")))
+
+
+@clause("glu.product", tier="enclosure")
+@given(
+    case=gated_cases("glu", MODERATE, (*SMALL, 7, 8, 17, 33)),
+    output=st.integers(0, 99),
+    other=st.sampled_from((math.nan, 3.0, -50.0, 0.0)),
+)
+def test_an_output_of_glu_takes_its_own_rows_alone(candidate, case, output, other):
+    """Whatever stands in the other rows, an output is as ever. Blind to mixtures that stay within rounding."""
+    judge.conforms(candidate, _amid(case, output, other))
+
+
+@clause("glu.biases", tier="enclosure")
+@given(case=gated_cases("glu", ("normal", "positive", "negative", "spikes")))
+def test_glu_of_zero_is_the_sigmoid_of_b_times_c(candidate, case):
+    """With x = 0 only b and c are left, or nothing without c. Blind to biases that depend on x."""
+    judge.conforms(candidate, _holding(case, x=Texture("zeros")))
+
+
+@clause("glu.closed-gate", tier="enclosure")
+@given(
+    case=gated_cases("glu", MODERATE, SHORT),
+    gates=st.sampled_from(((-256.0, 256.0), (256.0, -1024.0, 1024.0), (-1024.0,), (-40.0, 40.0, -104.0))),
+)
+def test_a_closed_gate_of_glu_gives_nothing_and_an_open_one_everything(candidate, case, gates):
+    """Far below zero the enclosure is next to 0, far above next to V x + c. Blind to gates around zero."""
+    case = _gated_by(case, gates)
+    x = replace(case.textures["x"], family="positive")
+    judge.conforms(candidate, _holding(case, x=x))
+
+
+@clause("glu.gradient", tier="gradient")
+@given(case=gated_cases("glu", sizes=SHORT))
+def test_glu_gradients_stay_within_their_enclosures(candidate, case):
+    """The tape's gradients for x, W, V, b and c. Blind to gradients of sums longer than a few dozen terms."""
+    judge.gradient_conforms(candidate, case)
+
+
+@clause("glu.refuses-sizes", tier="contract")
+@given(
+    features=st.sampled_from((3, 4, 5, 8, 17, 64)),
+    outputs=st.sampled_from((3, 4, 6, 9, 33)),
+    off=st.sampled_from((1, -1)),
+    wrong=st.sampled_from((("w", 1), ("v", 1), ("b", 0), ("c", 0), ("w", 0), ("v", 0))),
+)
+def test_glu_refuses_sizes_that_do_not_match(candidate, features, outputs, off, wrong):
+    """Weights or biases one too long or too short are errors. Blind to sizes of 1, and to sizes further off."""
+    sizes = {"x": [2, features], "w": [outputs, features], "v": [outputs, features], "b": [outputs], "c": [outputs]}
+    if wrong in (("w", 0), ("v", 0)):
+        del sizes["b"], sizes["c"]
+    sizes[wrong[0]][wrong[1]] += off
+    seen = candidate.observe("glu", {name: Argument(np.ones(shape)) for name, shape in sizes.items()})
+    candidate.compared()
+    if not seen.raised:
+        given = ", ".join(f"{name} {tuple(shape)}" for name, shape in sizes.items())
+        raise NonConformance(f"glu answered where sizes do not match: {given}", [seen.call])

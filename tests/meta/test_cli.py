@@ -1,0 +1,177 @@
+"""The command as its users meet it: a process of its own, its exit code, its words."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+KERNELS = """
+import torch
+import torch.nn.functional as F
+
+def swish(x, beta=1.0):
+    return x * torch.sigmoid(x)          # beta is forgotten
+
+def linear(x, w, b=None):
+    return None
+
+def pad2d(x, padding):
+    raise RuntimeError("the kernel gave up")
+
+def max_pool2d(input, kernel_size, stride=None, padding=0):
+    return F.max_pool2d(input, kernel_size, stride, padding).double()
+"""
+
+
+def assay(*words, cwd, check=None):
+    """Run the command; the answer's text holds both streams."""
+    done = subprocess.run(
+        [sys.executable, "-m", "assay.cli", *map(str, words)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "COLUMNS": "100", "PYTEST_ADDOPTS": ""},
+    )
+    done.text = done.stdout + done.stderr
+    assert "Traceback (most recent call last)" not in done.text, done.text
+    assert check is None or done.returncode == check, done.text
+    return done
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """One run of the wrong kernels, which several tests read."""
+    folder = tmp_path_factory.mktemp("author")
+    (folder / "kernels.py").write_text(KERNELS)
+    done = assay("check", "kernels.py", "--dtype", "float32", "--json", "out.json", cwd=folder, check=1)
+    return folder, done.text, json.loads((folder / "out.json").read_text())
+
+
+def test_a_wrong_kernel_is_told_what_is_wrong_where_and_by_how_much(judged):
+    _, text, _ = judged
+    assert "FAIL swish.formula   swish(x) = x * sigmoid(beta * x)" in text
+    block = text.split("FAIL swish.formula")[1].split("FAIL ")[0]
+    for word in ("candidate  kernels.py.swish · cpu · float32", "got ", "permitted  ", "margin ", "again      assay replay"):
+        assert word in block
+    assert "kernels.py does not conform" in text
+
+
+def test_what_cannot_be_judged_as_a_tensor_is_told_in_a_sentence(judged):
+    _, text, _ = judged
+    assert "linear returned NoneType, not a plain array of its library" in text
+    assert "pad2d raised RuntimeError: the kernel gave up (kernels.py, line 12)" in text
+    assert "max_pool2d returned dtype float64 for inputs of dtype float32" in text
+
+
+def test_what_is_missing_is_not_provided_and_never_passed(judged):
+    _, text, data = judged
+    assert "not provided  glu, swiglu, conv2d" in text
+    assert data["settings"]["not_provided"] == ["glu", "swiglu", "conv2d"]
+    assert all(row["verdict"] in ("not provided", "no law") for row in data["rows"] if row["operator"] == "conv2d")
+    assert not [law for law in data["laws"] if law["operator"] == "conv2d"]
+
+
+def test_the_json_carries_what_the_terminal_shows(judged):
+    _, text, data = judged
+    assert (data["schema"], data["verdict"], data["exit_code"]) == (1, "fails", 1)
+    for failure in data["failures"]:
+        assert failure["clause"] in text
+    assert {"what", "input", "script", "nodeid", "class"} <= data["failures"][0].keys()
+
+
+def test_the_script_shows_the_fault_by_itself(judged):
+    folder, _, data = judged
+    failure = next(f for f in data["failures"] if f["clause"] == "swish.formula" and "got" in f)
+    done = subprocess.run([sys.executable, "-c", failure["script"]], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "assay" not in failure["script"].replace(str(folder), "")
+    assert "tensor(" in done.stdout
+
+
+def test_a_failure_can_be_seen_again(judged):
+    folder, _, data = judged
+    failure = next(f for f in data["failures"] if f["clause"] == "swish.formula" and "got" in f)
+    text = assay("replay", failure["id"], cwd=folder, check=1).text
+    assert f"got        {failure['got']:.9g}"[:18] in text
+    assert "FAIL swish.formula" in text
+
+
+def test_a_replay_that_is_not_there_is_refused(judged, tmp_path):
+    assert "no failure 'nothing-0000' in the last run" in assay("replay", "nothing-0000", cwd=judged[0], check=2).text
+    assert "no failures are kept in this folder" in assay("replay", "x", cwd=tmp_path, check=2).text
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["check", "none.py"], 2, "none.py: the file none.py does not exist"),
+        (["check", "torch", "--op", "conv3d"], 2, "unknown operator 'conv3d'; allowed: swish, linear"),
+        (["check", "torch", "--json", "no/such/folder/out.json"], 2, "out.json cannot be written: No such file"),
+        (["check", "torch", "--op", "pad2d", "--", "-k", "nothing_is_called_this"], 3, "torch cannot be judged"),
+        (["check", "torch", "--seed", "many"], 2, "invalid int value: 'many'"),
+        (["explain", "swish.formul"], 2, "no clause 'swish.formul'; did you mean swish.formula"),
+    ],
+)
+def test_bad_words_get_a_clear_answer_and_their_exit_code(words, code, message, tmp_path):
+    assert message in assay(*words, cwd=tmp_path, check=code).text
+
+
+def test_a_declared_precision_without_a_bound_cannot_be_judged(tmp_path):
+    words = "import torch.nn.functional as F\nlinear = F.linear\n"
+    declared = "precision = {'linear.forward.float32': {'algorithm': 'winograd'}}\n"
+    (tmp_path / "k.py").write_text(words + declared)
+    text = assay("check", "k.py", "--op", "linear", "--dtype", "float32", cwd=tmp_path, check=3).text
+    assert "no cited error bound for algorithm=winograd" in text
+
+
+def test_a_precision_failure_says_what_would_hold(tmp_path):
+    (tmp_path / "k.py").write_text(
+        "import torch\n"
+        "def cut(t): return (t.view(torch.int32) & ~0x1FFF).view(torch.float32) if t.dtype == torch.float32 else t\n"
+        "def linear(x, w, b=None): return torch.nn.functional.linear(cut(x.contiguous()), cut(w.contiguous()), b)\n"
+    )
+    words = ("check", "k.py", "--op", "linear", "--dtype", "float32", "--", "-k", "enclosure")
+    text = assay(*words, cwd=tmp_path, check=1).text
+    assert "under precision = {'linear.forward.float32': {'operands': 'tf32'}}" in text
+
+
+def test_the_same_run_by_plain_pytest(tmp_path):
+    import assay.cli
+
+    folder = assay.cli.ROOT / "tests" / "conformance"
+    (tmp_path / "k.py").write_text("def pad2d(x, padding): return x\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", folder, "-c", assay.cli.ROOT / "pytest.ini", "--impl", "k.py", "--dtype", "float32"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 1, done.stdout
+    assert "k.py does not conform" in done.stdout
+
+
+def test_ctrl_c_gives_the_partial_report(tmp_path):
+    running = subprocess.Popen(
+        [sys.executable, "-m", "assay.cli", "check", "torch", "--op", "pad2d", "--budget", "deep"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stdout is not None
+    with running:
+        for line in running.stdout:
+            if " laws" in line:
+                break
+        os.killpg(running.pid, signal.SIGINT)
+        text = running.communicate(timeout=60)[0]
+    assert running.returncode == 130, text
+    assert "torch was not judged to the end" in text

@@ -1,0 +1,64 @@
+"""Each planted bug is caught by a law of the clause that it breaks, and each clause has such a bug."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import hypothesis
+import pytest
+
+from assay.spec import CLAUSES
+from assay.tests.mutants.catalogue import MUTANTS
+from assay.tests.trial.candidate import Candidate
+from assay.tests.trial.failure import NonConformance
+from assay.tests.trial.laws import Law, all_laws, check_bijection
+
+# The class as printed is a statement about the document's own code: no candidate can break it. Its own test
+# substitutes the mended class (test_the_printed_class below).
+WITHOUT_CANDIDATE = {"swiglu.class-as-printed"}
+
+
+def caught_by(law: Law, mutant) -> bool:
+    """Whether the law fails on the mutant. The search is enough: shrinking would only tell it more briefly."""
+    for operator in law.operators or (None,):
+        given = {"operator": operator} if operator else {}
+        candidate = Candidate(mutant.implementation(), mutant.dtype)
+        try:
+            unshrunk(law)(candidate=candidate, **given)
+        except NonConformance:
+            return True
+    return False
+
+
+def unshrunk(law: Law):
+    """The law's test at the gate's budget, without shrinking."""
+    if not hasattr(law.function, "hypothesis"):
+        return law.function
+    gate = hypothesis.settings(hypothesis.settings.get_profile("assay-gate"), phases=[hypothesis.Phase.generate])
+    return gate(law.function)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
+def test_a_law_of_its_clause_catches_the_bug(mutant):
+    laws = [law for law in all_laws() if law.clause == mutant.clause and mutant.dtype in law.dtypes]
+    assert any(caught_by(law, mutant) for law in laws), f"{mutant.words}: passed {', '.join(law.name for law in laws)}"
+
+
+def test_every_clause_has_a_planted_bug():
+    broken = {mutant.clause for mutant in MUTANTS}
+    assert [identifier for identifier in CLAUSES if identifier not in broken | WITHOUT_CANDIDATE] == []
+
+
+def test_the_bugs_have_ids_of_their_own_and_clauses_that_exist():
+    assert [identifier for identifier, times in Counter(mutant.id for mutant in MUTANTS).items() if times > 1] == []
+    assert {mutant.clause for mutant in MUTANTS} <= set(CLAUSES)
+
+
+def test_every_clause_has_a_law():
+    check_bijection(all_laws())
+
+
+def test_a_clause_without_a_law_is_named():
+    lawless = [law for law in all_laws() if law.clause != "conv2d.stride"]
+    with pytest.raises(ValueError, match=r"no law for the clauses conv2d\.stride;"):
+        check_bijection(lawless)

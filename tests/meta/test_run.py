@@ -1,0 +1,63 @@
+"""The words of a run, checked before anything is run."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+
+from assay.spec import OPERATORS
+from assay.tests.trial.run import UsageProblem, make_run
+
+SWISH = "def swish(x, beta=1.0): return x\n"
+
+
+def test_a_run_takes_every_operator_and_dtype_unless_told_otherwise():
+    run = make_run("torch")
+    assert run.operators == tuple(OPERATORS)
+    assert run.dtypes == ("float64", "float32", "bfloat16", "float16")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"operators": ["conv3d"]}, "unknown operator 'conv3d'; allowed: swish, linear, glu, swiglu, pad2d, conv2d"),
+        ({"dtypes": ["float8"]}, "unknown dtype 'float8'; allowed: float64, float32, bfloat16, float16; did you mean"),
+        ({"device": "tpu"}, "unknown device 'tpu'; allowed: cpu, cuda, cuda:N"),
+        ({"device": "cuda:x"}, "unknown device 'cuda:x'; allowed: cpu, cuda, cuda:N"),
+        ({"profile": "jax"}, "unknown profile 'jax'; allowed: documented, torch"),
+        ({"budget": "huge"}, "unknown budget 'huge'; allowed: quick, gate, deep"),
+    ],
+)
+def test_an_unknown_word_is_refused_with_what_is_allowed(words, message):
+    with pytest.raises(UsageProblem, match=re.escape(message)):
+        make_run("torch", **words)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a machine without a GPU shows this")
+def test_a_device_that_is_missing_is_refused():
+    with pytest.raises(UsageProblem, match=r"device 'cuda' is not to be had here: .*; use --device cpu"):
+        make_run("torch", device="cuda")
+
+
+def test_an_operator_that_the_candidate_lacks_is_refused_when_nothing_else_is_asked(tmp_path):
+    path = tmp_path / "k.py"
+    path.write_text(SWISH)
+    with pytest.raises(UsageProblem, match=r"has none of the operators asked for \(conv2d\); it has swish"):
+        make_run(str(path), operators=["conv2d"])
+
+
+def test_a_dtype_that_the_array_library_lacks_is_refused(tmp_path):
+    path = tmp_path / "k.py"
+    path.write_text("array = 'numpy'\n" + SWISH)
+    assert make_run(str(path)).dtypes == ("float64", "float32", "float16")
+    with pytest.raises(UsageProblem, match=r"has no bfloat16; it has float64, float32, float16"):
+        make_run(str(path), dtypes=["bfloat16"])
+
+
+def test_a_device_that_the_candidate_does_not_support_is_refused(tmp_path):
+    path = tmp_path / "k.py"
+    path.write_text("devices = ('cuda',)\n" + SWISH)
+    with pytest.raises(UsageProblem, match=r"supports the devices cuda, not cpu"):
+        make_run(str(path))
