@@ -37,16 +37,24 @@ EXP_CONSTANT, EXP_SLOPE, DIVISION_AND_SUM = 4.0, 2.346, 5.0
 class Ball:
     """All reals within ``radius`` of ``middle``; ``overflow`` when an infinity is permitted besides.
 
-    ``stored`` says that the value has been through storage already: storing it again changes nothing.
+    ``stored`` says that the value has been through storage already: storing it again changes nothing. ``grown``
+    bounds the product of those of its factors that are larger than 1: where a product is grouped otherwise, some of
+    them multiply a part that has underflowed, and its error with it.
     """
 
-    __slots__ = ("arithmetic", "middle", "overflow", "radius", "stored")
+    __slots__ = ("arithmetic", "grown", "middle", "overflow", "radius", "stored")
 
     def __init__(
-        self, arithmetic: Enclosure, middle: Any, radius: float, overflow: bool = False, stored: bool = False
+        self,
+        arithmetic: Enclosure,
+        middle: Any,
+        radius: float,
+        overflow: bool = False,
+        stored: bool = False,
+        grown: float = 1.0,
     ) -> None:
         self.arithmetic, self.middle, self.radius = arithmetic, middle, radius
-        self.overflow, self.stored = overflow, stored
+        self.overflow, self.stored, self.grown = overflow, stored, grown
 
     def __add__(self, other: Any) -> Ball:
         other = self._like(other)
@@ -65,7 +73,7 @@ class Ball:
         radius = 0.0
         if self.radius or factor.radius:
             radius = _product(_size(self.middle), factor.radius) + _product(self.radius, factor.size)
-        return self._combined(factor, self.middle * factor.middle, radius)
+        return self._combined(factor, self.middle * factor.middle, radius, self.grown * factor.grown)
 
     def __truediv__(self, other: Any) -> Ball:
         other = self._like(other)
@@ -130,20 +138,20 @@ class Ball:
     def widened(self, unit: float, least: float) -> Ball:
         """This ball after one more rounding: relative ``unit``, absolute ``least`` below the normal numbers."""
         radius = (self.radius + unit * self.size + least) * UP
-        return Ball(self.arithmetic, self.middle, radius, self.overflow)
+        return Ball(self.arithmetic, self.middle, radius, self.overflow, grown=self.grown)
 
     def _like(self, other: Any) -> Ball:
         return other if isinstance(other, Ball) else self.arithmetic.number(float(other))
 
-    def _combined(self, other: Ball, middle: Any, radius: float) -> Ball:
+    def _combined(self, other: Ball, middle: Any, radius: float, grown: float = 0.0) -> Ball:
         """The result of an operation whose operands' radii give ``radius``, with its own rounding added."""
         arithmetic = self.arithmetic
         if not (self.determined and other.determined) or self.overflow or other.overflow:
             return arithmetic.undetermined()
         if radius == 0.0 and arithmetic.exactly(middle):
-            return Ball(arithmetic, middle, 0.0)
+            return arithmetic.point(middle)
         slack = arithmetic.carrier * (_size(self.middle) + _size(other.middle) + _size(middle))
-        return arithmetic.rounded(middle, radius + slack)
+        return arithmetic.rounded(middle, radius + slack, grown or max(self.grown, other.grown))
 
 
 class Enclosure:
@@ -169,7 +177,11 @@ class Enclosure:
 
     def number(self, x: float) -> Ball:
         """An input, known exactly."""
-        return Ball(self, Fraction(x) if self.wide and math.isfinite(x) else x, 0.0)
+        return self.point(Fraction(x) if self.wide and math.isfinite(x) else x)
+
+    def point(self, middle: Any) -> Ball:
+        """A value that nothing has been rounded off."""
+        return Ball(self, middle, 0.0, grown=max(1.0, _size(middle)))
 
     def undetermined(self) -> Ball:
         """Nothing is required: some order of evaluation, or some permitted rounding, may overflow."""
@@ -178,12 +190,15 @@ class Enclosure:
     def exactly(self, middle: Any) -> bool:
         """Whether ``middle`` needs no rounding, being a number of the storage format or not a number at all."""
         if isinstance(middle, Fraction):
-            return middle.denominator & (middle.denominator - 1) == 0 and FLOAT64.round(middle) == middle
-        return not math.isfinite(middle) or self.precision.storage.holds(middle)
+            held = middle.denominator & (middle.denominator - 1) == 0 and FLOAT64.round(middle) == middle
+        else:
+            held = not math.isfinite(middle) or self.precision.storage.holds(middle)
+        flushed = self.precision.flush and 0.0 < _size(middle) < self.precision.storage.least_normal
+        return held and not flushed
 
-    def rounded(self, middle: Any, radius: float) -> Ball:
+    def rounded(self, middle: Any, radius: float, grown: float) -> Ball:
         """A computed value: one rounding to the accumulation format added to ``radius``."""
-        ball = Ball(self, middle, radius).widened(self.unit, self.least)
+        ball = Ball(self, middle, radius, grown=grown).widened(self.unit, self.least * grown)
         return ball if ball.size <= self.precision.accumulation.largest else self.undetermined()
 
     def gamma(self, n: int) -> float:
@@ -246,7 +261,7 @@ class Enclosure:
         radius = spread + (gamma + self.operand_error) * mass + n * self.least + self.carrier * _size(middle)
         if before_bias is not None and self.precision.storage is not self.precision.accumulation:
             radius += self.precision.storage.unit * (_size(before_bias) + radius) + self.stored_least
-        return Ball(self, middle, radius * UP)
+        return Ball(self, middle, radius * UP, grown=max(1.0, mass))
 
     def _special_dot(self, xs: Vector, ws: Vector, bias: Ball | None) -> Ball:
         """A sum with NaN or infinities among its terms: IEEE 754 gives the same answer in every order."""
@@ -282,7 +297,7 @@ class Enclosure:
             return x
         if storage is not self.precision.accumulation and not (x.radius == 0.0 and self.exactly(x.middle)):
             x = x.widened(storage.unit, self.stored_least)
-        return Ball(self, x.middle, x.radius, overflow=x.size > storage.largest, stored=True)
+        return Ball(self, x.middle, x.radius, overflow=x.size > storage.largest, stored=True, grown=x.grown)
 
 
 def _size(x: Any) -> float:
@@ -290,7 +305,7 @@ def _size(x: Any) -> float:
     if isinstance(x, float):
         return abs(x)
     try:
-        return float(abs(x)) * UP
+        return math.nextafter(float(abs(x)), math.inf) if x else 0.0
     except OverflowError:
         return math.inf
 

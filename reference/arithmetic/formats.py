@@ -60,7 +60,7 @@ class Format:
         step = self.spacing(x)
         rounded = round(Fraction(x) / step) * step
         if abs(rounded) > Fraction(self.largest):
-            return math.copysign(math.inf, rounded)
+            return math.inf if rounded > 0 else -math.inf
         return math.copysign(float(rounded), x) if isinstance(x, float) else float(rounded)
 
     def holds(self, x: float) -> bool:

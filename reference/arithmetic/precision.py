@@ -29,12 +29,17 @@ class BadDeclaration(ValueError):
 
 @dataclass(frozen=True)
 class Precision:
-    """Storage, accumulation and operand formats, whether subnormals may be flushed, and the kind of algorithm."""
+    """Storage, accumulation and operand formats, whether subnormals may be flushed, and the kind of algorithm.
+
+    ``spreads`` says that a NaN or an infinity may reach results whose formula does not read it, as it does where
+    elements are multiplied in groups and the ones that do not count have a weight of zero.
+    """
 
     storage: Format
     accumulation: Format
     operands: Format
     flush: bool = False
+    spreads: bool = False
     algorithm: str = "direct"
 
     @classmethod
@@ -47,8 +52,8 @@ class Precision:
     def declared(cls, storage: Format, declaration: Mapping[str, object]) -> Precision:
         """The strict precision with what ``declaration`` changes.
 
-        Keys: ``accumulation`` and ``operands`` (a format's name, or "storage"), ``flush`` (a bool), ``algorithm``
-        ("direct", "winograd" or "fft").
+        Keys: ``accumulation`` and ``operands`` (a format's name, or "storage"), ``flush`` and ``spreads`` (bools),
+        ``algorithm`` ("direct", "winograd" or "fft").
 
         Raises:
             BadDeclaration: for any other key or value.
@@ -58,7 +63,7 @@ class Precision:
 
     def __str__(self) -> str:
         strict = Precision.strict(self.storage)
-        fields = ("accumulation", "operands", "flush", "algorithm")
+        fields = ("accumulation", "operands", "flush", "spreads", "algorithm")
         parts = [f"{key}={getattr(self, key)}" for key in fields if getattr(self, key) != getattr(strict, key)]
         return ", ".join(parts) or "strict"
 
@@ -68,6 +73,7 @@ def _value(key: str, value: object, storage: Format) -> Any:
         "accumulation": [*FORMATS, "storage"],
         "operands": [*FORMATS, "storage"],
         "flush": [True, False],
+        "spreads": [True, False],
         "algorithm": list(ALGORITHMS),
     }
     if key not in allowed:

@@ -37,7 +37,8 @@ DECLARED = [
     Precision.declared(STORAGE["float32"], {"flush": True}),
     Precision.declared(STORAGE["float32"], {"accumulation": "bfloat16"}),
 ]
-ROUNDINGS = ("nearest", "up", "down", "ends", "drawn")
+# To nearest, away from zero, towards zero, towards either infinity; each end of the bound or anywhere within, drawn.
+ROUNDINGS = ("nearest", "away", "towards", "above", "below", "ends", "drawn")
 
 
 def budget(examples: int) -> settings:
@@ -93,12 +94,16 @@ class Machine:
         nearest = _nearest(fmt, x)
         if self.rounding == "nearest" or nearest == x or not REAL.isfinite(nearest):
             return nearest  # what is a number of the format already is not rounded
-        lost = self._delta() * REAL.mpf(fmt.least_subnormal) / 2 if abs(x) < fmt.least_normal else 0
-        return x + x * self._delta() * units * REAL.mpf(fmt.unit) + lost if units > 1 or not lost else x + lost
+        lost = self._sign(x) * REAL.mpf(fmt.least_subnormal) / 2 if abs(x) < fmt.least_normal else 0
+        return x + abs(x) * self._sign(x) * units * REAL.mpf(fmt.unit) + lost if units > 1 or not lost else x + lost
 
-    def _delta(self) -> float:
-        draws = {"up": 1.0, "down": -1.0, "ends": self.choice.choice((-1.0, 1.0))}
-        return draws.get(self.rounding, 0.0) or self.choice.uniform(-1.0, 1.0)
+    def _sign(self, x: Any) -> float:
+        """Where to, and by how much of what is permitted, a result is off."""
+        away = 1.0 if x > 0 else -1.0
+        directions = {"away": away, "towards": -away, "above": 1.0, "below": -1.0}
+        if self.rounding == "ends":
+            return self.choice.choice((-1.0, 1.0))
+        return directions.get(self.rounding) or self.choice.uniform(-1.0, 1.0)
 
     def computed(self, x: Any, units: float = 1) -> Any:
         """``x`` after one operation."""
@@ -192,6 +197,30 @@ def _nearest(fmt: Format, x: Any) -> Any:
     if abs(x) > 2 * REAL.mpf(fmt.largest):
         return REAL.mpf("inf") if x > 0 else REAL.mpf("-inf")
     return REAL.mpf(fmt.round(fraction(x))) if abs(x) > REAL.mpf(fmt.least_subnormal) / 4 else REAL.mpf(0)
+
+
+def true_sigmoid(t: Any) -> Any:
+    """1 / (1 + exp(-t)), to 120 digits."""
+    return 1 / (1 + REAL.exp(-real(t)))
+
+
+def true_dot(xs: Sequence[Any], ws: Sequence[Any], bias: Any = None) -> Any:
+    """The sum of products, to 120 digits."""
+    products = [real(x) * real(w) for x, w in zip(xs, ws, strict=True)]
+    return REAL.fsum(products) + (0 if bias is None else real(bias))
+
+
+def true_swish(x: Any, beta: Any = 1) -> Any:
+    """x * sigmoid(beta * x), to 120 digits."""
+    return real(x) * true_sigmoid(real(beta) * real(x))
+
+
+def window(image: Any, at: tuple[int, int], kernel: tuple[int, int], steps: Any, padding: Any, fill: float) -> Any:
+    """What a kernel at place ``at`` sees of an image (..., H, W), outside which all is ``fill``."""
+    rims = [(0, 0)] * (image.ndim - 2) + [(p, p) for p in padding]
+    padded = np.pad(image, rims, constant_values=fill)
+    top, left = at[0] * steps[0], at[1] * steps[1]
+    return padded[..., top : top + kernel[0], left : left + kernel[1]].ravel()
 
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import LAYOUTS, Argument, Values
-from assay.reference.arithmetic.formats import FLOAT64, Format
+from assay.reference.arithmetic.formats import FLOAT64, TF32, Format
 
 # From the simplest, which shrinking prefers, to the nastiest.
 REALS = ("zeros", "integers", "normal", "positive", "negative", "wide", "cancelling", "spikes", "large", "tiny")
@@ -41,7 +41,7 @@ class Texture:
             values[position % size] = value
         values = rounded(values, fmt).reshape(shape)
         if self.layout == "expanded" and shape and shape[0]:
-            values = np.ascontiguousarray(np.broadcast_to(values[:1], shape))
+            values = np.array(np.broadcast_to(values[:1], shape))
         return Argument(values, self.layout)
 
 
@@ -58,8 +58,11 @@ def rounded(values: Values, fmt: Format) -> Values:
 
 
 def largest_integer(fmt: Format, terms: int) -> int:
-    """The largest m such that ``terms`` products of integers up to m, and one more, sum to a number of ``fmt``."""
-    return math.isqrt(2**fmt.precision // (terms + 1))
+    """The largest m such that ``terms`` products of integers up to m, and one more, sum to a number of ``fmt``.
+
+    No larger than TF32 holds, so that a candidate that declares such operands is exact here too.
+    """
+    return min(math.isqrt(2**fmt.precision // (terms + 1)), 2**TF32.precision)
 
 
 def _integers(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Values:
