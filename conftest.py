@@ -12,6 +12,7 @@ from assay.implementations.load import LoadError
 from assay.report.failures import record
 from assay.report.plugin import KEY, Recorder
 from assay.report.verdict import entry, operator_of
+from assay.tests.trial.candidate import Tally
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import LAWS, check_bijection
 from assay.tests.trial.run import BUDGETS, Run, UsageProblem, make_run, register_budgets
@@ -79,7 +80,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if False and all(
+    if all(
         path.stem in {law.module.rpartition(".")[2] for law in LAWS.values()} for path in LAW_FOLDER.glob("test_*.py")
     ):
         try:
@@ -106,6 +107,11 @@ def _belongs(item: pytest.Item, run: Run, recorder: Recorder | None) -> bool:
     if run.seed is not None and hasattr(law.function, "hypothesis"):
         hypothesis.seed(run.seed)(law.function)
     return not missing
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if getattr(getattr(item, "function", None), "law", None) and hasattr(item, "callspec"):
+        item.callspec.params["candidate"].tally = Tally()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -6,7 +6,7 @@ The judge's side of every tensor is a float64 numpy array, which holds the value
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -76,8 +76,9 @@ class TorchArrays:
         return view
 
     def is_array(self, found: Any) -> bool:
-        """Whether ``found`` is a plain tensor: no subclass, whose comparisons may lie."""
-        return type(found) in (self.torch.Tensor, self.torch.nn.Parameter)
+        """Whether ``found`` is a plain, dense tensor: no subclass, whose comparisons may lie."""
+        plain = type(found) in (self.torch.Tensor, self.torch.nn.Parameter)
+        return plain and found.layout is self.torch.strided
 
     def read(self, array: Any) -> Values:
         """The values, as a float64 copy."""
@@ -94,14 +95,14 @@ class TorchArrays:
         return bool(a.numel() and a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
 
     def gradients(
-        self, run: Any, arrays: dict[str, Any], names: list[str], cotangent: Any
+        self, run: Any, arrays: dict[str, Any], names: list[str], incoming: Any
     ) -> tuple[Any, dict[str, Any]]:
-        """(result, gradients by name) of ``run(arrays)``, going back from ``cotangent(result)``."""
+        """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``."""
         leaves = {name: arrays[name].requires_grad_() for name in names}
         result = run(arrays)
         if not (self.is_array(result) and result.requires_grad):
             return result, dict.fromkeys(names)
-        found = self.torch.autograd.grad(result, list(leaves.values()), cotangent(result), allow_unused=True)
+        found = self.torch.autograd.grad(result, list(leaves.values()), incoming, allow_unused=True)
         return result, dict(zip(leaves, found, strict=True))
 
     def synchronise(self, device: str) -> None:
@@ -113,7 +114,7 @@ class TorchArrays:
 class NumpyArrays:
     """Arrays of numpy: no bfloat16, the CPU alone, and gradients only by the candidate's own ``vjp``."""
 
-    dtypes = {name: np.dtype(name) for name in ("float64", "float32", "float16")}
+    dtypes: ClassVar = {name: np.dtype(name) for name in ("float64", "float32", "float16")}
 
     def device_problem(self, device: str) -> str | None:
         return None if device == "cpu" else "numpy has the CPU alone"
@@ -144,7 +145,7 @@ class NumpyArrays:
         return bool(np.shares_memory(a, b))
 
     def gradients(
-        self, run: Any, arrays: dict[str, Any], names: list[str], cotangent: Any
+        self, run: Any, arrays: dict[str, Any], names: list[str], incoming: Any
     ) -> tuple[Any, dict[str, Any]]:
         raise NotImplementedError("numpy has no differentiation; the candidate offers vjp, or gradients = False")
 

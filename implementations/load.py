@@ -78,7 +78,7 @@ def described(found: Any, name: str, recipe: str = "") -> Implementation:
         _names(found, "devices", name),
         _names(found, "dtypes", name),
         getattr(found, "vjp", None),
-        array == "torch" and bool(getattr(found, "gradients", True)) or hasattr(found, "vjp"),
+        (array == "torch" and bool(getattr(found, "gradients", True))) or hasattr(found, "vjp"),
         recipe,
         str(getattr(found, "version", "")),
     )

@@ -17,7 +17,6 @@ import numpy as np
 from assay.implementations.arrays import Argument, Values, arrays_of
 from assay.implementations.contract import Implementation
 
-
 PACKAGE = str(Path(__file__).resolve().parents[1])
 
 
@@ -59,10 +58,11 @@ def observe(implementation: Implementation, call: Call) -> Observation:
     """Make the tensors, call the operator, and note everything that a law may ask for."""
     library = arrays_of(implementation.array)
     arrays = {name: library.make(argument, call.dtype, call.device) for name, argument in call.tensors.items()}
+    incoming = library.make(call.cotangent, call.dtype, call.device) if call.cotangent else None
     seen = Observation(call)
     start = time.perf_counter()
     try:
-        result, gradients = _run(implementation, call, library, arrays)
+        result, gradients = _run(implementation, call, library, arrays, incoming)
         library.synchronise(call.device)
     except Exception as problem:
         seen.raised = type(problem).__name__
@@ -72,14 +72,14 @@ def observe(implementation: Implementation, call: Call) -> Observation:
     _describe(seen, result, library, arrays)
     for name, gradient in gradients.items():
         _describe_gradient(seen, name, gradient, library)
-    seen.changed = tuple(
-        name for name, argument in call.tensors.items() if not _same(library.read(arrays[name]), argument.values)
-    )
+    given = [(name, arrays[name], argument) for name, argument in call.tensors.items()]
+    given += [("incoming gradient", incoming, call.cotangent)] if call.cotangent else []
+    seen.changed = tuple(name for name, array, held in given if not _same(library.read(array), held.values))
     return seen
 
 
 def _run(
-    implementation: Implementation, call: Call, library: Any, arrays: dict[str, Any]
+    implementation: Implementation, call: Call, library: Any, arrays: dict[str, Any], incoming: Any
 ) -> tuple[Any, dict[str, Any]]:
     function = implementation.operators[call.operator]
 
@@ -89,17 +89,13 @@ def _run(
             values.pop()
         return function(*values)
 
-    if call.cotangent is None:
+    if incoming is None:
         return run(arrays), {}
-
-    def cotangent(result: Any) -> Any:
-        return library.make(call.cotangent, call.dtype, call.device)
-
     if implementation.vjp is None:
-        result, gradients = library.gradients(run, arrays, list(call.differentiate), cotangent)
+        result, gradients = library.gradients(run, arrays, list(call.differentiate), incoming)
         return result, gradients
     arguments = {name: arrays.get(name, value) for name, value in call.arguments.items()}
-    return run(arrays), dict(implementation.vjp(call.operator, arguments, cotangent(None)))
+    return run(arrays), dict(implementation.vjp(call.operator, arguments, incoming))
 
 
 def _describe(seen: Observation, result: Any, library: Any, arrays: dict[str, Any]) -> None:
@@ -107,12 +103,17 @@ def _describe(seen: Observation, result: Any, library: Any, arrays: dict[str, An
         seen.fault = f"returned {type(result).__name__}, not a plain array of its library"
         return
     seen.dtype, seen.device = library.dtype_of(result), library.device_of(result)
+    if not _here(seen.device, seen.call):
+        seen.fault = f"returned a tensor on {seen.device} for inputs on {seen.call.device}"
+        return  # it may have no values to read
     seen.output = library.read(result)
     seen.shares = tuple(name for name, array in arrays.items() if library.share(result, array))
     if seen.dtype != seen.call.dtype:
         seen.fault = f"returned dtype {seen.dtype} for inputs of dtype {seen.call.dtype}"
-    elif seen.device.split(":")[0] != seen.call.device.split(":")[0]:
-        seen.fault = f"returned a tensor on {seen.device} for inputs on {seen.call.device}"
+
+
+def _here(device: str, call: Call) -> bool:
+    return device.split(":")[0] == call.device.split(":")[0]
 
 
 def _describe_gradient(seen: Observation, name: str, gradient: Any, library: Any) -> None:
@@ -120,6 +121,8 @@ def _describe_gradient(seen: Observation, name: str, gradient: Any, library: Any
         seen.gradients[name] = None
     elif not library.is_array(gradient):
         seen.fault = f"gave {type(gradient).__name__} as the gradient of {name}, not a plain array of its library"
+    elif not _here(library.device_of(gradient), seen.call):
+        seen.fault = f"gave a gradient of {name} on {library.device_of(gradient)} for inputs on {seen.call.device}"
     else:
         seen.gradients[name] = library.read(gradient)
         seen.gradient_dtypes[name] = library.dtype_of(gradient)

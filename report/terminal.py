@@ -136,9 +136,10 @@ def _closing(verdict: Verdict, console: Console) -> None:
     clauses = len({e["clause"] for e in verdict.entries})
     counts = ", ".join(f"{words.count(word)} {word}" for word in (CONFORMS, FAILS, REFUSED) if word in words)
     elements = sum(e["compared"] for e in verdict.entries)
+    seconds = f"{verdict.seconds:.1f} s"
     _say(
         console,
-        f"{clauses} clauses, {len(words)} trials ({counts or 'none ran'}), {elements} elements, {verdict.seconds:.1f} s",
+        f"{clauses} clauses, {len(words)} trials ({counts or 'none ran'}), {elements} elements, {seconds}",
     )
     under = " under the precision that it declares" if verdict.word == CONFORMS and verdict.declared() else ""
     style = STYLES.get(verdict.word, "yellow")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assay.implementations.arrays import arrays_of
-from assay.reference.arithmetic.precision import Precision, Refusal
 from assay.reference.arithmetic.formats import STORAGE
+from assay.reference.arithmetic.precision import Precision, Refusal
 from assay.spec import OPERATORS
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.failure import TIERS, NonConformance

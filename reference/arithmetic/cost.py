@@ -2,6 +2,7 @@
 
 An operation is one of + - * / or one sigmoid or comparison; a sum of n products is 2 n - 1, with a bias 2 n.
 
+>>> from assay.reference.arithmetic import primitives
 >>> from assay.reference.tensor import Tensor
 >>> cost = Cost()
 >>> dot = primitives.dot(Tensor([[1.0, 2.0]], arithmetic=cost)[0], Tensor([[3.0, 4.0]], arithmetic=cost)[0])
@@ -12,8 +13,6 @@ An operation is one of + - * / or one sigmoid or comparison; a sum of n products
 from __future__ import annotations
 
 from typing import Any
-
-from assay.reference.arithmetic import primitives
 
 
 class Counted:
@@ -54,6 +53,3 @@ class Cost:
 
     def store(self, x: Any) -> Any:
         return x
-
-
-__all__ = ["Cost", "Counted", "primitives"]

@@ -1,9 +1,6 @@
 """Enclosures: for every element of a result, the set that a conforming implementation may return.
 
-A `Ball` is a midpoint (the exact value) and a radius (all roundings that the accuracy model permits): interval
-arithmetic in midpoint-radius form, see Rump, *Fast and parallel interval arithmetic*, BIT 39 (1999), and
-Johansson, *Arb*, IEEE Trans. Comput. 66 (2017). Radii are rounded up by `UP`; midpoints are binary64 for storage
-formats of 32 bits or fewer (their products are exact there) and fractions for float64.
+Each element is a `Ball`: the exact value, and a radius that holds every rounding that the accuracy model permits.
 
 >>> from assay.reference.arithmetic.formats import FLOAT32
 >>> strict = Enclosure(Precision.strict(FLOAT32))
@@ -21,137 +18,17 @@ from operator import mul
 from typing import Any
 
 from assay.reference.arithmetic import real
+from assay.reference.arithmetic.ball import UP, Ball, nearest, size_of
 from assay.reference.arithmetic.formats import FLOAT64
 from assay.reference.arithmetic.precision import Precision, Refusal
 from assay.reference.tensor import Vector
 
 CARRIER = 2.0**-52  # relative error of one binary64 operation, twice over
-UP = 1.0 + 2.0**-48  # more than the roundings of any radius below, each a dozen binary64 operations at most
 
 # Relative error of a sigmoid computed as 1 / (1 + exp(-t)), in units of u. CUDA C++ Programming Guide, "Intrinsic
 # Functions": __expf is within 2 + floor(abs(1.173 t)) ulp, __fdividef within 2 ulp; an ulp is at most 2 u. The
 # exponential's error counts by its share exp(-t) / (1 + exp(-t)) = 1 - sigmoid(t) of the denominator.
 EXP_CONSTANT, EXP_SLOPE, DIVISION_AND_SUM = 4.0, 2.346, 5.0
-
-
-class Ball:
-    """All reals within ``radius`` of ``middle``; ``overflow`` when an infinity is permitted besides.
-
-    ``stored`` says that the value has been through storage already: storing it again changes nothing. ``grown``
-    bounds the product of those of its factors that are larger than 1: where a product is grouped otherwise, some of
-    them multiply a part that has underflowed, and its error with it.
-    """
-
-    __slots__ = ("arithmetic", "grown", "middle", "overflow", "radius", "stored")
-
-    def __init__(
-        self,
-        arithmetic: Enclosure,
-        middle: Any,
-        radius: float,
-        overflow: bool = False,
-        stored: bool = False,
-        grown: float = 1.0,
-    ) -> None:
-        self.arithmetic, self.middle, self.radius = arithmetic, middle, radius
-        self.overflow, self.stored, self.grown = overflow, stored, grown
-
-    def __add__(self, other: Any) -> Ball:
-        other = self._like(other)
-        return self._combined(other, self.middle + other.middle, self.radius + other.radius)
-
-    def __sub__(self, other: Any) -> Ball:
-        other = self._like(other)
-        return self._combined(other, self.middle - other.middle, self.radius + other.radius)
-
-    def __mul__(self, other: Any) -> Ball:
-        factor = self._like(other)
-        if factor.is_one:
-            return self
-        if self.is_one:
-            return factor
-        radius = 0.0
-        if self.radius or factor.radius:
-            radius = _product(_size(self.middle), factor.radius) + _product(self.radius, factor.size)
-        return self._combined(factor, self.middle * factor.middle, radius, self.grown * factor.grown)
-
-    def __truediv__(self, other: Any) -> Ball:
-        other = self._like(other)
-        least = _size(other.middle) / UP - other.radius
-        if not least > 0.0:
-            return self.arithmetic.undetermined()
-        quotient = self.middle / other.middle
-        return self._combined(other, quotient, (self.radius + _size(quotient) * other.radius) / least)
-
-    def __radd__(self, other: Any) -> Ball:
-        return self._like(other) + self
-
-    def __rsub__(self, other: Any) -> Ball:
-        return self._like(other) - self
-
-    def __rmul__(self, other: Any) -> Ball:
-        return self._like(other) * self
-
-    def __rtruediv__(self, other: Any) -> Ball:
-        return self._like(other) / self
-
-    @property
-    def size(self) -> float:
-        """The largest magnitude inside."""
-        return (_size(self.middle) + self.radius) * UP
-
-    @property
-    def is_one(self) -> bool:
-        """Whether this is exactly 1, by which multiplying rounds nothing."""
-        return self.radius == 0.0 and bool(self.middle == 1)
-
-    @property
-    def determined(self) -> bool:
-        """Whether anything at all is required of the element."""
-        return self.radius != math.inf
-
-    def __contains__(self, got: float) -> bool:
-        return self.margin(got) <= 1.0
-
-    def margin(self, got: float) -> float:
-        """|got - exact| / permitted: at most 1 for a conforming element, infinite where no error is permitted."""
-        if not self.determined:
-            return 0.0
-        if not (math.isfinite(self.middle) and math.isfinite(got)):
-            same = got == self.middle or (got != got and self.middle != self.middle)
-            return 0.0 if same or (self.overflow and self._may_overflow_to(got)) else math.inf
-        error = _size(Fraction(got) - self.middle) if isinstance(self.middle, Fraction) else abs(got - self.middle)
-        return error / self.radius if self.radius else (math.inf if error else 0.0)
-
-    def _may_overflow_to(self, got: float) -> bool:
-        return math.isinf(got) and ((got > 0.0) == (self.middle > 0) or self.radius >= _size(self.middle))
-
-    @property
-    def exact(self) -> float:
-        """The middle, as the nearest binary64 number."""
-        return _nearest(self.middle)
-
-    def bounds(self) -> tuple[float, float]:
-        """The least and the largest permitted value."""
-        return _nearest(self.middle) - self.radius, _nearest(self.middle) + self.radius
-
-    def widened(self, unit: float, least: float) -> Ball:
-        """This ball after one more rounding: relative ``unit``, absolute ``least`` below the normal numbers."""
-        radius = (self.radius + unit * self.size + least) * UP
-        return Ball(self.arithmetic, self.middle, radius, self.overflow, grown=self.grown)
-
-    def _like(self, other: Any) -> Ball:
-        return other if isinstance(other, Ball) else self.arithmetic.number(float(other))
-
-    def _combined(self, other: Ball, middle: Any, radius: float, grown: float = 0.0) -> Ball:
-        """The result of an operation whose operands' radii give ``radius``, with its own rounding added."""
-        arithmetic = self.arithmetic
-        if not (self.determined and other.determined) or self.overflow or other.overflow:
-            return arithmetic.undetermined()
-        if radius == 0.0 and arithmetic.exactly(middle):
-            return arithmetic.point(middle)
-        slack = arithmetic.carrier * (_size(self.middle) + _size(other.middle) + _size(middle))
-        return arithmetic.rounded(middle, radius + slack, grown or max(self.grown, other.grown))
 
 
 class Enclosure:
@@ -181,7 +58,7 @@ class Enclosure:
 
     def point(self, middle: Any) -> Ball:
         """A value that nothing has been rounded off."""
-        return Ball(self, middle, 0.0, grown=max(1.0, _size(middle)))
+        return Ball(self, middle, 0.0, grown=max(1.0, size_of(middle)))
 
     def undetermined(self) -> Ball:
         """Nothing is required: some order of evaluation, or some permitted rounding, may overflow."""
@@ -193,7 +70,7 @@ class Enclosure:
             held = middle.denominator & (middle.denominator - 1) == 0 and FLOAT64.round(middle) == middle
         else:
             held = not math.isfinite(middle) or self.precision.storage.holds(middle)
-        flushed = self.precision.flush and 0.0 < _size(middle) < self.precision.storage.least_normal
+        flushed = self.precision.flush and 0.0 < size_of(middle) < self.precision.storage.least_normal
         return held and not flushed
 
     def rounded(self, middle: Any, radius: float, grown: float) -> Ball:
@@ -217,13 +94,14 @@ class Enclosure:
         """
         if not isinstance(xs, Vector):
             return self._dot_of_balls(xs, ws)
-        if bias is not None and not math.isfinite(bias.middle) or not (xs.tensor.finite and ws.tensor.finite):
+        special = bias is not None and not math.isfinite(bias.middle)
+        if special or not (xs.tensor.finite and ws.tensor.finite):
             return self._special_dot(xs, ws, bias)
         if self.wide:
             scale = 1 << (xs.tensor.scaled[1] + ws.tensor.scaled[1])
             terms: list[Any] = list(map(mul, xs.integers, ws.integers))
             middle: Any = Fraction(sum(terms), scale)
-            mass = _size(Fraction(sum(map(abs, terms)), scale))
+            mass = size_of(Fraction(sum(map(abs, terms)), scale))
             zeros = terms.count(0)
         else:
             terms = list(map(mul, xs.values, ws.values))
@@ -234,13 +112,13 @@ class Enclosure:
         if bias is None:
             return self._sum(middle, mass, n, 0.0)
         whole = middle + bias.middle if self.wide else math.fsum([*terms, bias.middle])
-        return self._sum(whole, mass + _size(bias.middle), n + (bias.middle != 0), 0.0, before_bias=middle)
+        return self._sum(whole, mass + size_of(bias.middle), n + (bias.middle != 0), 0.0, before_bias=middle)
 
     def _dot_of_balls(self, gs: Sequence[Ball], ws: Sequence[float]) -> Ball:
         if not all(g.determined and not g.overflow for g in gs):
             return self.undetermined()
         if not all(math.isfinite(g.middle) for g in gs) or not all(map(math.isfinite, ws)):
-            return self.number(_ieee_sum(_nearest(g.middle) * w for g, w in zip(gs, ws, strict=True)))
+            return self.number(_ieee_sum(nearest(g.middle) * w for g, w in zip(gs, ws, strict=True)))
         if self.wide:
             middle: Any = sum((g.middle * Fraction(w) for g, w in zip(gs, ws, strict=True)), start=Fraction(0))
         else:
@@ -258,14 +136,14 @@ class Enclosure:
         gamma = self.gamma(n)
         if not mass * (1.0 + gamma) <= self.precision.accumulation.largest:
             return self.undetermined()
-        radius = spread + (gamma + self.operand_error) * mass + n * self.least + self.carrier * _size(middle)
+        radius = spread + (gamma + self.operand_error) * mass + n * self.least + self.carrier * size_of(middle)
         if before_bias is not None and self.precision.storage is not self.precision.accumulation:
-            radius += self.precision.storage.unit * (_size(before_bias) + radius) + self.stored_least
+            radius += self.precision.storage.unit * (size_of(before_bias) + radius) + self.stored_least
         return Ball(self, middle, radius * UP, grown=max(1.0, mass))
 
     def _special_dot(self, xs: Vector, ws: Vector, bias: Ball | None) -> Ball:
         """A sum with NaN or infinities among its terms: IEEE 754 gives the same answer in every order."""
-        total = _ieee_sum([*map(mul, xs.values, ws.values), _nearest(bias.middle) if bias else 0.0])
+        total = _ieee_sum([*map(mul, xs.values, ws.values), nearest(bias.middle) if bias else 0.0])
         if math.isfinite(total):  # the tensor's special elements are outside this sum
             return self.dot(_alone(xs), _alone(ws), bias)
         return self.number(total)
@@ -277,7 +155,7 @@ class Enclosure:
         middle: Any = real.exact_sigmoid(t.middle) if isinstance(t.middle, Fraction) else real.sigmoid(t.middle)
         if not math.isfinite(t.middle) or (t.middle == 0 and t.radius == 0.0):
             return Ball(self, middle, 0.0)
-        size, other = _size(middle), _size(1 - middle) + CARRIER
+        size, other = size_of(middle), size_of(1 - middle) + CARRIER
         moved = min(min(size, other) * math.expm1(min(t.radius, 700.0)), t.radius / 4.0, 1.0)
         share = min(other * (1.0 + math.expm1(min(t.radius, 700.0))), 1.0)
         relative = DIVISION_AND_SUM + share * (EXP_CONSTANT + EXP_SLOPE * t.size)
@@ -298,28 +176,6 @@ class Enclosure:
         if storage is not self.precision.accumulation and not (x.radius == 0.0 and self.exactly(x.middle)):
             x = x.widened(storage.unit, self.stored_least)
         return Ball(self, x.middle, x.radius, overflow=x.size > storage.largest, stored=True, grown=x.grown)
-
-
-def _size(x: Any) -> float:
-    """|x| rounded up to a binary64 number."""
-    if isinstance(x, float):
-        return abs(x)
-    try:
-        return math.nextafter(float(abs(x)), math.inf) if x else 0.0
-    except OverflowError:
-        return math.inf
-
-
-def _nearest(x: Any) -> float:
-    """``x`` as a binary64 number, infinite past the largest."""
-    try:
-        return float(x)
-    except OverflowError:
-        return math.inf if x > 0 else -math.inf
-
-
-def _product(a: float, b: float) -> float:
-    return a * b if a and b else 0.0
 
 
 def _ieee_sum(terms: Iterable[float]) -> float:

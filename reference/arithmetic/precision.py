@@ -2,6 +2,7 @@
 
 The default is strict: operands in the storage format, sums in float32 (float64 for float64), no flushing.
 
+>>> from assay.reference.arithmetic.formats import BFLOAT16
 >>> Precision.strict(BFLOAT16).accumulation.name
 'float32'
 >>> print(Precision.declared(BFLOAT16, {"accumulation": "storage"}))
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assay.reference.arithmetic.formats import BFLOAT16, FLOAT32, FLOAT64, FORMATS, Format
+from assay.reference.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, Format
 
 ALGORITHMS = ("direct", "winograd", "fft")
 

@@ -6,6 +6,7 @@ of accumulation. Where the forward formula stores a result, the gradient that co
 what an elementwise product hands back is a stored tensor as well, and groups are summed through storage, because
 that is how automatic differentiation adds the gradients of two operators.
 
+>>> from assay.reference.arithmetic import primitives
 >>> from assay.reference.tensor import Tensor
 >>> tape = Tape(primitives.FLOAT)
 >>> x = Tensor([3.0], arithmetic=tape)
@@ -20,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from assay.reference.arithmetic import primitives, real
+from assay.reference.arithmetic import real
 from assay.reference.tensor import OUTSIDE, Tensor, Vector
 
 Pull = Callable[[Any, "Contributions"], None]

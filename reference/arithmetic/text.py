@@ -1,5 +1,6 @@
 """A formula as the document prints it: run it on symbols.
 
+>>> from assay.reference.arithmetic import primitives
 >>> x, beta = Symbol("x"), Symbol("beta")
 >>> print(x * primitives.sigmoid(beta * x))
 x * sigmoid(beta * x)
@@ -11,8 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-
-from assay.reference.arithmetic import primitives
 
 SUM, PRODUCT, ATOM = 1, 2, 3
 
@@ -116,6 +115,3 @@ TEXT = Text()
 
 def _symbol(x: Any) -> Symbol:
     return x if isinstance(x, Symbol) else Symbol(f"{x:g}" if isinstance(x, float) else str(x))
-
-
-__all__ = ["TEXT", "Symbol", "SymbolicTensor", "Text", "primitives"]

@@ -253,13 +253,9 @@ def test_conv2d_special_values_reach_their_windows_and_no_other(candidate, case,
 
 def refused(candidate, why, *arguments):
     """Raise unless a call of ones of these shapes, with these parameters, is answered by an error."""
-    shapes, parameters = arguments[:3], arguments[3:]
-    tensors = [shape and Argument(np.ones(shape)) for shape in shapes]
-    seen = candidate.observe("conv2d", dict(zip(OPERATORS["conv2d"].arguments, (*tensors, *parameters), strict=True)))
-    candidate.compared()
-    if not seen.raised:
-        answer = seen.fault or f"returned shape {seen.output.shape}"
-        raise NonConformance(f"conv2d {answer} for {why}, which is an error", [seen.call])
+    tensors = [shape and Argument(np.ones(shape)) for shape in arguments[:3]]
+    named = dict(zip(OPERATORS["conv2d"].arguments, (*tensors, *arguments[3:]), strict=True))
+    judge.refuses(candidate, "conv2d", named, f"for {why}")
 
 
 @clause("conv2d.refuses-kernel", tier="contract")

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument, Values
 from assay.implementations.observe import Observation
-from assay.reference.arithmetic.enclosure import UP, Ball, Enclosure
+from assay.reference.arithmetic.ball import UP, Ball
+from assay.reference.arithmetic.enclosure import Enclosure
 from assay.reference.arithmetic.precision import Precision
 from assay.reference.arithmetic.primitives import store
 from assay.reference.linear import linear_element
@@ -66,7 +67,7 @@ def test_swiglu_is_glu_times_the_argument_of_the_gate(candidate, case):
         middle = gate * Fraction(value) if math.isfinite(value) else value
         radius = (permitted(at).radius + float(abs(gate)) * allowed(at).radius) * UP
         product = Ball(Enclosure(candidate.precision("swiglu")), middle, radius)
-        _hold(candidate, "swiglu(x) is not glu(x) * (W x + b)", at, float(gated.output[at]), product)
+        judge.within(candidate, "swiglu(x) is not glu(x) * (W x + b)", at, float(gated.output[at]), product)
 
 
 @clause("swiglu.gate", tier="exact")
@@ -110,7 +111,7 @@ def test_the_mended_swiglu_class_computes_swiglu(candidate, case):
     permitted = _composed(candidate, x, w, v, b, c)
     for at in _some(result.shape):
         got = candidate.format.round(float(result[at]))
-        _hold(candidate, "the mended class does not compute silu(x1) * x2", at, got, permitted(at))
+        judge.within(candidate, "the mended class does not compute silu(x1) * x2", at, got, permitted(at))
 
 
 @clause("swiglu.gradient", tier="gradient")
@@ -133,11 +134,8 @@ def test_swiglu_refuses_sizes_that_do_not_match(candidate, features, outputs, of
     if wrong in (("w", 0), ("v", 0)):
         del sizes["b"], sizes["c"]
     sizes[wrong[0]][wrong[1]] += off
-    seen = candidate.observe("swiglu", {name: Argument(np.ones(shape)) for name, shape in sizes.items()})
-    candidate.compared()
-    if not seen.raised:
-        given = ", ".join(f"{name} {tuple(shape)}" for name, shape in sizes.items())
-        raise NonConformance(f"swiglu answered where sizes do not match: {given}", [seen.call])
+    arguments = {name: Argument(np.ones(shape)) for name, shape in sizes.items()}
+    judge.refuses(candidate, "swiglu", arguments, f"for tensors of the sizes {sizes}")
 
 
 def _answer(candidate, case: Case, operator: str) -> tuple[Observation, Callable[[Index], Ball]]:
@@ -181,12 +179,3 @@ def _some(shape: Index) -> list[Index]:
     """Every index of a small shape, and at most some forty of a large one, spread evenly."""
     places = [tuple(at) for at in np.ndindex(*shape)]
     return places[:: max(1, len(places) // 40)]
-
-
-def _hold(candidate, what: str, at: Index, got: float, permitted: Ball) -> None:
-    margin = permitted.margin(got)
-    candidate.tally.undetermined += not permitted.determined
-    candidate.compared(int(permitted.determined), margin if margin <= 1.0 else 0.0)
-    if margin > 1.0:
-        where = (got, permitted.bounds(), permitted.exact, margin, 1, 1)
-        raise NonConformance(what, list(candidate.calls), "result", at, *where)

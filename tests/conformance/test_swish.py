@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument
-from assay.reference.arithmetic.enclosure import UP, Ball, Enclosure
+from assay.reference.arithmetic.ball import UP, Ball
+from assay.reference.arithmetic.enclosure import Enclosure
 from assay.reference.swish import relu, swish_element
 from assay.reference.tensor import Tensor
 from assay.tests.trial import judge
@@ -128,7 +129,7 @@ def test_swish_minus_its_mirror_image_is_x(candidate, case, beta):
     for at in np.ndindex(*x.shape):
         radius = sum(_permitted(candidate, value, beta).radius for value in (x[at], -x[at])) * UP
         permitted = Ball(Enclosure(candidate.precision("swish")), Fraction(x[at]), radius)
-        _hold(candidate, "swish(x) - swish(-x) is not x", at, _difference(right[at], left[at]), permitted)
+        judge.within(candidate, "swish(x) - swish(-x) is not x", at, _difference(right[at], left[at]), permitted)
 
 
 @clause("swish.elementwise", tier="special")
@@ -147,7 +148,7 @@ def test_the_neighbours_of_an_element_of_swish_change_nothing(candidate, case, k
     at = np.unravel_index(kept % x.size, x.shape)
     beta = arguments["beta"].values[0] if isinstance(arguments["beta"], Argument) else arguments["beta"]
     what = f"an element of swish depends on its neighbours, which are {around}"
-    _hold(candidate, what, tuple(map(int, at)), seen.output[at], _permitted(candidate, value, beta))
+    judge.within(candidate, what, tuple(map(int, at)), seen.output[at], _permitted(candidate, value, beta))
 
 
 @clause("swish.gradient", tier="gradient")
@@ -193,12 +194,3 @@ def _permitted(candidate, x: float, beta: float | None) -> Ball:
 def _difference(a: float, b: float) -> Fraction | float:
     """a - b without a rounding, where both are finite."""
     return Fraction(a) - Fraction(b) if math.isfinite(a) and math.isfinite(b) else a - b
-
-
-def _hold(candidate, what: str, at: tuple[int, ...], got: Fraction | float, permitted: Ball) -> None:
-    margin = permitted.margin(got)
-    candidate.tally.undetermined += not permitted.determined
-    candidate.compared(int(permitted.determined), margin if margin <= 1.0 else 0.0)
-    if margin > 1.0:
-        where = (float(got), permitted.bounds(), permitted.exact, margin, 1, 1)
-        raise NonConformance(what, list(candidate.calls), "result", at, *where)

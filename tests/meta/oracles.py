@@ -17,7 +17,8 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
-from assay.reference.arithmetic.enclosure import Ball, Enclosure
+from assay.reference.arithmetic.ball import Ball
+from assay.reference.arithmetic.enclosure import Enclosure
 from assay.reference.arithmetic.formats import STORAGE, Format
 from assay.reference.arithmetic.precision import Precision
 from assay.reference.tensor import Tensor
@@ -63,7 +64,9 @@ def fraction(x: Any) -> Fraction:
 
 def real(x: Any) -> Any:
     """A number as a real of 400 bits."""
-    return REAL.mpf(x.numerator) / x.denominator if isinstance(x, Fraction) else REAL.mpf(x)
+    if isinstance(x, Fraction):
+        return REAL.mpf(x.numerator) / x.denominator
+    return x if isinstance(x, REAL.mpf) else REAL.mpf(float(x))
 
 
 def inside(got: Any, ball: Ball) -> bool:
@@ -143,6 +146,10 @@ class Machine:
             return total
         return self._added(self.perhaps_stored(total), real(bias))
 
+    def total(self, parts: Sequence[Any]) -> Any:
+        """A sum, in any order: no operand is rounded for it."""
+        return self._split([(real(part), REAL.mpf(1)) for part in self.choice.sample(list(parts), len(parts))], None)
+
     def _split(self, pairs: list[tuple[Any, Any]], start: Any) -> Any:
         parts = self.choice.choice((1, 1, 2, 4, max(1, len(pairs))))
         sums = [self._chain(pairs[k::parts], start if k == 0 else None) for k in range(parts)]
@@ -157,7 +164,7 @@ class Machine:
     def _chain(self, pairs: list[tuple[Any, Any]], start: Any) -> Any:
         fused, total = self.choice.random() < 0.5, start
         for x, w in pairs:
-            product = x * w if fused and total else self.computed(x * w)
+            product = x * w if fused and total else self.times(x, w)
             total = product if total is None else self._added(total, product)
         return REAL.mpf(0) if total is None else total
 

@@ -57,7 +57,13 @@ def test_a_wrong_kernel_is_told_what_is_wrong_where_and_by_how_much(judged):
     _, text, _ = judged
     assert "FAIL swish.formula   swish(x) = x * sigmoid(beta * x)" in text
     block = text.split("FAIL swish.formula")[1].split("FAIL ")[0]
-    for word in ("candidate  kernels.py.swish · cpu · float32", "got ", "permitted  ", "margin ", "again      assay replay"):
+    for word in (
+        "candidate  kernels.py.swish · cpu · float32",
+        "got ",
+        "permitted  ",
+        "margin ",
+        "again      assay replay",
+    ):
         assert word in block
     assert "kernels.py does not conform" in text
 
@@ -147,7 +153,18 @@ def test_the_same_run_by_plain_pytest(tmp_path):
     folder = assay.cli.ROOT / "tests" / "conformance"
     (tmp_path / "k.py").write_text("def pad2d(x, padding): return x\n")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", folder, "-c", assay.cli.ROOT / "pytest.ini", "--impl", "k.py", "--dtype", "float32"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            folder,
+            "-c",
+            assay.cli.ROOT / "pytest.ini",
+            "--impl",
+            "k.py",
+            "--dtype",
+            "float32",
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -10,7 +10,7 @@ from assay.tests.trial.laws import clause
 
 @pytest.mark.parametrize("identifier", ["Conv2d.formula", "conv2d", "conv2d.1st", "conv2d.output_size", ""])
 def test_an_id_is_an_operator_and_words(identifier):
-    with pytest.raises(ValueError, match="is not operator.words-with-hyphens"):
+    with pytest.raises(ValueError, match="is not operator"):
         Clause(identifier, "says", "documented", "notes")
 
 

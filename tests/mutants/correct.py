@@ -17,14 +17,16 @@ STORED_SUMS = {f"conv2d.backward.{dtype}": {"accumulation": "storage"} for dtype
 
 
 def _silu(t: Any) -> Any:
-    return t / (1 + torch.exp(-t))
+    return t * torch.special.expit(t)
 
 
 def _refusing_conv2d(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function``, which raises on arguments that do not fit each other."""
 
     def checked(input, weight, bias=None, stride=1, padding=0):
-        fits = all(size + 2 * p >= k for size, p, k in zip(input.shape[2:], pair(padding), weight.shape[2:], strict=True))
+        fits = all(
+            size + 2 * p >= k for size, p, k in zip(input.shape[2:], pair(padding), weight.shape[2:], strict=True)
+        )
         channels = input.shape[1] == weight.shape[1] and (bias is None or bias.shape == weight.shape[:1])
         if not (fits and channels and min(pair(stride)) > 0 and min(pair(padding)) >= 0):
             raise ValueError("these arguments do not fit each other")
@@ -75,18 +77,6 @@ def shift_and_add(input, weight, bias=None, stride=1, padding=0):
     return total.to(input.dtype)
 
 
-@_refusing_conv2d
-def through_fft(input, weight, bias=None, stride=1, padding=0):
-    """The correlation theorem, in float64."""
-    (above, before), (down, right) = pair(padding), pair(stride)
-    x, w = F.pad(input.double(), (before, before, above, above)), weight.double()
-    size = x.shape[2:]
-    product = torch.einsum("ncij,ocij->noij", torch.fft.rfft2(x), torch.fft.rfft2(w, s=size).conj())
-    full = torch.fft.irfft2(product, s=size)[:, :, : size[0] - w.shape[2] + 1, : size[1] - w.shape[3] + 1]
-    result = full[:, :, ::down, ::right]
-    return (result if bias is None else result + bias.double()[:, None, None]).to(input.dtype)
-
-
 @_refusing_pool
 def unfolded_max(input, kernel_size, stride=None, padding=0):
     """The maximum over windows laid out flat."""
@@ -100,8 +90,8 @@ def separable_max(input, kernel_size, stride=None, padding=0):
     kernel, (above, before) = pair(kernel_size), pair(padding)
     down, right = pair(stride or kernel)
     padded = F.pad(input, (before, before, above, above), value=-float("inf"))
-    rows = padded.unfold(3, kernel[1], right).amax(-1)
-    return rows.unfold(2, kernel[0], down).amax(-1)
+    rows = padded.unfold(3, kernel[1], right).max(-1).values
+    return rows.unfold(2, kernel[0], down).max(-1).values
 
 
 def padded_by_copy(x, padding):
@@ -149,6 +139,8 @@ def _plain_linear(x, w, b=None):
 
 def _fused_swiglu(x, w, v, b=None, c=None):
     """One product for both branches, nothing rounded between."""
+    if not (w.shape == v.shape and all(bias is None or bias.shape == w.shape[:1] for bias in (b, c))):
+        raise ValueError("these sizes do not fit each other")
     wide = torch.promote_types(x.dtype, torch.float32)
     both = x.to(wide) @ torch.cat([w, v]).to(wide).T
     gate, value = both.chunk(2, dim=-1)
@@ -189,13 +181,13 @@ EAGER = {
 VARIANTS: dict[str, tuple[dict[str, Callable[..., Any]], dict[str, Any]]] = {
     "eager": (EAGER, STORED_SUMS),
     "float64": ({name: _wide(function) for name, function in EAGER.items()}, {}),
-    "fft": ({"conv2d": through_fft, "linear": _reversed_linear, "max_pool2d": separable_max}, {}),
+    "reversed": ({"linear": _reversed_linear, "max_pool2d": separable_max}, {}),
     "shifted": ({"conv2d": shift_and_add, "linear": _split_linear, "pad2d": padded_by_cat}, {}),
-    "fused": ({"swiglu": _fused_swiglu, "swish": _wide(lambda x, beta=1.0: x / (1 + torch.exp(-beta * x)))}, {}),
+    "fused": ({"swiglu": _fused_swiglu, "swish": _wide(lambda x, beta=1.0: x * torch.exp(F.logsigmoid(beta * x)))}, {}),
     "recomputed": (
         {
             "swiglu": lambda x, w, v, b=None, c=None: _SiluMul.apply(F.linear(x, w, b), F.linear(x, v, c)),
-            "glu": lambda x, w, v, b=None, c=None: F.linear(x, v, c) / (1 + torch.exp(-F.linear(x, w, b))),
+            "glu": lambda x, w, v, b=None, c=None: F.linear(x, v, c) * F.linear(x, w, b).sigmoid(),
         },
         {},
     ),

@@ -12,7 +12,7 @@ from assay.implementations.load import load
 
 @dataclass(frozen=True)
 class Mutant:
-    """``operators`` replaces some of PyTorch's; ``dtype`` is one in which the bug shows; ``words`` says what is wrong."""
+    """``operators`` replaces some of PyTorch's; the bug shows in ``dtype``; ``words`` says what is wrong."""
 
     id: str
     clause: str

@@ -111,8 +111,8 @@ class Candidate:
 
     def compared(self, elements: int = 1, margin: float = 0.0) -> None:
         """Note that elements were compared, and by which margin the worst of them conforms."""
-        self.tally.compared += elements
-        self.tally.margin = max(self.tally.margin, margin)
+        self.tally.compared += int(elements)  # plain numbers, which can go to another process
+        self.tally.margin = max(self.tally.margin, float(margin))
 
     @property
     def arrays(self) -> Any:

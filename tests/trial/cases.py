@@ -6,22 +6,28 @@ among the rest stand the sizes that tiled kernels get wrong, around multiples of
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import strategies as st
 
+from assay.implementations.arrays import Argument
 from assay.reference.arithmetic.formats import Format
 from assay.reference.conv2d import pair
 from assay.reference.tensor import Index
 from assay.spec import OPERATORS
-from assay.implementations.arrays import Argument
 from assay.tests.trial.textures import INTEGERS, REALS, Texture, textures
 
 SMALL = (1, 2, 3, 4, 5)
 SIZES = (*SMALL, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129)
 Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+# Making a strategy costs more than drawing from it, so each is made once.
+kept = functools.cache
+_among = functools.lru_cache(maxsize=None, typed=True)(st.sampled_from)
+_PICKS = st.integers(0, 255)
 
 
 @dataclass(frozen=True)
@@ -69,76 +75,81 @@ def _case(
     draw: Draw, operator: str, shapes: dict[str, Index], parameters: dict[str, Any], families: Any, **more: Any
 ) -> Case:
     filled = {name: draw(textures(families)) for name in shapes}
-    pick, incoming = draw(st.integers(0, 255)), draw(textures(INTEGERS if families is INTEGERS else REALS[:8]))
+    pick, incoming = draw(_PICKS), draw(textures(INTEGERS if families is INTEGERS else REALS[:8]))
     return Case(operator, shapes, filled, parameters, pick=pick, incoming=incoming, **more)
 
 
 def _leading(draw: Draw) -> Index:
-    return draw(st.sampled_from(((2,), (1,), (3,), (), (2, 2), (5,))))
+    return draw(_among(((2,), (1,), (3,), (), (2, 2), (5,))))
 
 
+@kept
 @st.composite
 def swish_cases(draw: Draw, families: tuple[str, ...] = REALS, sizes: tuple[int, ...] = SIZES) -> Case:
     """swish of tensors of one to four axes; beta a tensor, a float, or left out."""
-    shape = (draw(st.sampled_from(sizes)),) + draw(st.sampled_from(((), (2,), (3, 2), (2, 1, 3))))
-    beta = draw(st.sampled_from(("tensor", "float", "none")))
+    shape = (draw(_among(sizes)), *draw(_among(((), (2,), (3, 2), (2, 1, 3)))))
+    beta = draw(_among(("tensor", "float", "none")))
     shapes: dict[str, Index] = {"x": shape} | ({"beta": (1,)} if beta == "tensor" else {})
     case = _case(draw, "swish", shapes, {}, families)
-    value = draw(st.sampled_from((0.5, 2.0, -1.0, 1.5, 0.0, 1.0, 3.25)))
+    value = draw(_among((0.5, 2.0, -1.0, 1.5, 0.0, 1.0, 3.25)))
     if beta == "tensor":
         return case.changed(textures={**case.textures, "beta": Texture("zeros", 0, ((0, value),))})
     return case.changed(parameters={"beta": value} if beta == "float" else {})
 
 
+@kept
 @st.composite
 def linear_cases(draw: Draw, families: tuple[str, ...] = REALS, sizes: tuple[int, ...] = SIZES) -> Case:
     """linear with zero to two leading axes, and a bias more often than not."""
-    features, outputs = draw(st.sampled_from(sizes)), draw(st.sampled_from(sizes))
+    features, outputs = draw(_among(sizes)), draw(_among(sizes))
     shapes: dict[str, Index] = {"x": (*_leading(draw), features), "w": (outputs, features)}
-    if draw(st.sampled_from((True, True, False))):
+    if draw(_among((True, True, False))):
         shapes["b"] = (outputs,)
     rows = max(1, _product(shapes["x"][:-1]))
     return _case(draw, "linear", shapes, {}, families, terms=max(features, outputs, rows))
 
 
+@kept
 @st.composite
 def gated_cases(draw: Draw, operator: str, families: tuple[str, ...] = REALS, sizes: tuple[int, ...] = SIZES) -> Case:
     """GLU or SwiGLU; both biases, one of them, or none."""
-    features, outputs = draw(st.sampled_from(sizes)), draw(st.sampled_from(sizes))
+    features, outputs = draw(_among(sizes)), draw(_among(sizes))
     shapes: dict[str, Index] = {
         "x": (*_leading(draw), features),
         "w": (outputs, features),
         "v": (outputs, features),
     }
-    for bias in draw(st.sampled_from((("b", "c"), ("b",), ("c",), ()))):
+    for bias in draw(_among((("b", "c"), ("b",), ("c",), ()))):
         shapes[bias] = (outputs,)
     rows = max(1, _product(shapes["x"][:-1]))
     return _case(draw, operator, shapes, {}, families, terms=max(features, 2 * outputs, rows))
 
 
+@kept
 @st.composite
 def pad2d_cases(draw: Draw, families: tuple[str, ...] = REALS, sizes: tuple[int, ...] = SIZES) -> Case:
     """Padding of tensors of two to four axes by 0 to 9."""
-    leading = draw(st.sampled_from(((), (2,), (2, 3), (1, 1))))
-    shape = (*leading, draw(st.sampled_from(sizes)), draw(st.sampled_from(SMALL)))
-    padding = draw(st.sampled_from((1, 2, 3, 0, 5, 9)))
+    leading = draw(_among(((), (2,), (2, 3), (1, 1))))
+    shape = (*leading, draw(_among(sizes)), draw(_among(SMALL)))
+    padding = draw(_among((1, 2, 3, 0, 5, 9)))
     return _case(draw, "pad2d", {"x": shape}, {"padding": padding}, families)
 
 
 def _axis(draw: Draw, places: tuple[int, ...], kernels: tuple[int, ...], half: bool) -> tuple[int, int, int, int]:
     """(input, kernel, stride, padding) along one axis, the number of places drawn first."""
-    count, kernel = draw(st.sampled_from(places)), draw(st.sampled_from(kernels))
-    stride = draw(st.sampled_from((1, 2, 3, 4)))
-    padding = draw(st.integers(0, kernel // 2 if half else kernel))
-    unreached = draw(st.integers(0, stride - 1))
+    count, kernel = draw(_among(places)), draw(_among(kernels))
+    stride = draw(_among((1, 2, 3, 4)))
+    padding = draw(_among(range(1 + (kernel // 2 if half else kernel))))
+    unreached = draw(_among(range(stride)))
     return max(1, (count - 1) * stride + kernel - 2 * padding + unreached), kernel, stride, padding
 
 
 def _as_drawn(draw: Draw, down: int, right: int) -> Any:
     """A pair, or one number where both are equal and that is drawn."""
-    return down if down == right and draw(st.booleans()) else (down, right)
+    return down if down == right and draw(_among((False, True))) else (down, right)
 
 
+@kept
 @st.composite
 def conv2d_cases(
     draw: Draw,
@@ -149,10 +160,10 @@ def conv2d_cases(
     """Convolutions with unequal kernel, stride and padding in the two directions, and a bias more often than not."""
     height, kh, down, above = _axis(draw, places, (1, 2, 3, 4, 5, 7), half=False)
     width, kw, right, before = _axis(draw, places[:5], (3, 2, 1, 5, 4), half=False)
-    batch, inputs = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from(channels))
-    outputs = draw(st.sampled_from(channels))
+    batch, inputs = draw(_among((2, 1, 3))), draw(_among(channels))
+    outputs = draw(_among(channels))
     shapes: dict[str, Index] = {"input": (batch, inputs, height, width), "weight": (outputs, inputs, kh, kw)}
-    if draw(st.sampled_from((True, True, False))):
+    if draw(_among((True, True, False))):
         shapes["bias"] = (outputs,)
     parameters = {"stride": _as_drawn(draw, down, right), "padding": _as_drawn(draw, above, before)}
     case = _case(draw, "conv2d", shapes, parameters, families)
@@ -160,6 +171,7 @@ def conv2d_cases(
     return case.changed(terms=max(inputs * kh * kw, outputs * kh * kw, batch * rows * columns))
 
 
+@kept
 @st.composite
 def max_pool2d_cases(
     draw: Draw,
@@ -169,9 +181,9 @@ def max_pool2d_cases(
     """Pooling with and without a stride of its own, overlapping or with gaps, padded up to half the kernel."""
     height, kh, down, above = _axis(draw, places, (2, 3, 1, 4, 5), half=True)
     width, kw, right, before = _axis(draw, places[:5], (2, 3, 1, 4), half=True)
-    batch, channels = draw(st.sampled_from((2, 1, 3))), draw(st.sampled_from((2, 1, 3, 5)))
+    batch, channels = draw(_among((2, 1, 3))), draw(_among((2, 1, 3, 5)))
     parameters: dict[str, Any] = {"kernel_size": _as_drawn(draw, kh, kw), "padding": _as_drawn(draw, above, before)}
-    if draw(st.sampled_from((True, True, False))):
+    if draw(_among((True, True, False))):
         parameters["stride"] = _as_drawn(draw, down, right)
     steps = pair(parameters.get("stride", (kh, kw)))
     overlapping = -(-kh // steps[0]) * -(-kw // steps[1])

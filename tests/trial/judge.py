@@ -12,7 +12,8 @@ import numpy as np
 
 from assay.implementations.arrays import Argument, Values
 from assay.implementations.observe import Call, Observation
-from assay.reference.arithmetic.enclosure import Ball, Enclosure
+from assay.reference.arithmetic.ball import Ball
+from assay.reference.arithmetic.enclosure import Enclosure
 from assay.reference.arithmetic.precision import Precision, Refusal
 from assay.reference.arithmetic.primitives import FLOAT
 from assay.reference.arithmetic.tape import Tape
@@ -108,7 +109,7 @@ def same_elements(
     if wrong:
         at, value = wrong[0], expected[wrong[0]]
         raise NonConformance(
-            f"the {subject} is not the exact one, although every sum here is exact in any order",
+            f"the {subject} is another number, where only one is right: every sum here is exact in any order",
             list(candidate.calls),
             subject,
             at,
@@ -136,6 +137,33 @@ def same_arrays(candidate: Candidate, what: str, got: Values, expected: Values) 
         value = float(expected[at])
         where = (float(got[at]), (value, value), value, math.inf, len(unequal), got.size)
         raise NonConformance(what, list(candidate.calls), "result", at, *where)
+
+
+def within(candidate: Candidate, what: str, at: Index, got: Any, permitted: Ball, subject: str = "result") -> None:
+    """Hold one value to a ball that a law has made itself.
+
+    Raises:
+        NonConformance: with ``what`` as its sentence.
+    """
+    margin = permitted.margin(got)
+    candidate.tally.undetermined += int(not permitted.determined)
+    candidate.compared(int(permitted.determined), margin if margin <= 1.0 else 0.0)
+    if margin > 1.0:
+        numbers = (float(got), permitted.bounds(), permitted.exact, margin, 1, 1)
+        raise NonConformance(what, list(candidate.calls), subject, at, *numbers)
+
+
+def refuses(candidate: Candidate, operator: str, arguments: dict[str, Any], why: str) -> None:
+    """Hold the candidate to raising an error, of whatever kind, on a call with these arguments.
+
+    Raises:
+        NonConformance: it answered.
+    """
+    seen = candidate.observe(operator, arguments)
+    candidate.compared()
+    if not seen.raised:
+        answer = seen.fault or f"returned shape {seen.output.shape if seen.output is not None else None}"
+        raise NonConformance(f"{operator} {answer} {why}, which is an error", [seen.call])
 
 
 def inputs_on(arithmetic: Any, case: Case, call: Call) -> Inputs:

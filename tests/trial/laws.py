@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import hypothesis
 
 from assay.reference.arithmetic.formats import STORAGE
 from assay.spec import CLAUSES
@@ -65,7 +68,7 @@ def clause(
         sentence, _, blind = inspect.cleandoc(test.__doc__ or "").partition("Blind to")
         if not blind:
             raise ValueError(f"{identifier}: {test.__name__} does not say 'Blind to ...' in its docstring")
-        wanted = ((() if operators else (CLAUSES[identifier].chapter,))) if needs is None else needs
+        wanted = (() if operators else (CLAUSES[identifier].chapter,)) if needs is None else needs
         told = " ".join(sentence.split()) or test.__name__.removeprefix("test_").replace("_", " ")
         unseen = " ".join(blind.split()).lstrip(":, ").rstrip(".")
         differentiates = tier == "gradient" if gradient is None else gradient
@@ -94,6 +97,23 @@ def _count_examples(test: Callable[..., Any]) -> None:
         return inner(*args, **kwargs)
 
     handle.inner_test = counted
+
+
+@contextlib.contextmanager
+def under(settings: hypothesis.settings, laws: Iterable[Law]) -> Iterator[None]:
+    """Run laws under other Hypothesis settings than those that they were made with, for a while.
+
+    Hypothesis keeps a test's settings on the test and has no public way to change them afterwards.
+    """
+    tests = [law.function for law in laws if hasattr(law.function, "hypothesis")]
+    before = [test._hypothesis_internal_use_settings for test in tests]  # type: ignore[attr-defined]
+    try:
+        for test in tests:
+            test._hypothesis_internal_use_settings = settings  # type: ignore[attr-defined]
+        yield
+    finally:
+        for test, kept in zip(tests, before, strict=True):
+            test._hypothesis_internal_use_settings = kept  # type: ignore[attr-defined]
 
 
 def all_laws() -> list[Law]:

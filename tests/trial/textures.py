@@ -5,6 +5,7 @@ So an example costs microseconds, not a draw an element, and it shrinks to thing
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -129,7 +130,9 @@ _PLAIN = st.just("contiguous")
 _LAYOUTS = st.sampled_from(("contiguous", *LAYOUTS))
 
 
+@functools.cache
 def textures(families: tuple[str, ...] = REALS, layouts: bool = True) -> st.SearchStrategy[Texture]:
     """Textures of these families, in any layout, or contiguous alone."""
     elements = _ELEMENTS if "normal" in families else st.just(())
-    return st.builds(Texture, st.sampled_from(families), _SEEDS, elements, _LAYOUTS if layouts else _PLAIN)
+    parts = st.tuples(st.sampled_from(families), _SEEDS, elements, _LAYOUTS if layouts else _PLAIN)
+    return parts.map(lambda drawn: Texture(*drawn))

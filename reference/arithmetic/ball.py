@@ -1,0 +1,159 @@
+"""Balls: a midpoint, which is the exact value, and a radius, which is all that rounding may have moved it by.
+
+Interval arithmetic in midpoint-radius form, see Rump, *Fast and parallel interval arithmetic*, BIT 39 (1999), and
+Johansson, *Arb*, IEEE Trans. Comput. 66 (2017). Radii are rounded up by `UP`; midpoints are binary64 for storage
+formats of 32 bits or fewer (their products are exact there) and fractions for float64.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from assay.reference.arithmetic.enclosure import Enclosure
+
+UP = 1.0 + 2.0**-48  # more than the roundings of any radius, each a dozen binary64 operations at most
+
+
+class Ball:
+    """All reals within ``radius`` of ``middle``; ``overflow`` when an infinity is permitted besides.
+
+    ``stored`` says that the value has been through storage already: storing it again changes nothing. ``grown``
+    bounds the product of those of its factors that are larger than 1: where a product is grouped otherwise, some of
+    them multiply a part that has underflowed, and its error with it.
+    """
+
+    __slots__ = ("arithmetic", "grown", "middle", "overflow", "radius", "stored")
+
+    def __init__(
+        self,
+        arithmetic: Enclosure,
+        middle: Any,
+        radius: float,
+        overflow: bool = False,
+        stored: bool = False,
+        grown: float = 1.0,
+    ) -> None:
+        self.arithmetic, self.middle, self.radius = arithmetic, middle, radius
+        self.overflow, self.stored, self.grown = overflow, stored, grown
+
+    def __add__(self, other: Any) -> Ball:
+        other = self._like(other)
+        return self._combined(other, self.middle + other.middle, self.radius + other.radius)
+
+    def __sub__(self, other: Any) -> Ball:
+        other = self._like(other)
+        return self._combined(other, self.middle - other.middle, self.radius + other.radius)
+
+    def __mul__(self, other: Any) -> Ball:
+        factor = self._like(other)
+        if factor.is_one:
+            return self
+        if self.is_one:
+            return factor
+        radius = 0.0
+        if self.radius or factor.radius:
+            radius = _product(size_of(self.middle), factor.radius) + _product(self.radius, factor.size)
+        return self._combined(factor, self.middle * factor.middle, radius, self.grown * factor.grown)
+
+    def __truediv__(self, other: Any) -> Ball:
+        other = self._like(other)
+        least = size_of(other.middle) / UP - other.radius
+        if not least > 0.0:
+            return self.arithmetic.undetermined()
+        quotient = self.middle / other.middle
+        return self._combined(other, quotient, (self.radius + size_of(quotient) * other.radius) / least)
+
+    def __radd__(self, other: Any) -> Ball:
+        return self._like(other) + self
+
+    def __rsub__(self, other: Any) -> Ball:
+        return self._like(other) - self
+
+    def __rmul__(self, other: Any) -> Ball:
+        return self._like(other) * self
+
+    def __rtruediv__(self, other: Any) -> Ball:
+        return self._like(other) / self
+
+    @property
+    def size(self) -> float:
+        """The largest magnitude inside."""
+        return (size_of(self.middle) + self.radius) * UP
+
+    @property
+    def is_one(self) -> bool:
+        """Whether this is exactly 1, by which multiplying rounds nothing."""
+        return self.radius == 0.0 and bool(self.middle == 1)
+
+    @property
+    def determined(self) -> bool:
+        """Whether anything at all is required of the element."""
+        return self.radius != math.inf
+
+    def __contains__(self, got: float) -> bool:
+        return self.margin(got) <= 1.0
+
+    def margin(self, got: float) -> float:
+        """|got - exact| / permitted: at most 1 for a conforming element, infinite where no error is permitted."""
+        if not self.determined:
+            return 0.0
+        if not (math.isfinite(self.middle) and math.isfinite(got)):
+            same = got == self.middle or (got != got and self.middle != self.middle)
+            return 0.0 if same or (self.overflow and self._may_overflow_to(got)) else math.inf
+        error = size_of(Fraction(got) - self.middle) if isinstance(self.middle, Fraction) else abs(got - self.middle)
+        return error / self.radius if self.radius else (math.inf if error else 0.0)
+
+    def _may_overflow_to(self, got: float) -> bool:
+        return math.isinf(got) and ((got > 0.0) == (self.middle > 0) or self.radius >= size_of(self.middle))
+
+    @property
+    def exact(self) -> float:
+        """The middle, as the nearest binary64 number."""
+        return nearest(self.middle)
+
+    def bounds(self) -> tuple[float, float]:
+        """The least and the largest permitted value."""
+        return nearest(self.middle) - self.radius, nearest(self.middle) + self.radius
+
+    def widened(self, unit: float, least: float) -> Ball:
+        """This ball after one more rounding: relative ``unit``, absolute ``least`` below the normal numbers."""
+        radius = (self.radius + unit * self.size + least) * UP
+        return Ball(self.arithmetic, self.middle, radius, self.overflow, grown=self.grown)
+
+    def _like(self, other: Any) -> Ball:
+        return other if isinstance(other, Ball) else self.arithmetic.number(float(other))
+
+    def _combined(self, other: Ball, middle: Any, radius: float, grown: float = 0.0) -> Ball:
+        """The result of an operation whose operands' radii give ``radius``, with its own rounding added."""
+        arithmetic = self.arithmetic
+        if not (self.determined and other.determined) or self.overflow or other.overflow:
+            return arithmetic.undetermined()
+        if radius == 0.0 and arithmetic.exactly(middle):
+            return arithmetic.point(middle)
+        slack = arithmetic.carrier * (size_of(self.middle) + size_of(other.middle) + size_of(middle))
+        return arithmetic.rounded(middle, radius + slack, grown or max(self.grown, other.grown))
+
+
+def size_of(x: Any) -> float:
+    """|x| rounded up to a binary64 number."""
+    if isinstance(x, float):
+        return abs(x)
+    try:
+        return math.nextafter(float(abs(x)), math.inf) if x else 0.0
+    except OverflowError:
+        return math.inf
+
+
+def nearest(x: Any) -> float:
+    """``x`` as a binary64 number, infinite past the largest."""
+    try:
+        return float(x)
+    except OverflowError:
+        return math.inf if x > 0 else -math.inf
+
+
+def _product(a: float, b: float) -> float:
+    return a * b if a and b else 0.0

@@ -1,0 +1,162 @@
+"""The judge passes what conforms, and says of what does not where, how far and under what it would."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from assay.implementations.contract import Implementation
+from assay.implementations.load import load
+from assay.reference.arithmetic.precision import Refusal
+from assay.tests.trial import judge
+from assay.tests.trial.candidate import Candidate
+from assay.tests.trial.cases import Case
+from assay.tests.trial.failure import NonConformance
+from assay.tests.trial.textures import Texture
+
+TORCH = load("torch")
+LINEAR = Case(
+    "linear",
+    {"x": (3, 32), "w": (4, 32), "b": (4,)},
+    {name: Texture("positive", seed) for seed, name in enumerate(("x", "w", "b"))},
+    terms=32,
+    incoming=Texture("normal", 9),
+)
+INTEGERS = LINEAR.changed(textures={name: Texture("integers", k) for k, name in enumerate(("x", "w", "b"))})
+
+
+def candidate(dtype="float32", precision=None, **operators):
+    """PyTorch with some operators replaced."""
+    return Candidate(Implementation("planted", {**TORCH.operators, **operators}, precision=precision or {}), dtype)
+
+
+def off_by(factor, at):
+    """linear whose element ``at`` is a little too large."""
+
+    def linear(x, w, b=None):
+        y = torch.nn.functional.linear(x, w, b).clone()
+        y[at] *= factor
+        return y
+
+    return linear
+
+
+def failure(verdict, *given):
+    with pytest.raises(NonConformance) as raised:
+        verdict(*given)
+    return raised.value
+
+
+@pytest.mark.parametrize("dtype", ("float64", "float32", "bfloat16", "float16"))
+def test_what_conforms_passes_and_is_counted(dtype):
+    seen = candidate(dtype)
+    judge.conforms(seen, LINEAR)
+    judge.gradient_conforms(seen, LINEAR)
+    judge.conforms_exactly(seen, INTEGERS)
+    assert seen.tally.compared == 12 + 3 * 16 - 12 + 12 and 0.0 < seen.tally.margin <= 1.0
+
+
+def test_one_wrong_element_is_found_and_measured():
+    wrong = failure(judge.conforms, candidate(linear=off_by(1.0001, (2, 1))), LINEAR)
+    assert (wrong.index, wrong.wrong, wrong.judged, wrong.subject) == ((2, 1), 1, 12, "result")
+    assert wrong.margin == pytest.approx(1e-4 / (33 * 2**-24), rel=0.1)
+    low, high = wrong.permitted
+    assert low < wrong.exact < high < wrong.got
+
+
+def test_the_worst_of_several_wrong_elements_is_named():
+    def linear(x, w, b=None):
+        y = torch.nn.functional.linear(x, w, b)
+        return y * (1 + 1e-4 * torch.arange(12.0).reshape(3, 4))
+
+    wrong = failure(judge.conforms, candidate(linear=linear), LINEAR)
+    assert (wrong.index, wrong.wrong) == ((2, 3), 11)
+
+
+def test_an_integer_off_by_one_is_not_exact():
+    def linear(x, w, b=None):
+        y = torch.nn.functional.linear(x, w, b).clone()
+        y[0, 0] += 1
+        return y
+
+    wrong = failure(judge.conforms_exactly, candidate(linear=linear), INTEGERS)
+    assert (wrong.index, wrong.margin, wrong.got - wrong.exact) == ((0, 0), math.inf, 1.0)
+
+
+def bfloat16_sums(x, w, b=None):
+    total = x.new_zeros(*x.shape[:-1], w.shape[0]) if b is None else b
+    for k in range(x.shape[-1]):
+        total = total + x[..., k : k + 1] * w[:, k]
+    return total
+
+
+def test_a_failure_says_under_which_declaration_it_would_hold():
+    wrong = failure(judge.conforms, candidate("bfloat16", linear=bfloat16_sums), LINEAR)
+    assert wrong.hint.startswith("would hold, with a margin of ")
+    assert wrong.hint.endswith("under precision = {'linear.forward.bfloat16': {'accumulation': 'storage'}}")
+
+
+def test_what_is_declared_is_what_is_judged():
+    declared = {"linear.forward.bfloat16": {"accumulation": "storage"}}
+    judge.conforms(candidate("bfloat16", declared, linear=bfloat16_sums), LINEAR)
+
+
+def test_a_failure_that_nothing_would_mend_gives_no_hint():
+    assert failure(judge.conforms, candidate(linear=off_by(1.5, (0, 0))), LINEAR).hint == ""
+
+
+def test_an_algorithm_without_a_bound_cannot_be_judged():
+    with pytest.raises(Refusal):
+        judge.conforms(candidate(precision={"linear.forward.float32": {"algorithm": "fft"}}), LINEAR)
+
+
+@pytest.mark.parametrize(
+    ("linear", "words"),
+    [
+        (lambda x, w, b: None, "linear returned NoneType, not a plain array of its library"),
+        (lambda x, w, b: (x @ w.T + b).double(), "linear returned dtype float64 for inputs of dtype float32"),
+        (lambda x, w, b: (x @ w.T + b).T, "linear returned shape (4, 3) where the formula gives (3, 4)"),
+        (lambda x, w, b: x[99], "linear raised IndexError"),
+    ],
+    ids=("none", "dtype", "shape", "raises"),
+)
+def test_an_answer_that_is_none_is_told_as_what_it_is(linear, words):
+    assert failure(judge.conforms, candidate(linear=linear), LINEAR).what.startswith(words)
+
+
+def test_a_gradient_that_is_missing_or_wrong_is_named():
+    detached = failure(judge.gradient_conforms, candidate(linear=lambda x, w, b: x @ w.detach().T + b), LINEAR)
+    scaled = failure(
+        judge.gradient_conforms, candidate(linear=lambda x, w, b: x @ (w + w.detach()).T / 2 + b), LINEAR, ("w",)
+    )
+    assert (detached.subject, scaled.subject) == ("gradient of w", "gradient of w")
+    assert "gave no gradient for w" in detached.what and scaled.margin > 1.0
+
+
+def test_an_undetermined_element_is_counted_and_not_compared():
+    big = Texture("zeros", 0, tuple((k, 3e38) for k in range(64)))
+    case = LINEAR.changed(shapes={"x": (1, 2), "w": (1, 2)}, textures={"x": big, "w": big})
+    seen = candidate()
+    judge.conforms(seen, case)
+    assert (seen.tally.undetermined, seen.tally.compared) == (1, 0)
+
+
+def test_arrays_are_held_to_each_other_but_for_the_sign_of_zero():
+    seen = candidate()
+    judge.same_arrays(seen, "alike", np.array([0.0, np.nan, 1.0]), np.array([-0.0, np.nan, 1.0]))
+    wrong = failure(judge.same_arrays, seen, "unlike", np.array([0.0, np.nan]), np.array([0.0, 1.0]))
+    assert (wrong.what, wrong.index, wrong.exact) == ("unlike", (1,), 1.0)
+    assert (
+        failure(judge.same_arrays, seen, "short", np.zeros(1), np.zeros(2)).what == "short: shape (1,), expected (2,)"
+    )
+
+
+@pytest.mark.parametrize("shape", ((3, 4), (1,), (0, 5), (100, 100), (7, 8, 9, 10)))
+def test_a_sample_has_the_corners_and_no_element_twice(shape):
+    sample = judge._sample(LINEAR.changed(pick=3), shape, 40)
+    assert len(sample) == len(set(sample)) == min(40, math.prod(shape))
+    assert all(0 <= i < size for at in sample for i, size in zip(at, shape, strict=True))
+    assert not sample or {(0,) * len(shape), tuple(size - 1 for size in shape)} <= set(sample)

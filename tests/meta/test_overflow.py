@@ -1,0 +1,147 @@
+"""Where numbers end: overflow, underflow, NaN and infinities, and what no cited bound covers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from assay.reference.arithmetic.enclosure import Enclosure
+from assay.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, STORAGE
+from assay.reference.arithmetic.precision import Precision, Refusal
+from assay.spec import OPERATORS
+from assay.tests.meta.oracles import tensor
+
+INF, NAN = math.inf, math.nan
+
+
+def ball(operator, fmt, *arrays, **declaration):
+    """The enclosure of the first element of an operator's result."""
+    enclosure = Enclosure(Precision.declared(fmt, declaration))
+    numbers = [tensor(np.array(array, dtype=float), enclosure) for array in arrays]
+    rank = max(1, arrays[0].ndim if hasattr(arrays[0], "ndim") else np.ndim(arrays[0]))
+    return OPERATORS[operator].element((0,) * rank, *numbers)
+
+
+def admits(permitted, *candidates):
+    """Which of some answers an enclosure admits."""
+    return [got for got in candidates if got in permitted]
+
+
+@pytest.mark.parametrize("sign", (1.0, -1.0))
+def test_a_float16_past_the_largest_may_be_infinite_with_the_right_sign_alone(sign):
+    far = ball("linear", FLOAT16, [[300.0]], [[sign * 300.0]])
+    assert admits(far, INF, -INF, NAN, 65504.0, -65504.0) == [sign * INF]
+
+
+def test_a_float16_at_the_edge_may_round_either_way():
+    """65519 rounds to 65504 and 65520 to infinity; with float32's error either may come out as the other."""
+    edge = ball("linear", FLOAT16, [[255.875, 16.0]], [[256.0, 1.0]])
+    assert admits(edge, INF, 65504.0, -INF, 65408.0) == [INF, 65504.0]
+
+
+def test_a_float16_within_the_numbers_is_never_infinite():
+    assert admits(ball("linear", FLOAT16, [[250.0]], [[250.0]]), INF, -INF, 62400.0, 62496.0) == [62496.0]
+
+
+@pytest.mark.parametrize("fmt", (FLOAT32, BFLOAT16, FLOAT64), ids=str)
+def test_a_sum_whose_terms_pass_the_largest_is_undetermined(fmt):
+    """Some order of 3/4 + 3/4 - 3/4 - 3/4 times the largest overflows, to either side."""
+    big = fmt.round(0.75 * 2.0**fmt.emax)
+    permitted = ball("linear", fmt, [[1.0, 1.0, -1.0, -1.0]], [[big, big, big, big]])
+    assert not permitted.determined and admits(permitted, INF, -INF, 0.0, NAN) == [INF, -INF, 0.0, NAN]
+
+
+@pytest.mark.parametrize("fmt", STORAGE.values(), ids=str)
+def test_a_sum_that_cannot_overflow_is_determined(fmt):
+    big = fmt.round(0.2 * fmt.largest)
+    assert ball("linear", fmt, [[1.0, 1.0, -1.0, -1.0]], [[big, big, big, big]]).determined
+
+
+@pytest.mark.parametrize("fmt", (FLOAT32, BFLOAT16), ids=str)
+def test_the_sigmoid_of_a_number_that_overflows_exp_may_be_zero(fmt):
+    """swish(-89) is -1.99e-37, a normal number, but exp(89) is infinite in float32."""
+    assert admits(ball("swish", fmt, [-89.0]), 0.0, -0.0, fmt.round(-1.987e-37), 1e-36, -1e-36, -89.0) == [
+        0.0,
+        -0.0,
+        fmt.round(-1.987e-37),
+    ]
+
+
+def test_the_sigmoid_of_a_number_that_exp_can_take_is_not_zero():
+    assert 0.0 not in ball("swish", FLOAT32, [-80.0]) and 0.0 not in ball("swish", FLOAT64, [-700.0])
+
+
+@pytest.mark.parametrize("fmt", STORAGE.values(), ids=str)
+@pytest.mark.parametrize("operator", ("linear", "glu", "swiglu"))
+def test_nan_in_a_row_is_nan_in_its_results(operator, fmt):
+    weights = [[[1.0, -2.0]]] * (1 if operator == "linear" else 2)
+    assert admits(ball(operator, fmt, [[NAN, 1.0]], *weights), NAN, 0.0, INF, 1.0) == [NAN]
+
+
+@pytest.mark.parametrize("fmt", STORAGE.values(), ids=str)
+def test_infinities_add_up_as_ieee_754_has_it(fmt):
+    assert admits(ball("linear", fmt, [[INF, 1.0]], [[2.0, 1.0]]), INF, -INF, NAN, 3.0) == [INF]
+    assert admits(ball("linear", fmt, [[INF, 1.0]], [[-2.0, 1.0]]), INF, -INF, NAN, 3.0) == [-INF]
+    assert admits(ball("linear", fmt, [[INF, -INF]], [[1.0, 1.0]]), INF, -INF, NAN, 0.0) == [NAN]
+    assert admits(ball("linear", fmt, [[1.0, 1.0]], [[1.0, 1.0]], [-INF]), INF, -INF, NAN, 2.0) == [-INF]
+
+
+@pytest.mark.parametrize("fmt", STORAGE.values(), ids=str)
+def test_swish_of_what_is_no_number_is_its_limit_where_it_has_one(fmt):
+    assert admits(ball("swish", fmt, [INF]), INF, NAN, 0.0) == [INF]
+    assert admits(ball("swish", fmt, [NAN]), INF, NAN, 0.0) == [NAN]
+
+
+@pytest.mark.parametrize("fmt", STORAGE.values(), ids=str)
+def test_special_elements_elsewhere_change_nothing(fmt):
+    """Row 0 is finite, whatever row 1 holds."""
+    alone = ball("linear", fmt, [[1.0, 2.0], [3.0, 4.0]], [[3.0, 5.0]])
+    beside = ball("linear", fmt, [[1.0, 2.0], [NAN, INF]], [[3.0, 5.0]])
+    assert (alone.middle, alone.radius) == (beside.middle, beside.radius)
+
+
+@pytest.mark.parametrize("fmt", (FLOAT32, FLOAT64), ids=str)
+def test_finite_terms_that_may_overflow_leave_an_infinity_beside_them_undetermined(fmt):
+    """inf - largest - largest is inf, or NaN where the two are added first."""
+    beside = ball("linear", fmt, [[INF, -1.0, -1.0]], [[1.0, fmt.largest, fmt.largest]])
+    elsewhere = ball("linear", fmt, [[-1.0, 1.0], [NAN, 0.0]], [[fmt.largest, fmt.largest]])
+    assert not beside.determined and not elsewhere.determined
+
+
+def test_nothing_says_how_far_a_sum_of_too_many_terms_may_be_off():
+    """n u >= 1/2: 128 terms in bfloat16."""
+    ones = np.ones((1, 128))
+    with pytest.raises(Refusal) as refusal:
+        ball("linear", BFLOAT16, ones, ones, accumulation="storage")
+    assert str(refusal.value) == (
+        "a sum of n=128 terms accumulated in bfloat16 has no useful bound (n u = 0.5, the limit is 0.5)"
+    )
+    assert ball("linear", BFLOAT16, ones[:, 1:], ones[:, 1:], accumulation="storage").determined
+
+
+@pytest.mark.parametrize("algorithm", ("winograd", "fft"))
+def test_nothing_says_how_far_another_algorithm_may_be_off(algorithm):
+    with pytest.raises(Refusal) as refusal:
+        Enclosure(Precision.declared(FLOAT32, {"algorithm": algorithm}))
+    assert str(refusal.value) == (f"no cited error bound for algorithm={algorithm}; declare 'direct' or leave it out")
+
+
+@pytest.mark.parametrize("fmt", (FLOAT32, BFLOAT16, FLOAT16), ids=str)
+def test_flushing_admits_zero_for_subnormals_only_where_it_is_declared(fmt):
+    x, w = [[fmt.least_normal]], [[0.5]]
+    strict, flushing = ball("linear", fmt, x, w), ball("linear", fmt, x, w, flush=True)
+    assert 0.0 not in strict and 0.0 in flushing
+    assert fmt.least_normal / 2 in strict and fmt.least_normal / 2 in flushing
+
+
+def test_flushing_admits_zero_for_a_subnormal_input_too():
+    """CUDA C++ Programming Guide, -ftz=true: subnormal inputs are taken for zero."""
+    x, w = [[2.0**-130]], [[2.0**100]]
+    assert 0.0 in ball("linear", FLOAT32, x, w, flush=True) and 0.0 not in ball("linear", FLOAT32, x, w)
+
+
+def test_a_product_rounds_nothing_where_a_factor_is_zero():
+    permitted = ball("linear", FLOAT32, [[0.0, 0.0]], [[3.0, 1e30]])
+    assert (permitted.middle, permitted.radius) == (0.0, 0.0)
