@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,7 +70,13 @@ def _check(words: argparse.Namespace) -> int:
     options += [f"--seed={words.seed}"] if words.seed is not None else []
     options += [f"--json={words.json}"] if words.json else []
     options += ["-n", words.n] if words.n != "0" else []
+    if words.n != "0":  # workers share the cores: their libraries' threads would wait for each other
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _workers(words.n))))
     return _pytest([str(ROOT / "tests" / "conformance"), *options, *words.pytest])
+
+
+def _workers(given: str) -> int:
+    return int(given) if given.isdigit() else os.cpu_count() or 1
 
 
 def _pytest(options: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""Independent oracles: a conforming implementation, simulated step by step, each of its roundings drawn by an adversary.
+"""Independent oracles: a conforming implementation, simulated step by step, its roundings drawn by an adversary.
 
 Nothing here knows how the enclosures are computed. A `Machine` computes with reals of 400 bits, beside which the
 slack of every bound is large; each rounding is to nearest, or off by as much as the accuracy model permits.
@@ -71,6 +71,7 @@ def real(x: Any) -> Any:
 
 def inside(got: Any, ball: Ball) -> bool:
     """Whether a real, which need not be a float, lies in a ball: in exact arithmetic."""
+    got = real(got)
     if not REAL.isfinite(got) or not ball.determined:
         return float(got) in ball
     return abs(fraction(got) - Fraction(ball.middle)) <= Fraction(ball.radius)
@@ -204,30 +205,6 @@ def _nearest(fmt: Format, x: Any) -> Any:
     if abs(x) > 2 * REAL.mpf(fmt.largest):
         return REAL.mpf("inf") if x > 0 else REAL.mpf("-inf")
     return REAL.mpf(fmt.round(fraction(x))) if abs(x) > REAL.mpf(fmt.least_subnormal) / 4 else REAL.mpf(0)
-
-
-def true_sigmoid(t: Any) -> Any:
-    """1 / (1 + exp(-t)), to 120 digits."""
-    return 1 / (1 + REAL.exp(-real(t)))
-
-
-def true_dot(xs: Sequence[Any], ws: Sequence[Any], bias: Any = None) -> Any:
-    """The sum of products, to 120 digits."""
-    products = [real(x) * real(w) for x, w in zip(xs, ws, strict=True)]
-    return REAL.fsum(products) + (0 if bias is None else real(bias))
-
-
-def true_swish(x: Any, beta: Any = 1) -> Any:
-    """x * sigmoid(beta * x), to 120 digits."""
-    return real(x) * true_sigmoid(real(beta) * real(x))
-
-
-def window(image: Any, at: tuple[int, int], kernel: tuple[int, int], steps: Any, padding: Any, fill: float) -> Any:
-    """What a kernel at place ``at`` sees of an image (..., H, W), outside which all is ``fill``."""
-    rims = [(0, 0)] * (image.ndim - 2) + [(p, p) for p in padding]
-    padded = np.pad(image, rims, constant_values=fill)
-    top, left = at[0] * steps[0], at[1] * steps[1]
-    return padded[..., top : top + kernel[0], left : left + kernel[1]].ravel()
 
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -18,6 +18,7 @@ from assay.reference.linear import linear_element
 from assay.reference.max_pool2d import max_pool2d_element
 from assay.reference.swiglu import swiglu_element
 from assay.reference.swish import swish_element
+from assay.tests.meta.formulas import true_dot, true_swish, window
 from assay.tests.meta.oracles import (
     DECLARED,
     FAMILIES,
@@ -30,11 +31,8 @@ from assay.tests.meta.oracles import (
     machines,
     real,
     tensor,
-    true_dot,
-    true_swish,
     under,
     values,
-    window,
 )
 
 TERMS = st.sampled_from((1, 2, 3, 5, 8, 17, 33, 64))
@@ -55,7 +53,7 @@ def enclosed(machine, got, element, at, arrays, *parameters):
     return inside(got, element(at, *numbers, *parameters))
 
 
-@budget(120)
+@budget(400)
 @given(machine=machines(), terms=TERMS, kinds=KINDS, seed=SEEDS, biased=st.booleans())
 def test_linear_is_enclosed(machine, terms, kinds, seed, biased):
     x, w, b = drawn(machine, [(1, terms), (1, terms), (1,)], kinds, seed)
@@ -63,7 +61,7 @@ def test_linear_is_enclosed(machine, terms, kinds, seed, biased):
     assert enclosed(machine, got, linear_element, (0, 0), [x, w, b if biased else None])
 
 
-@budget(400)
+@budget(800)
 @given(machine=machines(), kind=st.sampled_from(FAMILIES), seed=SEEDS, beta=BETAS)
 def test_swish_is_enclosed(machine, kind, seed, beta):
     (x,) = drawn(machine, [(1,)], (kind,), seed)
@@ -73,7 +71,7 @@ def test_swish_is_enclosed(machine, kind, seed, beta):
 
 
 @pytest.mark.parametrize(("element", "activation"), GATED, ids=("glu", "swiglu"))
-@budget(100)
+@budget(250)
 @given(machine=machines(), terms=TERMS, kinds=KINDS, seed=SEEDS, biased=st.booleans())
 def test_gated_units_are_enclosed(element, activation, machine, terms, kinds, seed, biased):
     x, w, v, b, c = drawn(machine, [(1, terms), (1, terms), (1, terms), (1,), (1,)], kinds, seed)
@@ -82,7 +80,7 @@ def test_gated_units_are_enclosed(element, activation, machine, terms, kinds, se
     assert enclosed(machine, got, element, (0, 0), [x, w, v, *((b, c) if biased else (None, None))])
 
 
-@budget(80)
+@budget(200)
 @given(
     machine=machines(),
     channels=st.sampled_from((1, 2, 3)),
@@ -121,16 +119,16 @@ def test_tf32_operands_and_float32_sums_err_together():
     assert enclosed(machine, machine.dot(x[0], w[0]), linear_element, (0, 0), [x, w])
 
 
-def test_a_sigmoid_whose_argument_cancels_may_be_anything():
-    """1e10 - 400 - 400 - 1e10 is -800 exactly, and 0 in float32, where sigmoid is 1/2 and not exp(-800)."""
-    x, w, one = np.array([[1e5, 20.0, 20.0, -1e5]]), np.array([[1e5, -20.0, -20.0, 1e5]]), np.zeros((1, 4))
-    for fmt in (FLOAT32, BFLOAT16):
-        strict = Enclosure(Precision.strict(fmt))
-        scale = [fmt.round(v) for v in (1e5, 20.0)]
-        x = np.array([[scale[0], scale[1], scale[1], -scale[0]]])
-        w = np.array([[scale[0], -scale[1], -scale[1], scale[0]]])
-        sigmoid_of_zero = glu_element((0, 0), *(tensor(a, strict) for a in (x, w, one, np.zeros(1), np.ones(1))))
-        assert 0.5 in sigmoid_of_zero
+@pytest.mark.parametrize("fmt", (FLOAT32, BFLOAT16), ids=str)
+def test_a_sigmoid_whose_argument_cancels_may_be_anything(fmt):
+    """1e10 - 400 - 400 - 1e10 is -800 exactly, and 0 in float32: sigmoid is 1/2 there, and not exp(-800)."""
+    big, small = fmt.round(1e5), 20.0
+    x, w = [big, small, small, -big], [big, -small, -small, big]
+    total = np.float32(0.0)
+    for a, b in zip(x, w, strict=True):
+        total += np.float32(a) * np.float32(b)
+    arrays = [np.array([x]), np.array([w]), np.zeros((1, 4)), None, np.ones(1)]
+    assert total == 0.0 and enclosed(Machine(Precision.strict(fmt), "nearest", 0), 0.5, glu_element, (0, 0), arrays)
 
 
 def test_a_product_stored_before_its_bias_may_overflow():
@@ -231,6 +229,4 @@ def test_what_is_not_float32_lies_outside(k):
     x, w = ALL_POSITIVE[2 * k], ALL_POSITIVE[2 * k + 1]
     strict = Enclosure(Precision.strict(FLOAT32))
     ball = linear_element((0, 0), tensor(x, strict), tensor(w, strict))
-    assert {name: ball.margin(got) > 1.0 for name, got in bad_sums(x[0], w[0])} == {
-        name: True for name, _ in bad_sums(x[0], w[0])
-    }
+    assert [name for name, got in bad_sums(x[0], w[0]) if ball.margin(got) <= 1.0] == []

@@ -14,8 +14,8 @@ from assay.reference.arithmetic import real as functions
 from assay.reference.arithmetic.formats import BFLOAT16, FLOAT32, FLOAT64
 from assay.reference.arithmetic.primitives import EXACT, FLOAT, maximum
 from assay.spec import OPERATORS
-from assay.tests.meta.oracles import FAMILIES, REAL, SEEDS, budget, real, tensor, true_sigmoid, values
-from assay.tests.meta.test_tape import SHAPES, TRUE, a_case
+from assay.tests.meta.formulas import SHAPES, TRUE, a_case, true_sigmoid
+from assay.tests.meta.oracles import FAMILIES, REAL, SEEDS, budget, real, tensor, values
 
 KINDS = st.tuples(*[st.sampled_from(FAMILIES)] * 3)
 # Below -708 exp(t), and so the sigmoid, is a subnormal number of binary64, and below -745 it is zero.

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.reference.arithmetic.enclosure import Enclosure
-from assay.reference.arithmetic.formats import BFLOAT16, FLOAT32, FLOAT64
+from assay.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from assay.reference.arithmetic.precision import Precision
 from assay.reference.arithmetic.primitives import EXACT, FLOAT
 from assay.reference.arithmetic.tape import Tape
 from assay.reference.tensor import Tensor
 from assay.spec import OPERATORS
+from assay.tests.meta.formulas import SHAPES, TRUE, a_case, true_max_pool2d, true_sigmoid
 from assay.tests.meta.oracles import (
     FAMILIES,
     REAL,
@@ -23,29 +25,10 @@ from assay.tests.meta.oracles import (
     inside,
     machines,
     real,
-    true_dot,
-    true_sigmoid,
-    true_swish,
     under,
-    values,
-    window,
 )
 
 KINDS = st.tuples(*[st.sampled_from(FAMILIES)] * 3)
-SHAPES = {  # the tensors of a small case of each operator, and its parameters
-    "swish": ([(4,), (1,)], ()),
-    "linear": ([(3, 4), (2, 4), (2,)], ()),
-    "glu": ([(2, 3), (4, 3), (4, 3), (4,), (4,)], ()),
-    "swiglu": ([(2, 3), (4, 3), (4, 3), (4,), (4,)], ()),
-    "pad2d": ([(2, 2, 3)], (2,)),
-    "conv2d": ([(2, 2, 4, 5), (3, 2, 2, 3), (3,)], ((2, 1), (1, 2))),
-    "max_pool2d": ([(2, 2, 5, 6)], ((3, 2), (1, 2), (1, 1))),
-}
-
-
-def result_shape(operator):
-    shapes, parameters = SHAPES[operator]
-    return OPERATORS[operator].shape(*shapes, *parameters)
 
 
 def gradients(inner, operator, arrays, cotangent):
@@ -60,51 +43,6 @@ def gradients(inner, operator, arrays, cotangent):
     return [flat.reshape(array.shape) for flat, array in zip(found, arrays, strict=True)]
 
 
-def a_case(operator, fmt, kinds, seed):
-    """Arrays and an incoming gradient, numbers of ``fmt``."""
-    shapes = [*SHAPES[operator][0], result_shape(operator)]
-    arrays = [values(shape, fmt, kinds[k % len(kinds)], seed + k) for k, shape in enumerate(shapes)]
-    if operator == "max_pool2d":
-        arrays[0] = values(shapes[0], fmt, "distinct", seed)
-    return arrays[:-1], arrays[-1]
-
-
-# The formulas again, on reals of 400 bits, in plain loops.
-
-
-def true_linear(x, w, b):
-    return {at: true_dot(x[at[0]], w[at[1]], b[at[1]]) for at in np.ndindex(len(x), len(w))}
-
-
-def true_gated(activation, x, w, v, b, c):
-    gates, ups = true_linear(x, w, b), true_linear(x, v, c)
-    return {at: activation(gates[at]) * ups[at] for at in gates}
-
-
-def true_conv2d(input, weight, bias):
-    (steps, padding), kernel = SHAPES["conv2d"][1], weight.shape[2:]
-
-    def element(n, o, i, j):
-        return true_dot(window(input[n], (i, j), kernel, steps, padding, 0), weight[o].ravel(), bias[o])
-
-    return {at: element(*at) for at in np.ndindex(*result_shape("conv2d"))}
-
-
-def true_max_pool2d(input):
-    kernel, steps, padding = SHAPES["max_pool2d"][1]
-    at = np.ndindex(*result_shape("max_pool2d"))
-    return {(n, c, i, j): max(window(input[n, c], (i, j), kernel, steps, padding, -np.inf)) for n, c, i, j in at}
-
-
-TRUE = {
-    "swish": lambda x, beta: {(i,): true_swish(x[i], beta[0]) for i in range(len(x))},
-    "linear": true_linear,
-    "glu": lambda *arrays: true_gated(true_sigmoid, *arrays),
-    "swiglu": lambda *arrays: true_gated(true_swish, *arrays),
-    "pad2d": lambda x: dict(np.ndenumerate(np.pad(x, [(0, 0), (2, 2), (2, 2)]))),
-    "conv2d": true_conv2d,
-    "max_pool2d": true_max_pool2d,
-}
 STEP = REAL.mpf(10) ** -30  # a central difference errs by its square
 
 
@@ -208,7 +146,7 @@ def held(found, got):
     return all(inside(value, found[at]) for at, value in got.items())
 
 
-@budget(60)
+@budget(150)
 @given(machine=backs(), seed=SEEDS, kinds=KINDS)
 def test_gradients_of_swish_are_enclosed(machine, seed, kinds):
     (x, beta), g = a_case("swish", machine.precision.storage, kinds, seed)
@@ -220,7 +158,7 @@ def test_gradients_of_swish_are_enclosed(machine, seed, kinds):
 
 
 @pytest.mark.parametrize("operator", ("glu", "swiglu"))
-@budget(30)
+@budget(60)
 @given(machine=backs(), seed=SEEDS, kinds=KINDS)
 def test_gradients_of_gated_units_are_enclosed(operator, machine, seed, kinds):
     (x, w, v, b, c), g = a_case(operator, machine.precision.storage, kinds, seed)
@@ -281,6 +219,20 @@ def test_gradients_of_max_pool2d_are_enclosed(machine, seed, kinds):
     (found,) = gradients(under(machine), "max_pool2d", [input], g)
     assert held(found, {at: machine.gradient(parts) for at, parts in taken.items()})
     assert all(ball.margin(0.0) == 0.0 for at, ball in np.ndenumerate(found) if at not in taken)
+
+
+@pytest.mark.parametrize(
+    ("fmt", "x", "g", "got"),
+    [(BFLOAT16, 0.0390625, 1.234375, "0.6328"), (FLOAT16, -17.328125, 1.5, "-1.967e-06")],
+    ids=("bfloat16", "float16"),
+)
+def test_a_gradient_whose_every_step_is_stored_is_enclosed(fmt, x, g, got):
+    """(g s) (1 + x (1 - s)), eager, in PyTorch's own arithmetic."""
+    dtype = getattr(torch, fmt.name)
+    wide, s = torch.tensor(x, dtype=dtype), torch.sigmoid(torch.tensor(x, dtype=dtype))
+    slope = torch.tensor(g, dtype=dtype) * s * (1 + wide * (1 - s))
+    by_x, _ = gradients(Enclosure(Precision.strict(fmt)), "swish", [np.array([x]), np.ones(1)], np.array([g]))
+    assert f"{float(slope):.4g}" == got and float(slope) in by_x[0]
 
 
 def test_a_fused_gradient_may_add_both_operators_products_in_one_sum():

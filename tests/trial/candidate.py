@@ -37,6 +37,10 @@ class Candidate:
     tally: Tally = field(default_factory=Tally)
     calls: list[Call] = field(default_factory=list)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """A word for Hypothesis, which would print every array of every call."""
+        printer.text(f"<{self.implementation.name} on {self.device} in {self.dtype}>")
+
     @cached_property
     def format(self) -> Format:
         """The format of the dtype."""

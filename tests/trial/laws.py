@@ -78,6 +78,8 @@ def clause(
         if known.module.rpartition(".")[2] != law.module.rpartition(".")[2]:
             raise ValueError(f"{test.__name__} stands in {known.module} and in {law.module}; a law has one name")
         _count_examples(test)
+        if tier == "contract" and hasattr(test, "hypothesis"):  # manners hang on shapes and layouts, not on values
+            hypothesis.settings(max_examples=max(1, hypothesis.settings.default.max_examples // 2))(test)
         test.law = law  # type: ignore[attr-defined]
         return test
 
