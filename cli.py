@@ -14,6 +14,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from assay.report import REPLAYS
+
 ROOT = Path(__file__).resolve().parent
 PYTEST_TO_ASSAY = {pytest.ExitCode.USAGE_ERROR: 2, pytest.ExitCode.NO_TESTS_COLLECTED: 3}
 EPILOG = "Whatever stands after -- goes to pytest: assay check torch -- -k conv2d -x"
@@ -86,8 +88,6 @@ def _pytest(options: list[str]) -> int:
 
 
 def _replay(words: argparse.Namespace) -> int:
-    from assay.report.plugin import REPLAYS
-
     if not REPLAYS.is_file():
         return _usage(f"no failures are kept in this folder ({REPLAYS}); run `assay check` here first")
     kept: list[dict[str, Any]] = json.loads(REPLAYS.read_text())

@@ -67,5 +67,5 @@ class Implementation:
     dtypes: Sequence[str] | None = None
     vjp: Callable[..., Mapping[str, Any]] | None = None
     gradients: bool = True
-    recipe: str = field(default="", repr=False)  # lines of Python that bind `candidate` to the implementation, for scripts that show a fault
+    recipe: str = ""  # Python that binds `candidate` to it, for scripts that show a fault
     version: str = ""

@@ -48,7 +48,11 @@ class Tensor:
         start = self.position(index)
         if len(index) == len(self.shape):
             return self.number(start)
-        return Vector(self, range(start, start + math.prod(self.shape[len(index) :])))
+        return self.vector(range(start, start + math.prod(self.shape[len(index) :])))
+
+    def vector(self, positions: Sequence[int]) -> Vector:
+        """The elements at these flat positions."""
+        return Vector(self, positions)
 
     def number(self, position: int) -> Any:
         """The element at a flat position, lifted into the tensor's arithmetic."""
@@ -62,21 +66,23 @@ class Tensor:
 
     def window(self, n: int, channel: int | None, top: int, left: int, size: Index) -> Vector:
         """The ``size`` elements of sample ``n`` from (top, left) on, of one channel or (None) all; zero outside."""
+        return self.vector(self._places(n, channel, top, left, size))
+
+    def clipped_window(self, n: int, channel: int, top: int, left: int, size: Index) -> Vector:
+        """The elements of `window` that are not outside: as if what lies outside were minus infinity."""
+        return self.vector([p for p in self._places(n, channel, top, left, size) if p != OUTSIDE])
+
+    def _places(self, n: int, channel: int | None, top: int, left: int, size: Index) -> list[int]:
         _, count, height, width = self.shape
         channels = range(count) if channel is None else (channel,)
         rows = [i if 0 <= i < height else None for i in range(top, top + size[0])]
         columns = [j if 0 <= j < width else None for j in range(left, left + size[1])]
-        positions = []
+        places = []
         for base in [(n * count + c) * height for c in channels]:
             for i in rows:
                 start = None if i is None else (base + i) * width
-                positions += [OUTSIDE if start is None or j is None else start + j for j in columns]
-        return Vector(self, positions)
-
-    def clipped_window(self, n: int, channel: int, top: int, left: int, size: Index) -> Vector:
-        """The elements of `window` that are not outside: as if what lies outside were minus infinity."""
-        window = self.window(n, channel, top, left, size)
-        return Vector(self, [p for p in window.positions if p != OUTSIDE])
+                places += [OUTSIDE if start is None or j is None else start + j for j in columns]
+        return places
 
     @cached_property
     def padded(self) -> list[float]:
@@ -94,6 +100,32 @@ class Tensor:
     def finite(self) -> bool:
         """Whether no value is NaN or infinite."""
         return all(map(math.isfinite, self.values))
+
+
+class LargeTensor(Tensor):
+    """A tensor that is never copied as a whole: each vector takes what it needs, at a cost that does not grow.
+
+    >>> weights = LargeTensor(range(10**9), (10**6, 1000))
+    >>> list(weights[999_999])[:2]
+    [999999000, 999999001]
+    """
+
+    def __init__(self, values: Sequence[float], shape: Index, arithmetic: Arithmetic = FLOAT, name: str = "x") -> None:
+        """``values`` flat in row order, in anything that gives elements and slices: a memoryview, an array."""
+        self.shape, self.arithmetic, self.name = shape, arithmetic, name
+        self.buffer = values
+
+    def vector(self, positions: Sequence[int]) -> Vector:
+        """The elements at these flat positions, in a small tensor of their own."""
+        if isinstance(positions, range):
+            taken = list(self.buffer[positions.start : positions.stop])
+        else:
+            taken = [0.0 if p == OUTSIDE else self.buffer[p] for p in positions]
+        return Vector(Tensor(taken, (len(taken),), self.arithmetic, self.name), range(len(taken)))
+
+    def number(self, position: int) -> Any:
+        """The element at a flat position, lifted into the tensor's arithmetic."""
+        return self.arithmetic.number(self.buffer[position])
 
 
 class Vector(Sequence[float]):

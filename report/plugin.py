@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from assay.report import terminal
-from assay.report.verdict import EXIT_CODES, Verdict
+from assay.report import REPLAYS, terminal
+from assay.report.verdict import Verdict
 from assay.tests.trial.run import Run
 
 KEY = "assay"
-REPLAYS = Path(".assay") / "failures.json"
 
 
 class Recorder:
@@ -99,4 +98,4 @@ class Recorder:
             self.console.print(f"  replays were not kept: {problem}")
 
 
-__all__ = ["EXIT_CODES", "KEY", "REPLAYS", "Recorder"]
+__all__ = ["KEY", "Recorder"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from assay.reference.arithmetic.cost import Cost
 from assay.reference.arithmetic.text import Symbol, SymbolicTensor
-from assay.reference.tensor import Index, Tensor
+from assay.reference.tensor import Index, LargeTensor, Tensor
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Operator:
     def _row_of_zeros(self, name: str, shapes: Mapping[str, Index], cost: Cost) -> Tensor | None:
         if name not in shapes:
             return None
-        return Tensor([0.0] * _product(shapes[name]), shapes[name], cost, name)
+        return LargeTensor(range(_product(shapes[name])), shapes[name], cost, name)
 
 
 def _pair(name: str) -> tuple[Symbol, Symbol]:

@@ -17,13 +17,14 @@ from assay.reference.arithmetic.enclosure import Enclosure
 from assay.reference.arithmetic.precision import Precision, Refusal
 from assay.reference.arithmetic.primitives import FLOAT
 from assay.reference.arithmetic.tape import Tape
-from assay.reference.tensor import Index, Tensor
+from assay.reference.tensor import Index, LargeTensor, Tensor
 from assay.spec import OPERATORS
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import NonConformance
 
 SAMPLED = 40  # elements of a result that are judged, where it has more: corners first, then drawn ones
+LARGE = 2**16  # elements from which a tensor is not copied as a whole
 SAMPLED_GRADIENTS = 16  # of each input
 
 # Weaker declarations that a failure is tried under, to tell its author what would hold.
@@ -173,13 +174,20 @@ def inputs_on(arithmetic: Any, case: Case, call: Call) -> Inputs:
     for name in operator.arguments:
         value = call.arguments.get(name)
         if isinstance(value, Argument):
-            value = Tensor(value.values.ravel().tolist(), value.values.shape, arithmetic, name)
+            value = _tensor(value.values, arithmetic, name)
         elif name in operator.tensors and value is not None:  # a tensor of one element, given as a plain number
             value = Tensor([float(value)], (1,), arithmetic, name)
         elif name in operator.parameters and value is None:
             value = inspect.signature(operator.element).parameters[name].default
         inputs.append(value)
     return inputs
+
+
+def _tensor(values: Values, arithmetic: Any, name: str) -> Tensor:
+    flat = np.ascontiguousarray(values).ravel()
+    if flat.size > LARGE:
+        return LargeTensor(memoryview(flat), values.shape, arithmetic, name)
+    return Tensor(flat.tolist(), values.shape, arithmetic, name)
 
 
 def _forward(case: Case, seen: Observation) -> Callable[[Precision], Callable[[Index], Ball]]:
