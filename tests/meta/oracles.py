@@ -88,6 +88,7 @@ class Machine:
     def __post_init__(self) -> None:
         self.choice = random.Random(self.seed)
         self.kept: list[Any] = []
+        self.habit = self.choice.choice((0.0, 0.5, 1.0))  # how often it stores what it need not: fused, or eager
 
     def rounded(self, x: Any, fmt: Format, units: float = 1) -> Any:
         """``x`` after one rounding to ``fmt``, or an operation whose error is up to ``units`` of its roundoff."""
@@ -126,7 +127,7 @@ class Machine:
 
     def perhaps_stored(self, x: Any) -> Any:
         """``x`` after a store that an implementation may make or not."""
-        return self.stored(x) if self.choice.random() < 0.5 else x
+        return self.stored(x) if self.choice.random() < self.habit else x
 
     def operand(self, x: Any) -> Any:
         """``x`` as a product reads it."""

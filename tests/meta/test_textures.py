@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import LAYOUTS, Argument, arrays_of, strides_of
@@ -31,6 +31,9 @@ def test_values_are_numbers_of_the_format(family, fmt, seed, terms, layout):
 
 @budget(200)
 @given(fmt=FORMAT, x=st.floats(allow_nan=False, allow_infinity=False, width=32))
+@example(fmt=STORAGE["bfloat16"], x=1.0 + 2.0**-8)
+@example(fmt=STORAGE["bfloat16"], x=1.0 + 3 * 2.0**-8)
+@example(fmt=STORAGE["float16"], x=1e5)
 def test_rounding_an_array_is_rounding_its_elements_kept_finite(fmt, x):
     assert float(rounded(np.array([x]), fmt)[0]) == max(-fmt.largest, min(fmt.largest, fmt.round(x)))
 
