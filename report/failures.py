@@ -82,9 +82,10 @@ def _there(problem: NonConformance, call: Call | None) -> str:
 
 
 def grouped(failures: Sequence[Record]) -> list[tuple[Record, list[Record]]]:
-    """One failure of each clause and class, to be shown whole, with the others that say the same in other dtypes."""
+    """One failure of each clause and class, in the spec's order, and the others that say the same in other dtypes."""
     groups: dict[tuple[str, str], list[Record]] = {}
-    for found in failures:
+    order = list(CLAUSES)
+    for found in sorted(failures, key=lambda found: order.index(found["clause"])):
         groups.setdefault((found["clause"], found["class"]), []).append(found)
     for group in groups.values():
         group.sort(key=lambda found: SHOWN_FIRST.index(found["dtype"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -68,8 +68,10 @@ class Candidate:
         """
         return self.call(case.operator, case.arguments(self.format), case.result_shape)
 
-    def ask_gradient(self, case: Case) -> Observation:
+    def ask_gradient(self, case: Case, wanted: Iterable[str] = ()) -> Observation:
         """The answer to a case and, going back from its incoming gradient, the gradients of all tensors.
+
+        Only those of the ``wanted`` tensors, or of all unless some are named, have to be well-formed.
 
         Raises:
             NonConformance: as `ask`, or a gradient is missing or has another shape or dtype than its input.
@@ -78,7 +80,7 @@ class Candidate:
         names = tuple(name for name, value in arguments.items() if isinstance(value, Argument))
         seen = self.observe(case.operator, arguments, case.cotangent(self.format), names)
         well_formed(seen, case.result_shape)
-        for name in names:
+        for name in wanted or names:
             _well_formed_gradient(seen, name)
         return seen
 

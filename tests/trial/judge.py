@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,14 +65,14 @@ def conforms_exactly(candidate: Candidate, case: Case) -> Observation:
     return seen
 
 
-def gradient_conforms(candidate: Candidate, case: Case, names: Iterable[str] = ()) -> Observation:
+def gradient_conforms(candidate: Candidate, case: Case, names: Sequence[str] = ()) -> Observation:
     """Judge the gradients of a case (of the named tensors, or of all) against the enclosures that the tape gives.
 
     Raises:
         NonConformance: an element lies outside what is permitted, or there is no gradient.
         Refusal: the declared precision has no cited bound here.
     """
-    seen = candidate.ask_gradient(case)
+    seen = candidate.ask_gradient(case, names)
     for name in names or seen.gradients:
         enclose = _backward(case, seen, name)
         places = _sample(case, case.shapes[name], SAMPLED_GRADIENTS)
