@@ -133,7 +133,7 @@ class Ball:
             return arithmetic.undetermined()
         if radius == 0.0 and arithmetic.exactly(middle):
             return arithmetic.point(middle)
-        slack = arithmetic.carrier * (size_of(self.middle) + size_of(other.middle) + size_of(middle))
+        slack = arithmetic.carrier * size_of(middle)  # the middle was computed in binary64
         return arithmetic.rounded(middle, radius + slack, grown or max(self.grown, other.grown))
 
 

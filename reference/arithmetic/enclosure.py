@@ -29,6 +29,7 @@ CARRIER = 2.0**-52  # relative error of one binary64 operation, twice over
 # Functions": __expf is within 2 + floor(abs(1.173 t)) ulp, __fdividef within 2 ulp; an ulp is at most 2 u. The
 # exponential's error counts by its share exp(-t) / (1 + exp(-t)) = 1 - sigmoid(t) of the denominator.
 EXP_CONSTANT, EXP_SLOPE, DIVISION_AND_SUM = 4.0, 2.346, 5.0
+EXACT_SIGMOID_ERROR = 10.0 ** (2 - real.DIGITS)
 
 
 class Enclosure:
@@ -53,8 +54,11 @@ class Enclosure:
         self.operand_error = 0.0 if precision.operands is precision.storage else 2.0 * operand + operand * operand
 
     def number(self, x: float) -> Ball:
-        """An input, known exactly."""
-        return self.point(Fraction(x) if self.wide and math.isfinite(x) else x)
+        """An input, known exactly; where flushing is declared, a subnormal one may be taken for zero."""
+        point = self.point(Fraction(x) if self.wide and math.isfinite(x) else x)
+        if self.precision.flush and abs(x) < self.precision.storage.least_normal:
+            point.radius = abs(x)
+        return point
 
     def point(self, middle: Any) -> Ball:
         """A value that nothing has been rounded off."""
@@ -65,11 +69,13 @@ class Enclosure:
         return Ball(self, 0.0, math.inf)
 
     def exactly(self, middle: Any) -> bool:
-        """Whether ``middle`` needs no rounding, being a number of the storage format or not a number at all."""
+        """Whether ``middle`` needs no rounding, being a number of both formats or not a number at all."""
         if isinstance(middle, Fraction):
             held = middle.denominator & (middle.denominator - 1) == 0 and FLOAT64.round(middle) == middle
         else:
             held = not math.isfinite(middle) or self.precision.storage.holds(middle)
+        if self.precision.accumulation.precision < self.precision.storage.precision:
+            held = held and self.precision.accumulation.holds(nearest(middle))
         flushed = self.precision.flush and 0.0 < size_of(middle) < self.precision.storage.least_normal
         return held and not flushed
 
@@ -109,10 +115,17 @@ class Enclosure:
             mass = sum(map(abs, terms))
             zeros = terms.count(0.0)
         n = len(terms) - zeros  # a product that is zero rounds nothing
+        lost = self._flushed(xs, ws) if self.precision.flush else 0.0
         if bias is None:
-            return self._sum(middle, mass, n, 0.0)
+            return self._sum(middle, mass, n, lost)
+        lost += bias.radius
         whole = middle + bias.middle if self.wide else math.fsum([*terms, bias.middle])
-        return self._sum(whole, mass + size_of(bias.middle), n + (bias.middle != 0), 0.0, before_bias=middle)
+        return self._sum(whole, mass + size_of(bias.middle), n + (bias.middle != 0), lost, before_bias=middle)
+
+    def _flushed(self, xs: Vector, ws: Vector) -> float:
+        """The total magnitude of the products of which a factor is subnormal, and may be taken for zero."""
+        least = self.precision.storage.least_normal
+        return sum(abs(x * w) for x, w in zip(xs, ws, strict=True) if min(abs(x), abs(w)) < least) * UP
 
     def _dot_of_balls(self, gs: Sequence[Ball], ws: Sequence[float]) -> Ball:
         if not all(g.determined and not g.overflow for g in gs):
@@ -136,14 +149,23 @@ class Enclosure:
         gamma = self.gamma(n)
         if not mass * (1.0 + gamma) <= self.precision.accumulation.largest:
             return self.undetermined()
-        radius = spread + (gamma + self.operand_error) * mass + n * self.least + self.carrier * size_of(middle)
+        relative = gamma + self.operand_error + gamma * self.operand_error
+        radius = spread + relative * mass + n * self.least + self.carrier * size_of(middle)
+        overflow = False
         if before_bias is not None and self.precision.storage is not self.precision.accumulation:
-            radius += self.precision.storage.unit * (size_of(before_bias) + radius) + self.stored_least
-        return Ball(self, middle, radius * UP, grown=max(1.0, mass))
+            alone = size_of(before_bias) + radius
+            radius += self.precision.storage.unit * alone + self.stored_least
+            overflow = alone * UP > self.precision.storage.largest
+            if overflow and (before_bias > 0) != (middle > 0):
+                return self.undetermined()  # infinite before the bias, of the other sign after it
+        return Ball(self, middle, radius * UP, overflow, grown=max(1.0, mass))
 
     def _special_dot(self, xs: Vector, ws: Vector, bias: Ball | None) -> Ball:
         """A sum with NaN or infinities among its terms: IEEE 754 gives the same answer in every order."""
-        total = _ieee_sum([*map(mul, xs.values, ws.values), nearest(bias.middle) if bias else 0.0])
+        terms = [*map(mul, xs.values, ws.values), nearest(bias.middle) if bias else 0.0]
+        if 2.0 * sum(abs(term) for term in terms if math.isfinite(term)) > self.precision.accumulation.largest:
+            return self.undetermined()  # some order may overflow before it meets the infinity
+        total = _ieee_sum(terms)
         if math.isfinite(total):  # the tensor's special elements are outside this sum
             return self.dot(_alone(xs), _alone(ws), bias)
         return self.number(total)
@@ -155,11 +177,14 @@ class Enclosure:
         middle: Any = real.exact_sigmoid(t.middle) if isinstance(t.middle, Fraction) else real.sigmoid(t.middle)
         if not math.isfinite(t.middle) or (t.middle == 0 and t.radius == 0.0):
             return Ball(self, middle, 0.0)
-        size, other = size_of(middle), size_of(1 - middle) + CARRIER
-        moved = min(min(size, other) * math.expm1(min(t.radius, 700.0)), t.radius / 4.0, 1.0)
-        share = min(other * (1.0 + math.expm1(min(t.radius, 700.0))), 1.0)
+        # A binary64 sigmoid underflows below -745; its bound does not.
+        size, other = max(size_of(middle), math.ulp(0.0)), size_of(1 - middle) + self.carrier
+        growth = math.expm1(t.radius) if t.radius < 700.0 else math.inf
+        moved = min(min(size, other) * growth, t.radius / 4.0, 1.0)
+        share = min(other * (1.0 + growth), 1.0) if other else 0.0
         relative = DIVISION_AND_SUM + share * (EXP_CONSTANT + EXP_SLOPE * t.size)
-        radius = moved + relative * self.unit * (size + moved) + real.SIGMOID_ERROR * size + self.least
+        own = EXACT_SIGMOID_ERROR if self.wide else real.SIGMOID_ERROR
+        radius = moved + relative * self.unit * (size + moved) + own * size + self.least
         if size - moved < self.precision.accumulation.least_normal:
             radius = max(radius, size)  # exp(-t) may overflow, and the quotient is then zero
         return Ball(self, middle, radius * UP)
@@ -168,6 +193,10 @@ class Enclosure:
         """No rounding: one of the inputs, or NaN."""
         return self.number(real.maximum(xs.values))
 
+    def either(self, a: Ball, b: Ball) -> Ball:
+        """Two ways to compute one value are both permitted: the wider of their balls."""
+        return b if b.radius > a.radius else a
+
     def store(self, x: Ball) -> Ball:
         """Rounding to storage: relative u of the storage format, and an infinity past its largest number."""
         storage = self.precision.storage
@@ -175,7 +204,8 @@ class Enclosure:
             return x
         if storage is not self.precision.accumulation and not (x.radius == 0.0 and self.exactly(x.middle)):
             x = x.widened(storage.unit, self.stored_least)
-        return Ball(self, x.middle, x.radius, overflow=x.size > storage.largest, stored=True, grown=x.grown)
+        overflow = x.overflow or x.size > storage.largest
+        return Ball(self, x.middle, x.radius, overflow, stored=True, grown=x.grown)
 
 
 def _ieee_sum(terms: Iterable[float]) -> float:

@@ -87,6 +87,9 @@ class FloatArithmetic:
     def store(self, x: float) -> float:
         return x
 
+    def either(self, a: Any, b: Any) -> Any:
+        return a
+
 
 class ExactArithmetic(FloatArithmetic):
     """Fractions: sums and products exact, the sigmoid right to 50 digits."""

@@ -161,7 +161,8 @@ class Tape:
 
         def pull(g: Any, back: Contributions) -> None:
             kept = inner.store(result.value)  # a framework keeps the result for going back, rounded to storage
-            t.receive(inner.store(g * (kept * (1 - kept))), back)
+            slope = inner.store(kept * inner.store(1 - kept))
+            t.receive(inner.store(g * slope), back)
 
         result.pull = pull
         return result
@@ -200,11 +201,17 @@ class Tape:
 
     def _gradient(self, back: Contributions, place: tuple[int, int]) -> Any:
         inner = self.inner
-        groups = [inner.dot(*map(list, zip(*pairs, strict=True))) for pairs in back.products[place].values()]
-        groups += [inner.dot(parts, [1.0] * len(parts)) for parts in back.values[place].values()]
+        groups = [*back.products[place].values()]
+        groups += [[(part, 1.0) for part in parts] for parts in back.values[place].values()]
         if not groups:
             return inner.number(0.0)
-        return inner.store(self._total([inner.store(group) for group in groups]))
+        apart = inner.store(self._total([inner.store(self._sum(group)) for group in groups]))
+        if len(groups) == 1:
+            return apart
+        return inner.either(apart, inner.store(self._sum([pair for group in groups for pair in group])))
+
+    def _sum(self, pairs: list[tuple[Any, float]]) -> Any:
+        return self.inner.dot(*map(list, zip(*pairs, strict=True)))
 
 
 def _on(inner: Any, v: Vector) -> Vector:

@@ -164,6 +164,12 @@ def test_the_middle_of_a_sum_is_its_exact_value(precision, terms, kinds, seed, b
     assert not ball.determined or abs(Fraction(ball.middle) - exact) <= carrier(precision) * abs(exact)
 
 
+def test_the_middle_of_a_sum_survives_cancelling():
+    arrays = [np.array([[2.0**20, 1.0, -(2.0**20)]]), np.array([[2.0**20, 2.0**-20, 2.0**20]])]
+    strict = Enclosure(Precision.strict(FLOAT32))
+    assert linear_element((0, 0), *(tensor(a, strict) for a in arrays)).middle == 2.0**-20
+
+
 @budget(60)
 @given(precision=st.sampled_from(STRICT), seed=SEEDS, beta=st.sampled_from((1.0, 0.5, -2.0)))
 def test_the_middle_of_swish_is_its_exact_value(precision, seed, beta):

@@ -13,7 +13,7 @@ from assay.implementations.arrays import LAYOUTS, Argument, arrays_of, strides_o
 from assay.reference.arithmetic.formats import STORAGE
 from assay.tests.meta.oracles import SEEDS, budget
 from assay.tests.trial.cases import conv2d_cases, gated_cases, linear_cases
-from assay.tests.trial.textures import FAMILIES, INTEGERS, Texture, rounded, textures
+from assay.tests.trial.textures import FAMILIES, INTEGERS, Texture, largest_integer, rounded, textures
 
 FORMAT = st.sampled_from(tuple(STORAGE.values()))
 SHAPE = st.sampled_from(((), (1,), (7,), (0, 3), (2, 3), (3, 1, 2), (2, 3, 2, 4), (1, 5, 3, 1)))
@@ -45,6 +45,14 @@ def test_sums_of_products_of_integers_are_exact_in_any_order(fmt, families, seed
     x, w, b = (Texture(family, seed + k).fill((terms,), fmt, terms).values for k, family in enumerate(families))
     assert np.abs(x * w).sum() + np.abs(b).max() <= 2**fmt.precision
     assert all(v == int(v) for v in (*x, *w, *b))
+
+
+@budget(100)
+@given(fmt=FORMAT, terms=st.integers(1, 5000))
+def test_the_largest_integers_just_fit(fmt, terms):
+    """m**2 in each product and m in the bias, however they fall."""
+    most = largest_integer(fmt, terms)
+    assert terms * most**2 + most <= 2**fmt.precision
 
 
 @pytest.mark.parametrize("cases", (linear_cases(INTEGERS), conv2d_cases(INTEGERS)), ids=("linear", "conv2d"))
