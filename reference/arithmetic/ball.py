@@ -131,10 +131,11 @@ class Ball:
         arithmetic = self.arithmetic
         if not (self.determined and other.determined) or self.overflow or other.overflow:
             return arithmetic.undetermined()
+        grown = grown or max(self.grown, other.grown)
         if radius == 0.0 and arithmetic.exactly(middle):
-            return arithmetic.point(middle)
+            return Ball(arithmetic, middle, 0.0, grown=grown)
         slack = arithmetic.carrier * size_of(middle)  # the middle was computed in binary64
-        return arithmetic.rounded(middle, radius + slack, grown or max(self.grown, other.grown))
+        return arithmetic.rounded(middle, radius + slack, grown)
 
 
 def size_of(x: Any) -> float:

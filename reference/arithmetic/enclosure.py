@@ -183,8 +183,12 @@ class Enclosure:
         moved = min(min(size, other) * growth, t.radius / 4.0, 1.0)
         share = min(other * (1.0 + growth), 1.0) if other else 0.0
         relative = DIVISION_AND_SUM + share * (EXP_CONSTANT + EXP_SLOPE * t.size)
+        rounding = relative * self.unit
+        if rounding >= 0.5:
+            return Ball(self, middle, 1.0 + rounding * self.unit)  # a sigmoid, and nothing more is known of it
+        rounding /= 1.0 - rounding  # the factors multiply: Higham, lemma 3.1
         own = EXACT_SIGMOID_ERROR if self.wide else real.SIGMOID_ERROR
-        radius = moved + relative * self.unit * (size + moved) + own * size + self.least
+        radius = moved + rounding * (size + moved) + own * size + self.least
         if size - moved < self.precision.accumulation.least_normal:
             radius = max(radius, size)  # exp(-t) may overflow, and the quotient is then zero
         return Ball(self, middle, radius * UP)
@@ -197,13 +201,17 @@ class Enclosure:
         """Two ways to compute one value are both permitted: the wider of their balls."""
         return b if b.radius > a.radius else a
 
-    def store(self, x: Ball) -> Ball:
-        """Rounding to storage: relative u of the storage format, and an infinity past its largest number."""
+    def store(self, x: Ball, regrouped: bool = False) -> Ball:
+        """Rounding to storage: relative u of the storage format, and an infinity past its largest number.
+
+        ``regrouped`` where the product that is stored may have been grouped otherwise, as in gradients: what its
+        other factors do to a stored part that has underflowed is permitted too.
+        """
         storage = self.precision.storage
         if x.stored or not x.determined or not math.isfinite(x.middle):
             return x
         if storage is not self.precision.accumulation and not (x.radius == 0.0 and self.exactly(x.middle)):
-            x = x.widened(storage.unit, self.stored_least)
+            x = x.widened(storage.unit, self.stored_least * (x.grown if regrouped else 1.0))
         overflow = x.overflow or x.size > storage.largest
         return Ball(self, x.middle, x.radius, overflow, stored=True, grown=x.grown)
 

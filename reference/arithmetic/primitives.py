@@ -84,7 +84,7 @@ class FloatArithmetic:
     def maximum(self, xs: Sequence[float]) -> float:
         return real.maximum(xs)
 
-    def store(self, x: float) -> float:
+    def store(self, x: float, regrouped: bool = False) -> float:
         return x
 
     def either(self, a: Any, b: Any) -> Any:
@@ -106,7 +106,7 @@ class ExactArithmetic(FloatArithmetic):
     def maximum(self, xs: Sequence[float]) -> Any:
         return Fraction(max(xs))
 
-    def store(self, x: Any) -> Any:
+    def store(self, x: Any, regrouped: bool = False) -> Any:
         return x
 
 

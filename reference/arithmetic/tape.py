@@ -79,7 +79,7 @@ class Node:
 
         def pull(g: Any, back: Contributions) -> None:
             for node, partial in zip((self, right), partials(self.value, right.value), strict=True):
-                node.receive(inner.store(g * partial), back)
+                node.receive(inner.store(g * partial, regrouped=True), back)
 
         return Node(tape, lambda: result(self.value, right.value), pull)
 
@@ -91,17 +91,17 @@ class Node:
 class Leaf(Node):
     """An input's element: what comes back to it is kept by operator, and reduced when asked for."""
 
-    __slots__ = ("place",)
+    __slots__ = ("place", "received")
 
     def __init__(self, tape: Tape, tensor: Tensor, position: int) -> None:
         super().__init__(tape, lambda: tape.inner.number(tensor.values[position]), lambda g, back: None)
-        self.place = (id(tensor), position)
+        self.place, self.received = (id(tensor), position), 0
 
     def receive(self, g: Any, back: Contributions) -> None:
-        # Two products of one formula that read the same input are two operators; a product that reads one input
-        # in every element (a learned beta) is one. The tape counts the readings within an element.
-        reading = self.arithmetic.reading(self)
-        back.values[self.place].setdefault(reading, []).append(g)
+        # Two products of one element that read the same input are two operators. A product that reads one input in
+        # every element of the result (a learned beta) is one: each element has a leaf of its own.
+        back.values[self.place].setdefault(self.received, []).append(g)
+        self.received += 1
 
 
 class Tape:
@@ -110,25 +110,15 @@ class Tape:
     def __init__(self, inner: Any) -> None:
         self.inner = inner
         self.nodes: list[Node] = []
-        self.order: dict[int, int] = {}
-        self.element_start = 0
 
     def record(self, node: Node) -> int:
         """Remember ``node``; its serial number is its place in the order of evaluation."""
         self.nodes.append(node)
         return len(self.nodes) - 1
 
-    def reading(self, leaf: Leaf) -> int:
-        """Which reading of its input within one element of the result ``leaf`` is: 0 for the first."""
-        return self.order[leaf.serial]
-
     def leaf(self, tensor: Tensor, position: int) -> Leaf:
         """The element of an input at a flat position."""
-        made = Leaf(self, tensor, position)
-        self.order[made.serial] = sum(
-            1 for node in self.nodes[self.element_start : -1] if isinstance(node, Leaf) and node.place == made.place
-        )
-        return made
+        return Leaf(self, tensor, position)
 
     def number(self, x: float) -> Node:
         return self.constant(x)
@@ -162,7 +152,7 @@ class Tape:
         def pull(g: Any, back: Contributions) -> None:
             kept = inner.store(result.value)  # a framework keeps the result for going back, rounded to storage
             slope = inner.store(kept * inner.store(1 - kept))
-            t.receive(inner.store(g * slope), back)
+            t.receive(inner.store(g * slope, regrouped=True), back)
 
         result.pull = pull
         return result
@@ -179,11 +169,7 @@ class Tape:
 
     def store(self, x: Node) -> Node:
         inner = self.inner
-        return Node(self, lambda: inner.store(x.value), lambda g, back: x.receive(inner.store(g), back))
-
-    def next_element(self) -> None:
-        """Say that what follows is another element of the result: readings are counted afresh."""
-        self.element_start = len(self.nodes)
+        return Node(self, lambda: inner.store(x.value), lambda g, back: x.receive(inner.store(g, regrouped=True), back))
 
     def backward(self, results: Sequence[tuple[Node, float]]) -> Callable[[Tensor, int], Any]:
         """Go back from ``results``, each with its incoming gradient; the answer gives any input's gradient."""

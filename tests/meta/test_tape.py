@@ -36,7 +36,6 @@ def gradients(inner, operator, arrays, cotangent):
     tape, results = Tape(inner), []
     tensors = [Tensor(array.ravel().tolist(), array.shape, tape, str(k)) for k, array in enumerate(arrays)]
     for at, g in np.ndenumerate(cotangent):
-        tape.next_element()
         results.append((OPERATORS[operator].element(at, *tensors, *SHAPES[operator][1]), float(g)))
     gradient = tape.backward(results)
     found = [np.array([gradient(x, p) for p in range(len(x.values))], dtype=object) for x in tensors]
@@ -150,6 +149,7 @@ def held(found, got):
 @given(machine=backs(), seed=SEEDS, kinds=KINDS)
 def test_gradients_of_swish_are_enclosed(machine, seed, kinds):
     (x, beta), g = a_case("swish", machine.precision.storage, kinds, seed)
+    beta = np.ones(1) if machine.choice.random() < 0.5 else beta
     by_x, by_beta = gradients(under(machine), "swish", [x, beta], g)
     went = [machine.swish(real(x[i]), real(g[i]), beta[0]) for i in range(len(x))]
     parts = [machine.product(by_t, real(x[i])) for i, (_, by_t) in enumerate(went)]
@@ -224,8 +224,12 @@ def test_gradients_of_max_pool2d_are_enclosed(machine, seed, kinds):
 
 @pytest.mark.parametrize(
     ("fmt", "x", "g", "got"),
-    [(BFLOAT16, 0.0390625, 1.234375, "0.6328"), (FLOAT16, -17.328125, 1.5, "-1.967e-06")],
-    ids=("bfloat16", "float16"),
+    [
+        (BFLOAT16, 0.0390625, 1.234375, "0.6328"),
+        (FLOAT16, -17.328125, 1.5, "-1.967e-06"),
+        (FLOAT16, -10.5, 0.0010833740234375, "-5.96e-07"),  # g s has underflowed before it meets 1 + x (1 - s)
+    ],
+    ids=("bfloat16", "float16", "float16-underflow"),
 )
 def test_a_gradient_whose_every_step_is_stored_is_enclosed(fmt, x, g, got):
     """(g s) (1 + x (1 - s)), eager, in PyTorch's own arithmetic."""
@@ -234,6 +238,15 @@ def test_a_gradient_whose_every_step_is_stored_is_enclosed(fmt, x, g, got):
     slope = torch.tensor(g, dtype=dtype) * s * (1 + wide * (1 - s))
     by_x, _ = gradients(Enclosure(Precision.strict(fmt)), "swish", [np.array([x]), np.ones(1)], np.array([g]))
     assert f"{float(slope):.4g}" == got and float(slope) in by_x[0]
+
+
+def test_a_slope_whose_every_step_is_stored_is_enclosed():
+    """d swish / d beta = ((g x) (s (1 - s))) x at beta = 1, every step away from zero by storage's roundoff."""
+    machine = Back(Precision.strict(BFLOAT16), "away", 0)
+    machine.habit, x, g = 1.0, -5.03125, 1.328125
+    _, by_t = machine.swish(real(x), real(g))
+    _, by_beta = gradients(under(machine), "swish", [np.array([x]), np.ones(1)], np.array([g]))
+    assert held(by_beta, {0: machine.stored(machine.product(by_t, real(x)))})
 
 
 def test_a_fused_gradient_may_add_both_operators_products_in_one_sum():

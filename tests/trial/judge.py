@@ -217,10 +217,7 @@ def _tape(case: Case, seen: Observation, inner: Any) -> Callable[[str, int], Any
     by_name = dict(zip(OPERATORS[case.operator].arguments, inputs, strict=True))
     element = OPERATORS[case.operator].element
     assert seen.call.cotangent is not None
-    results = []
-    for at, g in np.ndenumerate(seen.call.cotangent.values):
-        tape.next_element()
-        results.append((element(at, *inputs), float(g)))
+    results = [(element(at, *inputs), float(g)) for at, g in np.ndenumerate(seen.call.cotangent.values)]
     gradient = tape.backward(results)
     return lambda name, position: gradient(by_name[name], position)
 

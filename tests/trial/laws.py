@@ -74,16 +74,20 @@ def clause(
         differentiates = tier == "gradient" if gradient is None else gradient
         where = (test.__name__, test.__module__)
         law = Law(identifier, tier, *where, wanted, operators, dtypes, differentiates, told, unseen, test)
-        known = LAWS.setdefault(test.__name__, law)
-        if known.module.rpartition(".")[2] != law.module.rpartition(".")[2]:
-            raise ValueError(f"{test.__name__} stands in {known.module} and in {law.module}; a law has one name")
-        _count_examples(test)
-        if tier == "contract" and hasattr(test, "hypothesis"):  # manners hang on shapes and layouts, not on values
-            hypothesis.settings(max_examples=max(1, hypothesis.settings.default.max_examples // 2))(test)
+        _register(law)
         test.law = law  # type: ignore[attr-defined]
         return test
 
     return marked
+
+
+def _register(law: Law) -> None:
+    known = LAWS.setdefault(law.name, law)
+    if known.module.rpartition(".")[2] != law.module.rpartition(".")[2]:
+        raise ValueError(f"{law.name} stands in {known.module} and in {law.module}; a law has one name")
+    _count_examples(law.function)
+    if law.tier == "contract" and hasattr(law.function, "hypothesis"):  # manners hang on shapes and layouts, not on values
+        hypothesis.settings(max_examples=max(1, hypothesis.settings.default.max_examples // 2))(law.function)
 
 
 def _count_examples(test: Callable[..., Any]) -> None:
