@@ -161,13 +161,17 @@ class Machine:
         return sums[0]
 
     def _added(self, a: Any, b: Any) -> Any:
-        return self.computed(a + b) if a and b else a + b
+        """A sum of two numbers; one that is subnormal is a multiple of the least number, and exact."""
+        subnormal = abs(a + b) < self.precision.accumulation.least_normal and not self.precision.flush
+        return self.computed(a + b) if a and b and not subnormal else a + b
 
     def _chain(self, pairs: list[tuple[Any, Any]], start: Any) -> Any:
         fused, total = self.choice.random() < 0.5, start
         for x, w in pairs:
-            product = x * w if fused and total else self.times(x, w)
-            total = product if total is None else self._added(total, product)
+            if fused and total and x * w:
+                total = self.computed(total + x * w)
+            else:
+                total = self.times(x, w) if total is None else self._added(total, self.times(x, w))
         return REAL.mpf(0) if total is None else total
 
     def exp(self, t: Any) -> Any:

@@ -69,6 +69,12 @@ def test_the_sigmoid_of_a_number_that_overflows_exp_may_be_zero(fmt):
     ]
 
 
+@pytest.mark.parametrize("fmt", (FLOAT32, BFLOAT16, FLOAT64), ids=str)
+def test_far_below_the_reach_of_exp_swish_is_next_to_nothing(fmt):
+    far = ball("swish", fmt, [fmt.round(-1e8)])
+    assert admits(far, 0.0, 1.0, -1.0, -1e8, -1e-20, 1e-20) == [0.0]
+
+
 def test_the_sigmoid_of_a_number_that_exp_can_take_is_not_zero():
     assert 0.0 not in ball("swish", FLOAT32, [-80.0]) and 0.0 not in ball("swish", FLOAT64, [-700.0])
 
@@ -78,6 +84,13 @@ def test_the_sigmoid_of_a_number_that_exp_can_take_is_not_zero():
 def test_nan_in_a_row_is_nan_in_its_results(operator, fmt):
     weights = [[[1.0, -2.0]]] * (1 if operator == "linear" else 2)
     assert admits(ball(operator, fmt, [[NAN, 1.0]], *weights), NAN, 0.0, INF, 1.0) == [NAN]
+
+
+@pytest.mark.parametrize("fmt", STORAGE.values(), ids=str)
+@pytest.mark.parametrize("operator", ("glu", "swiglu"))
+@pytest.mark.parametrize("biases", (([NAN], [1.0]), ([1.0], [NAN])), ids=("b", "c"))
+def test_nan_in_a_bias_is_nan_in_its_results(operator, biases, fmt):
+    assert admits(ball(operator, fmt, [[1.0, 3.0]], [[1.5, -2.0]], [[0.3125, 1.0]], *biases), NAN, 0.0, 1.0) == [NAN]
 
 
 @pytest.mark.parametrize("fmt", STORAGE.values(), ids=str)
@@ -108,6 +121,11 @@ def test_finite_terms_that_may_overflow_leave_an_infinity_beside_them_undetermin
     beside = ball("linear", fmt, [[INF, -1.0, -1.0]], [[1.0, fmt.largest, fmt.largest]])
     elsewhere = ball("linear", fmt, [[-1.0, 1.0], [NAN, 0.0]], [[fmt.largest, fmt.largest]])
     assert not beside.determined and not elsewhere.determined
+
+
+def test_finite_products_past_binary64_are_undetermined_whatever_the_other_rows_hold():
+    """1e400 - 1e400 is 0, infinite or NaN; NaN is in row 1 alone."""
+    assert not ball("linear", FLOAT64, [[1e200, -1e200], [NAN, 0.0]], [[1e200, 1e200]]).determined
 
 
 def test_nothing_says_how_far_a_sum_of_too_many_terms_may_be_off():

@@ -6,15 +6,18 @@ from collections import Counter
 
 import hypothesis
 import pytest
+import torch
 
+from assay.implementations.load import load
 from assay.spec import CLAUSES
 from assay.tests.mutants.catalogue import MUTANTS
+from assay.tests.trial import printed
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import Law, all_laws, check_bijection, under
 
 # The class as printed is a statement about the document's own code: no candidate can break it. Its own test
-# substitutes the mended class (test_the_printed_class below).
+# substitutes the mended class (test_a_class_that_can_be_constructed_is_not_the_one_as_printed).
 WITHOUT_CANDIDATE = {"swiglu.class-as-printed"}
 
 
@@ -40,6 +43,14 @@ def test_a_law_of_its_clause_catches_the_bug(mutant):
     with under(SEARCH, laws):
         caught = any(caught_by(law, mutant) for law in laws)
     assert caught, f"{mutant.words}: passed {', '.join(law.name for law in laws)}"
+
+
+def test_a_class_that_can_be_constructed_is_not_the_one_as_printed(monkeypatch):
+    mended = printed.class_mended(torch.nn.functional.linear, torch.nn.functional.silu)
+    monkeypatch.setattr(printed, "class_as_printed", lambda: mended)
+    (law,) = (law for law in all_laws() if law.clause == "swiglu.class-as-printed")
+    with pytest.raises(NonConformance):
+        law.function(candidate=Candidate(load("torch"), "float32"))
 
 
 def test_every_clause_has_a_planted_bug():

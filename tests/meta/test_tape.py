@@ -249,6 +249,13 @@ def test_a_slope_whose_every_step_is_stored_is_enclosed():
     assert held(by_beta, {0: machine.stored(machine.product(by_t, real(x)))})
 
 
+def test_a_subnormal_input_may_be_flushed_going_back_too():
+    """dw = g x, with x below the normal numbers and g far above 1."""
+    flushing = Enclosure(Precision.declared(FLOAT32, {"flush": True}))
+    arrays = [np.array([[2.0**-130]]), np.array([[1.0]]), np.array([0.0])]
+    assert 0.0 in gradients(flushing, "linear", arrays, np.array([[2.0**100]]))[1][0, 0]
+
+
 def test_a_fused_gradient_may_add_both_operators_products_in_one_sum():
     """x = 0 and c = 2: dx = sum(w) + sum(v), one large term and 15 that float32 loses beside it, one by one."""
     tiny, outputs = 0.49 * 2.0**-23, 8

@@ -86,7 +86,9 @@ def _register(law: Law) -> None:
     if known.module.rpartition(".")[2] != law.module.rpartition(".")[2]:
         raise ValueError(f"{law.name} stands in {known.module} and in {law.module}; a law has one name")
     _count_examples(law.function)
-    if law.tier == "contract" and hasattr(law.function, "hypothesis"):  # manners hang on shapes and layouts, not on values
+    if law.tier == "contract" and hasattr(
+        law.function, "hypothesis"
+    ):  # manners hang on shapes and layouts, not on values
         hypothesis.settings(max_examples=max(1, hypothesis.settings.default.max_examples // 2))(law.function)
 
 
