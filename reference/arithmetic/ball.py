@@ -129,6 +129,8 @@ class Ball:
     def _combined(self, other: Ball, middle: Any, radius: float, grown: float = 0.0) -> Ball:
         """The result of an operation whose operands' radii give ``radius``, with its own rounding added."""
         arithmetic = self.arithmetic
+        if self.middle != self.middle or other.middle != other.middle:
+            return arithmetic.point(math.nan)  # whatever the other operand is
         if not (self.determined and other.determined) or self.overflow or other.overflow:
             return arithmetic.undetermined()
         grown = grown or max(self.grown, other.grown)

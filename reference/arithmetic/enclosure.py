@@ -139,6 +139,9 @@ class Enclosure:
         mass = sum(g.size * abs(w) for g, w in zip(gs, ws, strict=True))
         spread = sum(g.radius * abs(w) for g, w in zip(gs, ws, strict=True))
         n = sum(1 for g, w in zip(gs, ws, strict=True) if w and g.size)
+        if self.precision.flush:
+            least = self.precision.storage.least_normal
+            spread += sum(g.size * abs(w) for g, w in zip(gs, ws, strict=True) if abs(w) < least)
         return self._sum(middle, mass, n, (spread + self.carrier * mass) * UP)
 
     def _sum(self, middle: Any, mass: float, n: int, spread: float, before_bias: Any = None) -> Ball:
@@ -163,6 +166,8 @@ class Enclosure:
     def _special_dot(self, xs: Vector, ws: Vector, bias: Ball | None) -> Ball:
         """A sum with NaN or infinities among its terms: IEEE 754 gives the same answer in every order."""
         terms = [*map(mul, xs.values, ws.values), nearest(bias.middle) if bias else 0.0]
+        if any(map(_passes_binary64, xs, ws)):
+            return self.undetermined()
         if 2.0 * sum(abs(term) for term in terms if math.isfinite(term)) > self.precision.accumulation.largest:
             return self.undetermined()  # some order may overflow before it meets the infinity
         total = _ieee_sum(terms)
@@ -184,12 +189,13 @@ class Enclosure:
         share = min(other * (1.0 + growth), 1.0) if other else 0.0
         relative = DIVISION_AND_SUM + share * (EXP_CONSTANT + EXP_SLOPE * t.size)
         rounding = relative * self.unit
-        if rounding >= 0.5:
-            return Ball(self, middle, 1.0 + rounding * self.unit)  # a sigmoid, and nothing more is known of it
+        least = self.precision.accumulation.least_normal
+        if rounding >= 0.5:  # below the reach of exp it is zero or subnormal, elsewhere nothing more is known of it
+            return Ball(self, middle, max(size, least) if size + moved < least else 2.0)
         rounding /= 1.0 - rounding  # the factors multiply: Higham, lemma 3.1
         own = EXACT_SIGMOID_ERROR if self.wide else real.SIGMOID_ERROR
         radius = moved + rounding * (size + moved) + own * size + self.least
-        if size - moved < self.precision.accumulation.least_normal:
+        if size - moved < least:
             radius = max(radius, size)  # exp(-t) may overflow, and the quotient is then zero
         return Ball(self, middle, radius * UP)
 
@@ -214,6 +220,10 @@ class Enclosure:
             x = x.widened(storage.unit, self.stored_least * (x.grown if regrouped else 1.0))
         overflow = x.overflow or x.size > storage.largest
         return Ball(self, x.middle, x.radius, overflow, stored=True, grown=x.grown)
+
+
+def _passes_binary64(x: float, w: float) -> bool:
+    return math.isfinite(x) and math.isfinite(w) and math.isinf(x * w)
 
 
 def _ieee_sum(terms: Iterable[float]) -> float:
