@@ -52,6 +52,8 @@ def test_sigmoid_keeps_what_is_no_number_and_has_its_limits():
 @example(t=Fraction(-745))
 @example(t=Fraction(745))
 @example(t=Fraction(1, 10**40))
+@example(t=Fraction(-5995, 3))
+@example(t=Fraction(-5990, 7) - 1000)
 def test_the_exact_sigmoid_is_right_to_48_digits(t):
     exact = true_sigmoid(t)
     assert abs(real(functions.exact_sigmoid(t)) - exact) <= REAL.mpf(10) ** -48 * exact
