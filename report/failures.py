@@ -56,18 +56,20 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
 def _numbers(problem: NonConformance, call: Call | None) -> Record:
     if problem.index is None or problem.got is None:
         return {}
-    low, high = problem.permitted or (problem.got, problem.got)
+    # Plain numbers, not numpy's: the record crosses to another process.
+    got = float(problem.got)
+    low, high = map(float, problem.permitted or (got, got))
     return {
-        "index": list(problem.index),
+        "index": [int(i) for i in problem.index],
         "there": _there(problem, call),
-        "got": problem.got,
-        "got_hex": hexadecimal(problem.got),
+        "got": got,
+        "got_hex": hexadecimal(got),
         "permitted": [low, high],
         "permitted_hex": [hexadecimal(low), hexadecimal(high)],
-        "exact": problem.exact,
-        "margin": problem.margin,
-        "wrong": problem.wrong,
-        "judged": problem.judged,
+        "exact": None if problem.exact is None else float(problem.exact),
+        "margin": None if problem.margin is None else float(problem.margin),
+        "wrong": int(problem.wrong),
+        "judged": int(problem.judged),
     }
 
 

@@ -107,7 +107,8 @@ def _failure(found: failures.Record, others: Sequence[failures.Record], console:
 
 def _table(verdict: Verdict) -> Table:
     rows = {(row["operator"], row["tier"]): row for row in verdict.rows()}
-    tiers = [tier for tier in TIERS if any(rows[op, tier]["verdict"] != "no law" for op in verdict.run.operators)]
+    judged = {e["tier"] for e in verdict.entries}
+    tiers = [tier for tier in TIERS if tier in judged]
     table = Table("operator", *tiers, box=None, pad_edge=False)
     for operator in verdict.run.operators:
         table.add_row(operator, *(_cell(rows[operator, tier]) for tier in tiers))

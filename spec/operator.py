@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,21 +48,14 @@ class Operator:
         cost = Cost()
         tensors = [self._row_of_zeros(name, shapes, cost) for name in self.tensors]
         self.element((0,) * len(result), *tensors, **parameters)
-        sizes = [_product(shape) for shape in (*shapes.values(), result)]
-        return cost.operations * _product(result), sum(sizes) * itemsize
+        sizes = [math.prod(shape) for shape in (*shapes.values(), result)]
+        return cost.operations * math.prod(result), sum(sizes) * itemsize
 
     def _row_of_zeros(self, name: str, shapes: Mapping[str, Index], cost: Cost) -> Tensor | None:
         if name not in shapes:
             return None
-        return LargeTensor(range(_product(shapes[name])), shapes[name], cost, name)
+        return LargeTensor(range(math.prod(shapes[name])), shapes[name], cost, name)
 
 
 def _pair(name: str) -> tuple[Symbol, Symbol]:
     return Symbol(f"{name}.rows"), Symbol(f"{name}.columns")
-
-
-def _product(shape: Index) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total

@@ -43,6 +43,11 @@ class Precision:
     spreads: bool = False
     algorithm: str = "direct"
 
+    @property
+    def reaches_further(self) -> bool:
+        """Whether a NaN or an infinity may reach results whose formula does not read it."""
+        return self.spreads or self.algorithm != "direct"
+
     @classmethod
     def strict(cls, storage: Format) -> Precision:
         """The default: float32 sums for formats of 32 bits or fewer, float64 sums for float64."""

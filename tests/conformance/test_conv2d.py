@@ -48,8 +48,7 @@ def window_at(case, i, j):
 
 def unpredictable(candidate):
     """NaN; where the candidate declares that a NaN may spread to other windows, another number."""
-    precision = candidate.precision("conv2d")
-    return 3.0 if precision.algorithm != "direct" or getattr(precision, "spreads", False) else math.nan
+    return 3.0 if candidate.precision("conv2d").reaches_further else math.nan
 
 
 @clause("conv2d.formula", tier="exact")

@@ -42,12 +42,6 @@ def integers(candidate, seed, shape, terms):
     return Texture("integers", seed).fill(shape, candidate.format, terms).values
 
 
-def spreads(candidate):
-    """Whether the candidate declares that a NaN may reach more than its windows, as where a tile's elements mix."""
-    precision = candidate.precision("conv2d")
-    return precision.algorithm != "direct" or getattr(precision, "spreads", False)
-
-
 # --- parameters
 
 
@@ -174,7 +168,7 @@ def test_conv2d_convolves_each_sample_by_itself(candidate, case, seed):
 def test_conv2d_keeps_special_values_to_their_sample(candidate, case, special):
     """NaN or infinities in one sample leave another's output. Blind to how finite samples may mix."""
     x, w, b = arrays(candidate, case)
-    neighbour = np.full_like(x[:1], 3.0 if spreads(candidate) else special)
+    neighbour = np.full_like(x[:1], 3.0 if candidate.precision("conv2d").reaches_further else special)
     crowd = conv2d(candidate, np.concatenate([neighbour, x[:1], neighbour]), w, b, *case.parameters.values())
     alone = conv2d(candidate, x[:1], w, b, *case.parameters.values())
     judge.same_arrays(candidate, f"a sample moved with neighbours of {special}", crowd[1:2], alone)
@@ -241,7 +235,7 @@ def test_conv2d_special_values_reach_their_windows_and_no_other(candidate, case,
     seen = candidate.call("conv2d", arguments, case.result_shape)
     inputs = judge.inputs_on(InOrder(), case, seen.call)
     expected = {at: conv2d_element(at, *inputs) for at in np.ndindex(*case.result_shape)}
-    if not spreads(candidate):
+    if not candidate.precision("conv2d").reaches_further:
         return judge.same_elements(candidate, seen.call, "result", seen.output, expected)
     reached = [at for at, value in expected.items() if not math.isfinite(value)]
     vanished = np.isfinite([seen.output[at] for at in reached])

@@ -108,6 +108,17 @@ def test_a_failure_can_be_seen_again(judged):
     assert "FAIL swish.formula" in text
 
 
+def test_workers_find_what_one_process_finds(judged):
+    folder, _, data = judged
+    words = ("check", "kernels.py", "--dtype", "float32", "-n", "2", "--json", "two.json")
+    text = assay(*words, cwd=folder, check=1).text
+    two = json.loads((folder / "two.json").read_text())
+    assert two["errors"] == [] and "INTERNALERROR" not in text
+    assert sorted(law["law"] + law["operator"] + law["verdict"] for law in two["laws"]) == sorted(
+        law["law"] + law["operator"] + law["verdict"] for law in data["laws"]
+    )
+
+
 def test_a_replay_that_is_not_there_is_refused(judged, tmp_path):
     assert "no failure 'nothing-0000' in the last run" in assay("replay", "nothing-0000", cwd=judged[0], check=2).text
     assert "no failures are kept in this folder" in assay("replay", "x", cwd=tmp_path, check=2).text

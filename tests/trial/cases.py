@@ -7,6 +7,7 @@ among the rest stand the sizes that tiled kernels get wrong, around multiples of
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -105,7 +106,7 @@ def linear_cases(draw: Draw, families: tuple[str, ...] = REALS, sizes: tuple[int
     shapes: dict[str, Index] = {"x": (*_leading(draw), features), "w": (outputs, features)}
     if draw(_among((True, True, False))):
         shapes["b"] = (outputs,)
-    rows = max(1, _product(shapes["x"][:-1]))
+    rows = max(1, math.prod(shapes["x"][:-1]))
     return _case(draw, "linear", shapes, {}, families, terms=max(features, outputs, rows))
 
 
@@ -121,7 +122,7 @@ def gated_cases(draw: Draw, operator: str, families: tuple[str, ...] = REALS, si
     }
     for bias in draw(_among((("b", "c"), ("b",), ("c",), ()))):
         shapes[bias] = (outputs,)
-    rows = max(1, _product(shapes["x"][:-1]))
+    rows = max(1, math.prod(shapes["x"][:-1]))
     return _case(draw, operator, shapes, {}, families, terms=max(features, 2 * outputs, rows))
 
 
@@ -189,10 +190,3 @@ def max_pool2d_cases(
     overlapping = -(-kh // steps[0]) * -(-kw // steps[1])
     case = _case(draw, "max_pool2d", {"input": (batch, channels, height, width)}, parameters, families)
     return case.changed(terms=overlapping)
-
-
-def _product(shape: Index) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
