@@ -65,13 +65,17 @@ class Recorder:
     def pytest_internalerror(self, excrepr: Any) -> None:
         self.verdict.errors.append(f"internal error: {str(excrepr)[-1500:]}")
 
-    def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Nobody needs the place: and pytest cannot print one without a line number, as Python 3.11 has in `with (`."""
         self.verdict.interrupted = True
+        excinfo.traceback = excinfo.traceback[:1]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         self.verdict.seconds = time.monotonic() - self.start
         self.ran = exitstatus != pytest.ExitCode.USAGE_ERROR
+        self.verdict.interrupted |= exitstatus == pytest.ExitCode.INTERRUPTED
         if self.ran:
             session.exitstatus = self.verdict.exit_code()
 

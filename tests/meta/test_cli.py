@@ -203,3 +203,23 @@ def test_ctrl_c_gives_the_partial_report(tmp_path):
         text = running.communicate(timeout=60)[0]
     assert running.returncode == 130, text
     assert "torch was not judged to the end" in text
+
+
+def test_an_interrupt_at_a_place_without_a_line_number_is_still_a_partial_report(tmp_path):
+    """Python 3.11 has such places in `with (`; pytest alone ends in a traceback of its own there."""
+    (tmp_path / "plugin.py").write_text(
+        "def strike():\n    raise KeyboardInterrupt\n"
+        "strike.__code__ = strike.__code__.replace(co_linetable=b'')\n"
+        "def pytest_runtest_teardown(item):\n    strike()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "assay.cli", "check", "torch", "--op", "pad2d", "--", "-p", "plugin"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 130, done.stdout + done.stderr
+    assert "torch was not judged to the end" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
