@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     pages = commands.add_parser("pages", help="render spec/pages from the clauses")
     pages.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is out of step")
     pages.set_defaults(run=_pages)
+    _power_arguments(commands.add_parser("power", help="run wrong implementations: what do the laws catch?"))
     return parser
 
 
@@ -64,6 +65,19 @@ def _check_arguments(check: argparse.ArgumentParser) -> None:
     check.add_argument("--json", metavar="FILE", help="write everything that the terminal shows")
     check.add_argument("-n", default="0", metavar="WORKERS", help="processes (default 0: this one)")
     check.set_defaults(run=_check)
+
+
+def _power_arguments(power: argparse.ArgumentParser) -> None:
+    budgets = ("quick", "gate", "deep")
+    power.add_argument("--budget", action="append", choices=budgets, help="how hard (default quick; repeatable)")
+    power.add_argument("--only", default="", metavar="ID-PREFIX", help="mutants whose id begins so")
+    power.add_argument("--generated", type=int, metavar="SEED", help="also mutants that this seed generates")
+    power.add_argument("--peers", action="store_true", help="also four simple judges, on the same mutants")
+    power.add_argument("--smallest", action="store_true", help="also the smallest error that each tier sees")
+    power.add_argument("--json", metavar="FILE", help="write everything, one line a mutant")
+    power.add_argument("-n", type=int, default=os.cpu_count() or 1, metavar="WORKERS", help="processes at a time")
+    power.add_argument("--render", action="store_true", help="run nothing; render docs/power.md from docs/power.json")
+    power.set_defaults(run=_power)
 
 
 def _check(words: argparse.Namespace) -> int:
@@ -156,6 +170,28 @@ def _pages(words: argparse.Namespace) -> int:
         if not words.check:
             (folder / name).write_text(rendered.get(name, ""), encoding="utf-8")
     return 1 if stale and words.check else 0
+
+
+def _power(words: argparse.Namespace) -> int:
+    from assay.report import power
+    from assay.tests.power.record import Asked
+    from assay.tests.trial.run import UsageProblem
+
+    if words.render:
+        source = ROOT / "docs" / "power.json"
+        if not source.is_file():
+            return _usage(f"there is no {source}; run `assay power --json {source}` first")
+        text = power.markdown(json.loads(source.read_text(encoding="utf-8")))
+        source.with_suffix(".md").write_text(text, encoding="utf-8")
+        return 0
+    if words.n < 1:
+        return _usage(f"-n {words.n}; at least one process is needed")
+    budgets = tuple(dict.fromkeys(words.budget or ["quick"]))
+    try:
+        asked = Asked(budgets, words.only, words.peers, words.smallest, words.generated, words.n)
+        return power.run(asked, words.json, Console())
+    except UsageProblem as problem:
+        return _usage(str(problem))
 
 
 def _usage(message: str) -> int:

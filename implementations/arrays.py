@@ -5,6 +5,7 @@ The judge's side of every tensor is a float64 numpy array, which holds the value
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -75,6 +76,19 @@ class TorchArrays:
             view.copy_(values)
         return view
 
+    def overwrite(self, array: Any, values: Values) -> None:
+        """Write other values into a tensor's memory; ``data`` does not bump the tensor's version counter."""
+        array.data.copy_(self.torch.from_numpy(np.array(values)))
+
+    def poison(self, elements: int, dtype: str, device: str) -> None:
+        """Fill a block of this size with NaN and free it, so that the next one of its size is likely to hold NaN."""
+        if elements:
+            self.torch.full((elements,), float("nan"), dtype=self.dtypes[dtype], device=device)
+
+    def recording(self, on: bool | None) -> Any:
+        """A context in which gradients are recorded, or not, or as they are (None)."""
+        return contextlib.nullcontext() if on is None else self.torch.set_grad_enabled(on)
+
     def is_array(self, found: Any) -> bool:
         """Whether ``found`` is a plain, dense tensor: no subclass, whose comparisons may lie."""
         plain = type(found) in (self.torch.Tensor, self.torch.nn.Parameter)
@@ -128,6 +142,16 @@ class NumpyArrays:
         expanded = argument.layout == "expanded" and argument.values.ndim and argument.values.shape[0]
         (view[:1] if expanded else view)[...] = argument.values[:1] if expanded else argument.values
         return view
+
+    def overwrite(self, array: Any, values: Values) -> None:
+        array[...] = values
+
+    def poison(self, elements: int, dtype: str, device: str) -> None:
+        if elements:
+            np.full(elements, np.nan, self.dtypes[dtype])
+
+    def recording(self, on: bool | None) -> Any:
+        return contextlib.nullcontext()
 
     def is_array(self, found: Any) -> bool:
         return type(found) is np.ndarray

@@ -5,15 +5,17 @@ A `Call` and an `Observation` hold numpy arrays, strings and numbers alone: what
 
 from __future__ import annotations
 
+import functools
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from assay.implementations import surroundings
 from assay.implementations.arrays import Argument, Values, arrays_of
 from assay.implementations.contract import Implementation
 
@@ -30,6 +32,9 @@ class Call:
     device: str
     cotangent: Argument | None = None  # the incoming gradient: asks for the gradients too
     differentiate: tuple[str, ...] = ()
+    recording: bool | None = None  # of gradients: switched on or off, or (None) as it is
+    poison: int = 0  # elements of NaN to leave in the memory that the result may be given
+    watched: bool = False  # for what it does to random numbers, too
 
     @property
     def tensors(self) -> dict[str, Argument]:
@@ -51,15 +56,51 @@ class Observation:
     shares: tuple[str, ...] = ()
     gradients: dict[str, Values | None] = field(default_factory=dict)
     gradient_dtypes: dict[str, str] = field(default_factory=dict)
+    disturbed: tuple[str, ...] = ()
     seconds: float = 0.0
 
 
-def observe(implementation: Implementation, call: Call) -> Observation:
-    """Make the tensors, call the operator, and note everything that a law may ask for."""
+@dataclass
+class Memory:
+    """What stays between the calls of a sequence: the tensors that were given, and the results."""
+
+    arrays: dict[str, Any] = field(default_factory=dict)
+    results: list[Any] = field(default_factory=list)
+
+    def make(self, library: Any, name: str, argument: Argument, call: Call) -> Any:
+        """A tensor of these values: the last one of this name and shape, overwritten, if there is one."""
+        last = self.arrays.get(name)
+        if last is not None and tuple(last.shape) == argument.values.shape:
+            library.overwrite(last, argument.values)
+            return last
+        self.arrays[name] = library.make(Argument(argument.values), call.dtype, call.device)
+        return self.arrays[name]
+
+
+def observe_in_turn(implementation: Implementation, calls: Sequence[Call]) -> tuple[list[Observation], list[Values]]:
+    """One call after the other on the same memory, each tensor's new values written over the last call's.
+
+    Returns what was seen, and what the results of the readable calls hold after the last one.
+    """
+    library, memory = arrays_of(implementation.array), Memory()
+    seen = [observe(implementation, call, memory) for call in calls]
+    return seen, [library.read(result) for result in memory.results]
+
+
+def observe(implementation: Implementation, call: Call, memory: Memory | None = None) -> Observation:
+    """Make the tensors, call the operator, and note everything that a law may ask for.
+
+    With a ``memory``, tensors are taken from it where they fit, and the result is kept there.
+    """
     library = arrays_of(implementation.array)
-    arrays = {name: library.make(argument, call.dtype, call.device) for name, argument in call.tensors.items()}
+    make = functools.partial(memory.make, library) if memory else None
+    arrays = {
+        name: make(name, argument, call) if make else library.make(argument, call.dtype, call.device)
+        for name, argument in call.tensors.items()
+    }
     incoming = library.make(call.cotangent, call.dtype, call.device) if call.cotangent else None
     seen = Observation(call)
+    before = surroundings.state(call.watched)
     start = time.perf_counter()
     try:
         result, gradients = _run(implementation, call, library, arrays, incoming)
@@ -68,8 +109,12 @@ def observe(implementation: Implementation, call: Call) -> Observation:
         seen.raised = type(problem).__name__
         seen.fault = f"raised {_where(problem)}"
         return seen
+    finally:
+        seen.disturbed = surroundings.restore(before)
     seen.seconds = time.perf_counter() - start
     _describe(seen, result, library, arrays)
+    if memory and seen.output is not None:
+        memory.results.append(result)
     for name, gradient in gradients.items():
         _describe_gradient(seen, name, gradient, library)
     given = [(name, arrays[name], argument) for name, argument in call.tensors.items()]
@@ -89,8 +134,10 @@ def _run(
             values.pop()
         return function(*values)
 
+    library.poison(call.poison, call.dtype, call.device)
     if incoming is None:
-        return run(arrays), {}
+        with library.recording(call.recording):
+            return run(arrays), {}
     if implementation.vjp is None:
         result, gradients = library.gradients(run, arrays, list(call.differentiate), incoming)
         return result, gradients

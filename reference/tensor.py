@@ -10,16 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from assay.reference.arithmetic.primitives import FLOAT, Arithmetic
 
 Index = tuple[int, ...]
+PART = 2**12  # elements of a large tensor that are looked at together
+ROUNDED_UP = 1.0 + 2.0**-48  # more than the roundings of a norm: hypot is right to a unit in the last place
 OUTSIDE = -1  # the position of an element that padding adds: the flat list's extra last entry, zero
 
 
 class Tensor:
     """Values with a shape. A whole index gives a number of the tensor's arithmetic, a shorter one a `Vector`."""
+
+    taken_from: Tensor | None = None  # the large tensor of which this one holds a vector
 
     def __init__(
         self,
@@ -101,6 +106,30 @@ class Tensor:
         """Whether no value is NaN or infinite."""
         return all(map(math.isfinite, self.values))
 
+    @property
+    def whole(self) -> Tensor:
+        """The tensor that an operator was given, of which this may be a part."""
+        return self.taken_from or self
+
+    @cached_property
+    def norm(self) -> float:
+        """The square root of the sum of all squares, neither too low nor overflowing on the way."""
+        return math.nextafter(math.hypot(*(math.hypot(*part) for part in self._parts())), math.inf) * ROUNDED_UP
+
+    @cached_property
+    def most(self) -> float:
+        """The largest magnitude; not finite where the norm is not."""
+        return max(map(abs, chain(*self._parts())), default=0.0) if math.isfinite(self.norm) else self.norm
+
+    def _parts(self) -> Iterator[Sequence[float]]:
+        """All values, a few thousand at a time."""
+        return (self.elements[start : start + PART] for start in range(0, len(self.elements), PART))
+
+    @property
+    def elements(self) -> Sequence[float]:
+        """All values in row order, wherever they are."""
+        return self.values
+
 
 class LargeTensor(Tensor):
     """A tensor that is never copied as a whole: each vector takes what it needs, at a cost that does not grow.
@@ -121,11 +150,18 @@ class LargeTensor(Tensor):
             taken = list(self.buffer[positions.start : positions.stop])
         else:
             taken = [0.0 if p == OUTSIDE else self.buffer[p] for p in positions]
-        return Vector(Tensor(taken, (len(taken),), self.arithmetic, self.name), range(len(taken)))
+        part = Tensor(taken, (len(taken),), self.arithmetic, self.name)
+        part.taken_from = self
+        return Vector(part, range(len(taken)))
 
     def number(self, position: int) -> Any:
         """The element at a flat position, lifted into the tensor's arithmetic."""
         return self.arithmetic.number(self.buffer[position])
+
+    @property
+    def elements(self) -> Sequence[float]:
+        """All values in row order, wherever they are."""
+        return self.buffer
 
 
 class Vector(Sequence[float]):

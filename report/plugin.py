@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,20 @@ class Recorder:
         self.live = terminal.Live(self.console) if live else None
         self.start = time.monotonic()
         self.ran = False
+        self.struck = False
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
+        signal.signal(signal.SIGINT, self._strike)
         terminal.header(self.verdict, self.console)
+
+    def _strike(self, number: int, frame: Any) -> None:
+        """Ctrl-C. Python drops an interrupt that it raises in a callback of the garbage collector, say: so note it."""
+        self.struck = True
+        raise KeyboardInterrupt
+
+    def pytest_runtest_logfinish(self) -> None:
+        if self.struck:
+            raise KeyboardInterrupt
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:

@@ -49,4 +49,41 @@ CLAUSES = (
         torch("torch.nn.functional"),
     ),
     Clause("contract.batch-of-one", "a batch of one sample keeps its axis", "torch", torch("torch.nn.functional")),
+    Clause(
+        "contract.memoryless",
+        "a result depends on the arguments' values alone: not on earlier calls, their number or order, or on where the "
+        "values lie",
+        "torch",
+        torch("torch.nn.functional"),
+    ),
+    Clause(
+        "contract.results-kept",
+        "a result stays as it is when further calls are made",
+        "torch",
+        torch("torch.nn.functional"),
+    ),
+    Clause(
+        "contract.fresh-memory",
+        "every element of a result, and of a gradient, is written: what was in its memory before does not show",
+        "torch",
+        torch("torch.nn.functional"),
+    ),
+    Clause(
+        "contract.samples-apart",
+        "a sample gives in a batch what it gives alone",
+        "torch",
+        torch("torch.nn.functional"),
+    ),
+    Clause(
+        "contract.recording",
+        "the result is the formula's, whether gradients are recorded or not",
+        "torch",
+        torch("locally disabling gradient computation"),
+    ),
+    Clause(
+        "contract.surroundings",
+        "settings, random numbers, threads and other people's functions are left as they were",
+        "torch",
+        torch("torch.get_default_dtype, torch.get_rng_state, torch.backends"),
+    ),
 )

@@ -18,10 +18,11 @@ from operator import mul
 from typing import Any
 
 from assay.reference.arithmetic import real
+from assay.reference.arithmetic.algorithms import DEVIATIONS
 from assay.reference.arithmetic.ball import UP, Ball, nearest, size_of
 from assay.reference.arithmetic.formats import FLOAT64
 from assay.reference.arithmetic.precision import Precision, Refusal
-from assay.reference.tensor import Vector
+from assay.reference.tensor import Tensor, Vector
 
 CARRIER = 2.0**-52  # relative error of one binary64 operation, twice over
 
@@ -36,12 +37,11 @@ class Enclosure:
     """The arithmetic of enclosures under one declared precision.
 
     Raises:
-        Refusal: where the precision names an algorithm without a cited bound, or a sum too long for its bound.
+        Refusal: where the precision names an algorithm without a cited bound for what is computed, or a sum is too
+            long for its bound.
     """
 
     def __init__(self, precision: Precision) -> None:
-        if precision.algorithm != "direct":
-            raise Refusal(f"no cited error bound for algorithm={precision.algorithm}; declare 'direct' or leave it out")
         self.precision = precision
         self.wide = precision.storage is FLOAT64
         self.carrier = 0.0 if self.wide else CARRIER
@@ -99,7 +99,9 @@ class Enclosure:
         ``xs`` and ``ws`` are vectors of inputs, or (in gradients) balls and plain numbers.
         """
         if not isinstance(xs, Vector):
+            self._direct()
             return self._dot_of_balls(xs, ws)
+        apart = self.apart(xs.tensor.whole, ws.tensor.whole)
         special = bias is not None and not math.isfinite(bias.middle)
         if special or not (xs.tensor.finite and ws.tensor.finite):
             return self._special_dot(xs, ws, bias)
@@ -117,10 +119,10 @@ class Enclosure:
         n = len(terms) - zeros  # a product that is zero rounds nothing
         lost = self._flushed(xs, ws) if self.precision.flush else 0.0
         if bias is None:
-            return self._sum(middle, mass, n, lost)
+            return self._sum(middle, mass, n, lost, apart)
         lost += bias.radius
         whole = middle + bias.middle if self.wide else math.fsum([*terms, bias.middle])
-        return self._sum(whole, mass + size_of(bias.middle), n + (bias.middle != 0), lost, before_bias=middle)
+        return self._sum(whole, mass + size_of(bias.middle), n + (bias.middle != 0), lost, apart, middle)
 
     def _flushed(self, xs: Vector, ws: Vector) -> float:
         """The total magnitude of the products of which a factor is subnormal, and may be taken for zero."""
@@ -144,16 +146,49 @@ class Enclosure:
             spread += sum(g.size * abs(w) for g, w in zip(gs, ws, strict=True) if abs(w) < least)
         return self._sum(middle, mass, n, (spread + self.carrier * mass) * UP)
 
-    def _sum(self, middle: Any, mass: float, n: int, spread: float, before_bias: Any = None) -> Ball:
-        """A sum of ``n`` nonzero terms of total magnitude ``mass``, whose terms are uncertain by ``spread``."""
-        if n == 0:
+    def apart(self, input: Tensor, weight: Tensor) -> float:
+        """What a convolution by the declared algorithm may be off, bias and stores aside; 0 for a direct sum.
+
+        Infinite where a number on the way may overflow.
+        """
+        if self.precision.algorithm == "direct":
+            return 0.0
+        if not len(input.shape) == len(weight.shape) == 4:
+            self._direct()
+        found = DEVIATIONS[self.precision.algorithm](input, weight)
+        gamma, least = self.gamma(found.roundings), self.least
+        if self.precision.flush:
+            least = max(least, self.stored_least)
+        if not found.largest * (1.0 + gamma) <= self.precision.accumulation.largest:
+            return math.inf
+        relative = gamma + self.operand_error + gamma * self.operand_error
+        return (relative * found.mass + found.least * least) * UP
+
+    def _direct(self) -> None:
+        """Refuse to judge what is not a convolution under an algorithm that is declared for one."""
+        if self.precision.algorithm != "direct":
+            raise Refusal(
+                f"no cited error bound for algorithm={self.precision.algorithm}; declare 'direct' or leave it out"
+            )
+
+    def _sum(
+        self, middle: Any, mass: float, n: int, spread: float, apart: float = 0.0, before_bias: Any = None
+    ) -> Ball:
+        """A sum of ``n`` nonzero terms of total magnitude ``mass``, whose terms are uncertain by ``spread``.
+
+        ``apart`` is what another algorithm than the direct one may be off before the bias: the wider bound holds.
+        """
+        if n == 0 and not apart:
             return Ball(self, middle, spread)
         mass *= 1.0 + n * CARRIER  # the magnitudes were summed in binary64
         gamma = self.gamma(n)
-        if not mass * (1.0 + gamma) <= self.precision.accumulation.largest:
+        if not mass * (1.0 + gamma) + 2.0 * apart <= self.precision.accumulation.largest:
             return self.undetermined()
         relative = gamma + self.operand_error + gamma * self.operand_error
-        radius = spread + relative * mass + n * self.least + self.carrier * size_of(middle)
+        rounding = relative * mass + n * self.least
+        if apart:
+            rounding = max(rounding, apart + self.gamma(1) * (mass + apart) + self.least)
+        radius = spread + rounding + self.carrier * size_of(middle)
         overflow = False
         if before_bias is not None and self.precision.storage is not self.precision.accumulation:
             alone = size_of(before_bias) + radius
@@ -168,6 +203,9 @@ class Enclosure:
         terms = [*map(mul, xs.values, ws.values), nearest(bias.middle) if bias else 0.0]
         if any(map(_passes_binary64, xs, ws)):
             return self.undetermined()
+        if self.precision.algorithm != "direct":  # infinities meet in a transform, and NaN reaches other outputs
+            read = [*xs.values, *ws.values, *([bias.middle] if bias else [])]
+            return self.point(math.nan) if any(value != value for value in read) else self.undetermined()
         if 2.0 * sum(abs(term) for term in terms if math.isfinite(term)) > self.precision.accumulation.largest:
             return self.undetermined()  # some order may overflow before it meets the infinity
         total = _ieee_sum(terms)
@@ -177,6 +215,7 @@ class Enclosure:
 
     def sigmoid(self, t: Ball) -> Ball:
         """Monotone, and sigmoid(t +- r) lies within min(s, 1 - s) expm1(r) and within r / 4 of s = sigmoid(t)."""
+        self._direct()
         if not t.determined or t.overflow:
             return self.undetermined()
         middle: Any = real.exact_sigmoid(t.middle) if isinstance(t.middle, Fraction) else real.sigmoid(t.middle)
@@ -201,6 +240,7 @@ class Enclosure:
 
     def maximum(self, xs: Vector) -> Ball:
         """No rounding: one of the inputs, or NaN."""
+        self._direct()
         return self.number(real.maximum(xs.values))
 
     def either(self, a: Ball, b: Ball) -> Ball:

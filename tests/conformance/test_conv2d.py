@@ -84,7 +84,7 @@ def test_conv2d_looks_at_nothing_outside_the_kernel(candidate, case, pick, seed)
     other = Texture("integers", seed).fill(x.shape, candidate.format, case.terms).values
     other[held] = x[held]
     before, after = (conv2d(candidate, values, w, b, case.parameters["stride"])[n, :, i, j] for values in (x, other))
-    judge.same_arrays(candidate, f"output [{n}, :, {i}, {j}] moved with elements outside its window", after, before)
+    judge.same_results(candidate, f"output [{n}, :, {i}, {j}] moved with elements outside its window", after, before)
 
 
 @clause("conv2d.kernel", tier="exact")
@@ -98,7 +98,7 @@ def test_conv2d_counts_each_element_under_the_kernel(candidate, case, pick):
     x = np.zeros((taps, *case.shapes["input"][1:]))
     x[(slice(None), slice(None), *window_at(case, i, j))] = np.eye(taps).reshape(taps, *w.shape[1:])
     got = conv2d(candidate, x, w, None, case.parameters["stride"])[:, :, i, j]
-    judge.same_arrays(candidate, f"a tap does not count in output [:, :, {i}, {j}]", got, w.reshape(outputs, taps).T)
+    judge.same_results(candidate, f"a tap does not count in output [:, :, {i}, {j}]", got, w.reshape(outputs, taps).T)
 
 
 @clause("conv2d.kernel-example", tier="exact")
@@ -109,7 +109,7 @@ def test_conv2d_makes_one_element_of_each_three_by_three_square(candidate, heigh
     w = Texture("integers", seed + 1).fill((1, 1, 3, 3), candidate.format, 9).values
     squares = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3))
     expected = (squares * w[0, 0]).sum(axis=(-2, -1))
-    judge.same_arrays(candidate, "a 3 x 3 square is not combined", conv2d(candidate, x, w), expected)
+    judge.same_results(candidate, "a 3 x 3 square is not combined", conv2d(candidate, x, w), expected)
 
 
 @clause("conv2d.stride", tier="exact")
@@ -121,7 +121,7 @@ def test_conv2d_with_a_stride_takes_every_so_many_of_stride_one(candidate, case)
         conv2d(candidate, *arrays(candidate, case), stride, case.parameters["padding"])
         for stride in (case.parameters["stride"], 1)
     )
-    judge.same_arrays(
+    judge.same_results(
         candidate, f"stride ({down}, {right}) is not a part of stride 1", got, every[:, :, ::down, ::right]
     )
 
@@ -136,7 +136,7 @@ def test_conv2d_starts_at_the_top_left_and_steps_by_one(candidate, height, width
     w[0, 0, 0, 0] = 1.0
     for got in (conv2d(candidate, x, w), conv2d(candidate, x, w, None, 1)):
         expected = x[:, :, :height, : width + 1]
-        judge.same_arrays(candidate, "the kernel's top left is not where the output is", got, expected)
+        judge.same_results(candidate, "the kernel's top left is not where the output is", got, expected)
 
 
 @clause("conv2d.padding", tier="exact")
@@ -148,7 +148,7 @@ def test_conv2d_with_padding_is_conv2d_of_the_padded_input(candidate, case):
     got = conv2d(candidate, x, w, b, stride, case.parameters["padding"])
     padded = np.pad(x, ((0, 0), (0, 0), (above, above), (before, before)))
     expected = conv2d(candidate, padded, w, b, stride)
-    judge.same_arrays(candidate, f"padding ({above}, {before}) differs from a padded input", got, expected)
+    judge.same_results(candidate, f"padding ({above}, {before}) differs from a padded input", got, expected)
 
 
 @clause("conv2d.padding-zeros", tier="exact")
@@ -170,7 +170,7 @@ def test_conv2d_of_padding_alone_is_the_bias(candidate, case):
     bias = np.zeros(w.shape[0]) if b is None else b
     for border in (got[:, :, 0, :], got[:, :, :, 0]):
         expected = np.broadcast_to(bias[:, None], border.shape)
-        judge.same_arrays(candidate, "a window of padding alone does not give the bias", border, expected)
+        judge.same_results(candidate, "a window of padding alone does not give the bias", border, expected)
 
 
 @st.composite
@@ -219,4 +219,4 @@ def test_conv2d_ignores_what_no_whole_stride_reaches(candidate, case):
     beyond = np.full_like(x, unpredictable(candidate))
     beyond[:, :, : rows.stop, : columns.stop] = x[:, :, : rows.stop, : columns.stop]
     before, after = (conv2d(candidate, values, w, b, case.parameters["stride"]) for values in (x, beyond))
-    judge.same_arrays(candidate, "an output moved with elements that no whole stride reaches", after, before)
+    judge.same_results(candidate, "an output moved with elements that no whole stride reaches", after, before)

@@ -94,9 +94,11 @@ def test_conv2d_output_channels_have_each_a_kernel_of_its_own(candidate, outputs
     w = integers(candidate, pick + 1, (outputs, channels, 3, 3), 9 * channels)
     chosen = pick % outputs
     together, alone = conv2d(candidate, x, w), conv2d(candidate, x, w[chosen : chosen + 1])
-    same = judge.same_arrays
+    same = judge.same_results
     same(candidate, f"output channel {chosen} is not its own kernel's", together[:, chosen : chosen + 1], alone)
-    same(candidate, "the output has not a channel a kernel", np.array([together.shape[1]]), np.array([outputs]))
+    judge.same_arrays(
+        candidate, "the output has not a channel a kernel", np.array([together.shape[1]]), np.array([outputs])
+    )
 
 
 @clause("conv2d.channels", tier="exact")
@@ -107,7 +109,7 @@ def test_conv2d_sums_over_all_input_channels(candidate, case):
     parameters = case.parameters["stride"], case.parameters["padding"]
     parts = [conv2d(candidate, x[:, c : c + 1], w[:, c : c + 1], None, *parameters) for c in range(x.shape[1])]
     got = conv2d(candidate, x, w, None, *parameters)
-    judge.same_arrays(candidate, "the output is not the sum over the input channels", got, sum(parts))
+    judge.same_results(candidate, "the output is not the sum over the input channels", got, sum(parts))
 
 
 @clause("conv2d.bias", tier="exact")
@@ -118,7 +120,7 @@ def test_conv2d_of_zeros_is_the_bias(candidate, case, bias):
     b = None if bias is None else Texture(bias, case.pick).fill((w.shape[0],), candidate.format).values
     got = conv2d(candidate, 0.0 * x, w, b, case.parameters["stride"], case.parameters["padding"])
     expected = np.broadcast_to((np.zeros(w.shape[0]) if b is None else b)[:, None, None], got.shape)
-    judge.same_arrays(candidate, "conv2d of zeros is not the bias", got, expected)
+    judge.same_results(candidate, "conv2d of zeros is not the bias", got, expected)
 
 
 # --- what follows from the formula
@@ -138,7 +140,7 @@ def test_conv2d_of_a_shifted_input_is_the_shifted_output(candidate, case, shift)
     )
     shifted = conv2d(candidate, x[:, :, k * down :, m * right :], w, b, *parameters)[:, :, top:, left:]
     expected = conv2d(candidate, x, w, b, *parameters)[:, :, k + top :, m + left :]
-    judge.same_arrays(candidate, f"shifting by {shift} strides does not shift the output", shifted, expected)
+    judge.same_results(candidate, f"shifting by {shift} strides does not shift the output", shifted, expected)
 
 
 @clause("conv2d.additive", tier="exact")
@@ -149,7 +151,7 @@ def test_conv2d_of_a_sum_is_the_sum_less_one_bias(candidate, case, seed):
     y = integers(candidate, seed, x.shape, 4 * case.terms)
     of_sum, of_x, of_y = (conv2d(candidate, part, w, b, *case.parameters.values()) for part in (x + y, x, y))
     bias = 0.0 if b is None else b[:, None, None]
-    judge.same_arrays(candidate, "conv2d of a sum is not the sum of the conv2ds", of_sum, of_x + of_y - bias)
+    judge.same_results(candidate, "conv2d of a sum is not the sum of the conv2ds", of_sum, of_x + of_y - bias)
 
 
 @clause("conv2d.batch", tier="exact")
@@ -160,7 +162,7 @@ def test_conv2d_convolves_each_sample_by_itself(candidate, case, seed):
     x = np.concatenate([x[:1], integers(candidate, seed, (2, *x.shape[1:]), case.terms)])[np.roll(np.arange(3), seed)]
     together = conv2d(candidate, x, w, b, *case.parameters.values())
     alone = [conv2d(candidate, x[n : n + 1], w, b, *case.parameters.values()) for n in range(3)]
-    judge.same_arrays(candidate, "a sample differs from itself alone", together, np.concatenate(alone))
+    judge.same_results(candidate, "a sample differs from itself alone", together, np.concatenate(alone))
 
 
 @clause("conv2d.batch", tier="special")
@@ -171,7 +173,7 @@ def test_conv2d_keeps_special_values_to_their_sample(candidate, case, special):
     neighbour = np.full_like(x[:1], 3.0 if candidate.precision("conv2d").reaches_further else special)
     crowd = conv2d(candidate, np.concatenate([neighbour, x[:1], neighbour]), w, b, *case.parameters.values())
     alone = conv2d(candidate, x[:1], w, b, *case.parameters.values())
-    judge.same_arrays(candidate, f"a sample moved with neighbours of {special}", crowd[1:2], alone)
+    judge.same_results(candidate, f"a sample moved with neighbours of {special}", crowd[1:2], alone)
 
 
 @clause("conv2d.pointwise", tier="exact")
@@ -186,7 +188,7 @@ def test_conv2d_by_one_by_one_kernels_is_linear_in_the_channels(candidate, case,
     got = conv2d(candidate, x, w, b, case.parameters["stride"])
     places = np.moveaxis(x[:, :, ::down, ::right], 1, -1).tolist()
     expected = np.array(linear(places, w[:, :, 0, 0].tolist(), None if b is None else b.tolist()))
-    judge.same_arrays(candidate, "a 1 x 1 kernel is not linear in the channels", got, np.moveaxis(expected, -1, 1))
+    judge.same_results(candidate, "a 1 x 1 kernel is not linear in the channels", got, np.moveaxis(expected, -1, 1))
 
 
 def plain(case):

@@ -141,8 +141,9 @@ def test_nothing_says_how_far_a_sum_of_too_many_terms_may_be_off():
 
 @pytest.mark.parametrize("algorithm", ("winograd", "fft"))
 def test_nothing_says_how_far_another_algorithm_may_be_off(algorithm):
+    """For a convolution there are bounds (test_algorithms), for a matrix product there are none."""
     with pytest.raises(Refusal) as refusal:
-        Enclosure(Precision.declared(FLOAT32, {"algorithm": algorithm}))
+        ball("linear", FLOAT32, [[1.0]], [[1.0]], algorithm=algorithm)
     assert str(refusal.value) == (f"no cited error bound for algorithm={algorithm}; declare 'direct' or leave it out")
 
 

@@ -5,25 +5,42 @@ from __future__ import annotations
 import hypothesis
 import pytest
 
+from assay.implementations.contract import OPERATOR_NAMES
+from assay.implementations.load import load
+from assay.tests.mutants import soundness
 from assay.tests.mutants.correct import VARIANTS, variant
-from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.laws import all_laws, under
 
-# Each law tries a few examples here; docs/performance.md has the command for the gate's and deeper budgets.
-EXAMPLES = 4
-
-
-def pairs(laws):
-    """Each law with each operator that it judges."""
-    return [(law, operator) for law in laws for operator in law.operators or (law.clause.split(".")[0],)]
+# Each law tries a few examples here: python -m assay.tests.mutants.soundness has the budgets, seeds and all dtypes.
+EXAMPLES = 2
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_correct_implementation_is_accepted(name, dtype):
-    implementation, laws = variant(name), all_laws()
+    laws = all_laws()
     with under(hypothesis.settings(max_examples=EXAMPLES), laws):
-        for law, operator in pairs(laws):
-            if dtype in law.dtypes and {operator, *law.needs} <= implementation.operators.keys():
-                given = {"operator": operator} if law.operators else {}
-                law.function(candidate=Candidate(implementation, dtype), **given)
+        assert list(soundness.alarms(name, dtype, None, laws)) == []
+
+
+def test_there_are_as_many_as_promised_and_several_for_each_operator():
+    offered = [variant(name).operators for name in VARIANTS]
+    assert len(VARIANTS) >= 25
+    assert all(sum(operator in operators for operators in offered) >= 3 for operator in OPERATOR_NAMES)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_can_be_loaded_by_name(name):
+    found, loaded = variant(name), load(f"assay.tests.mutants.correct:{name}")
+    assert set(loaded.operators) == set(found.operators) - {"conv2d_parameters"}
+    assert (loaded.array, loaded.gradients) == (found.array, found.gradients)
+
+
+def test_a_wrong_implementation_is_an_alarm(monkeypatch):
+    """The search itself sees what it looks for."""
+    wrong = {"pad2d": lambda x, padding: x.new_ones(*x.shape[:-2], *(n + 2 * padding for n in x.shape[-2:]))}
+    monkeypatch.setitem(VARIANTS, "wrong", type(VARIANTS["eager"])(wrong))
+    laws = [law for law in all_laws() if law.clause == "pad2d.zeros"]
+    with under(hypothesis.settings(max_examples=EXAMPLES), laws):
+        (alarm,) = soundness.alarms("wrong", "float32", None, laws)
+    assert alarm.law.startswith("test_pad2d_adds_zeros") and alarm.said.startswith("NonConformance: padding is not")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from assay.implementations.arrays import Argument, Values, arrays_of
 from assay.implementations.contract import Implementation
-from assay.implementations.observe import Call, Observation, observe
+from assay.implementations.observe import Call, Observation, observe, observe_in_turn
 from assay.reference.arithmetic.formats import STORAGE, Format
 from assay.reference.arithmetic.precision import Precision
 from assay.spec import OPERATORS
@@ -66,7 +67,27 @@ class Candidate:
         Raises:
             NonConformance: the candidate raised, or returned what is not a tensor of the right shape and dtype.
         """
-        return self.call(case.operator, case.arguments(self.format), case.result_shape)
+        return self.answer(case)
+
+    def answer(self, case: Case, recording: bool | None = None) -> Observation:
+        """As `ask`, with the recording of gradients switched on or off, or (None) as it is."""
+        poison = math.prod(case.result_shape)
+        seen = self.observe(case.operator, case.arguments(self.format), recording=recording, poison=poison)
+        well_formed(seen, case.result_shape)
+        return seen
+
+    def answers_in_turn(self, cases: Sequence[Case]) -> tuple[list[Observation], list[Values]]:
+        """The well-formed answers to cases, each on the memory of the last, and what they hold after the last call.
+
+        Raises:
+            NonConformance: as `ask`.
+        """
+        calls = [Call(case.operator, case.arguments(self.format), self.dtype, self.device) for case in cases]
+        self.calls += calls
+        seen, kept = observe_in_turn(self.implementation, calls)
+        for each, case in zip(seen, cases, strict=True):
+            well_formed(each, case.result_shape)
+        return seen, kept
 
     def ask_gradient(self, case: Case, wanted: Iterable[str] = ()) -> Observation:
         """The answer to a case and, going back from its incoming gradient, the gradients of all tensors.
@@ -78,7 +99,8 @@ class Candidate:
         """
         arguments = case.arguments(self.format)
         names = tuple(name for name, value in arguments.items() if isinstance(value, Argument))
-        seen = self.observe(case.operator, arguments, case.cotangent(self.format), names)
+        poison = math.prod(case.result_shape)
+        seen = self.observe(case.operator, arguments, case.cotangent(self.format), names, poison=poison)
         well_formed(seen, case.result_shape)
         for name in wanted or names:
             _well_formed_gradient(seen, name)
@@ -109,9 +131,10 @@ class Candidate:
         arguments: Mapping[str, Any],
         cotangent: Argument | None = None,
         differentiate: tuple[str, ...] = (),
+        **more: Any,
     ) -> Observation:
-        """Whatever the candidate does with this call, judged by nobody."""
-        call = Call(operator, arguments, self.dtype, self.device, cotangent, differentiate)
+        """Whatever the candidate does with this call, judged by nobody; ``more`` are further fields of the `Call`."""
+        call = Call(operator, arguments, self.dtype, self.device, cotangent, differentiate, **more)
         self.calls.append(call)
         return observe(self.implementation, call)
 

@@ -15,6 +15,7 @@ import hypothesis
 
 from assay.reference.arithmetic.formats import STORAGE
 from assay.spec import CLAUSES
+from assay.tests.trial import simplify
 from assay.tests.trial.failure import TIERS
 
 DTYPES = tuple(STORAGE)
@@ -85,8 +86,10 @@ def _register(law: Law) -> None:
     known = LAWS.setdefault(law.name, law)
     if known.module.rpartition(".")[2] != law.module.rpartition(".")[2]:
         raise ValueError(f"{law.name} stands in {known.module} and in {law.module}; a law has one name")
+    if law.tier != "statistics":  # which speaks of many values, and of none in particular
+        _simplify_failures(law.function)
     _count_examples(law.function)
-    if law.tier == "contract" and hasattr(
+    if law.tier in ("contract", "state") and hasattr(
         law.function, "hypothesis"
     ):  # manners hang on shapes and layouts, not on values
         hypothesis.settings(max_examples=max(1, hypothesis.settings.default.max_examples // 2))(law.function)
@@ -105,6 +108,15 @@ def _count_examples(test: Callable[..., Any]) -> None:
         return inner(*args, **kwargs)
 
     handle.inner_test = counted
+
+
+def _simplify_failures(test: Callable[..., Any]) -> None:
+    """Have the last failing example of a Hypothesis test simplified further."""
+    handle = getattr(test, "hypothesis", None)
+    if handle is None:
+        return
+    inner = handle.inner_test
+    handle.inner_test = functools.wraps(inner)(lambda **given: simplify.run(inner, given))
 
 
 @contextlib.contextmanager

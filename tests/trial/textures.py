@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from hypothesis import strategies as st
@@ -40,10 +40,42 @@ class Texture:
         values = FAMILIES[self.family](np.random.default_rng(self.seed), size, fmt, terms)
         for position, value in self.elements if size else ():
             values[position % size] = value
-        values = rounded(values, fmt).reshape(shape)
-        if self.layout == "expanded" and shape and shape[0]:
-            values = np.array(np.broadcast_to(values[:1], shape))
-        return Argument(values, self.layout)
+        return Argument(repeated(rounded(values, fmt).reshape(shape), self.layout), self.layout)
+
+
+@dataclass(frozen=True, eq=False)
+class Given(Texture):
+    """The values of a drawn texture, written out, so that they can be simplified one by one.
+
+    It keeps the family and the seed of the texture whose values it holds: a law that asks it for another family or
+    seed, or for elements of its own, gets what it would have got. ``drawn`` is that family and seed.
+    """
+
+    values: Values = field(default_factory=lambda: np.zeros(0))
+    terms: int = 1
+    drawn: tuple[str, int] = ("", 0)
+
+    def fill(self, shape: tuple[int, ...], fmt: Format, terms: int = 1) -> Argument:
+        if (self.family, self.seed) != self.drawn:
+            return Texture(self.family, self.seed, self.elements, self.layout).fill(shape, fmt, terms)
+        values = np.zeros(shape)
+        if self.values.ndim != len(shape) or (
+            values.size > self.values.size and self.family not in (*REALS, *INTEGERS)
+        ):
+            raise ValueError(f"values of shape {self.values.shape} of the family {self.family!r} do not fill {shape}")
+        kept = tuple(slice(min(old, new)) for old, new in zip(self.values.shape, shape, strict=True))
+        values[kept] = self.values[kept]
+        if self.family in INTEGERS and terms > self.terms:
+            values = np.clip(values, -largest_integer(fmt, terms), largest_integer(fmt, terms))
+        for position, value in self.elements if values.size else ():
+            values.flat[position % values.size] = value
+        return Argument(repeated(values, self.layout), self.layout)
+
+
+def repeated(values: Values, layout: str) -> Values:
+    """The values as a layout can hold them: an expanded tensor repeats its first sample."""
+    expanded = layout == "expanded" and values.ndim and values.shape[0]
+    return np.array(np.broadcast_to(values[:1], values.shape)) if expanded else values
 
 
 def rounded(values: Values, fmt: Format) -> Values:

@@ -1,0 +1,294 @@
+"""The kill matrix in words: one set of tables from a record's data, for the terminal and for docs/power.md."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from assay.report.verdict import CONFORMS, EXIT_CODES, FAILS, REFUSED
+from assay.spec import OPERATORS
+from assay.tests.power.record import Asked, Record, written
+from assay.tests.trial.failure import TIERS
+from assay.tests.trial.run import UsageProblem
+
+Row = dict[str, Any]
+Cells = Sequence[str]
+GROUPS = ("kind", "tier", "difficulty")
+NONE = "-"
+
+ABOUT = """Rendered from `docs/power.json` by `assay power --render`; `assay power --json docs/power.json` makes that.
+Every mutant is an implementation that is wrong in one way (`tests/mutants/`). The laws of the operators that it
+replaces run on it in its dtype, on one object, in a process of its own, without shrinking, at the fixed seed. Seconds
+count from the start of the laws, not of the interpreter, and were taken on a shared machine: they are rather too long.
+`median by file` is what it would be if the laws ran in the order of their files and not of `tests/mutants/hunt.py`."""
+MATRIX = """Examples and seconds until the first law of the tier fails, from the start of that tier's laws; `-` where
+none fails, empty where the tier has no such laws. A later tier meets an object that earlier laws have called."""
+PEERS = """Judges as other projects have them, re-created in `tests/power/peers.py` and run on the same mutants in the
+same run. An operator that a judge has no case for it does not reject. `correct rejected` is of implementations on
+PyTorch's tensors that are right but compute in another way, in each dtype that they have, Winograd's and Fourier's ways
+apart; `tests/meta/` holds assay to rejecting none of them."""
+SMALLEST = """The least e with which the operator's result x (1 + e) is seen by the laws of its formula, its gradient
+and its statistics at the quick budget: in all elements / in one. Found by bisection. Rounding the result to its dtype
+loses what is less than half a unit roundoff, so nothing is seen below 5.6e-17, 3.0e-08, 2.0e-03 and 2.4e-04 in float64,
+float32, bfloat16 and float16."""
+TERMS_ABOUT = """The same for a sum of n products, in three results of 128 elements, on one family of values each."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, words, and a table; ``whole`` ones are too long for a terminal."""
+
+    title: str
+    words: str = ""
+    head: Cells = ()
+    rows: list[Cells] = field(default_factory=list)
+    whole: bool = False
+
+
+def sections(data: Row) -> list[Section]:
+    """Everything that a record says, in order. What was not asked is not there."""
+    budgets: list[str] = data["run"]["budgets"]
+    found = [Section("Power", *_overview(data, budgets))]
+    for title, key in (("the catalogue", "mutants"), ("the generated mutants", "generated")):
+        if data[key]:
+            found += _of_mutants(title, data[key], budgets)
+    whole = data["mutants"] and not (data["run"]["only"] or data["run"]["interrupted"])
+    found += [_alone(data), _lonely(data)] if whole else []
+    found += [_peers(data, budgets)] if data["run"]["peers"] else []
+    found += [_smallest("Smallest error, by tier", SMALLEST, data["smallest"])] if data["smallest"] else []
+    found += [_smallest("Smallest error, by terms", TERMS_ABOUT, data["terms"])] if data["terms"] else []
+    found += [_matrix("Kill matrix", data["mutants"], budgets)] if data["mutants"] else []
+    found += [_matrix("Kill matrix, generated", data["generated"], budgets)] if data["generated"] else []
+    return [section for section in found if section.rows or section.words]
+
+
+def run(asked: Asked, path: str | None, console: Console) -> int:
+    """Do what is asked, with a bar, show it, and keep it. The exit code: 0 unless a mutant outlives the gate.
+
+    Raises:
+        UsageProblem: there is nothing to do, or the file cannot be written.
+    """
+    record = Record(asked, asked.tasks())
+    keeping = _opened(path)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        shown = bar.add_task("power", total=len(record.tasks))
+        record.run(lambda task: bar.update(shown, advance=1, description=" ".join(task[:2])))
+    data = record.data()
+    show(data, console)
+    if keeping:
+        keeping.write_text(written(data), encoding="utf-8")
+    return exit_code(data)
+
+
+def _opened(path: str | None) -> Path | None:
+    if path is None:
+        return None
+    try:
+        with Path(path).open("a"):
+            return Path(path)
+    except OSError as problem:
+        raise UsageProblem(f"--json {path} cannot be written: {problem.strerror}") from None
+
+
+def exit_code(data: Row) -> int:
+    """0, 1 where a mutant of the catalogue outlives more than the quick budget, 3 where a process gave no answer."""
+    if data["run"]["interrupted"]:
+        return EXIT_CODES["interrupted"]
+    if any(alive(data["mutants"], budget) for budget in data["run"]["budgets"] if budget != "quick"):
+        return EXIT_CODES[FAILS]
+    return EXIT_CODES[REFUSED] if data["failed"] else EXIT_CODES[CONFORMS]
+
+
+def alive(rows: Iterable[Row], budget: str) -> list[Row]:
+    """The mutants that ran at a budget and that no law caught."""
+    return [row for row in rows if row[budget] is not None and row[budget]["kill"] is None]
+
+
+def _overview(data: Row, budgets: Sequence[str]) -> tuple[str, Cells, list[Cells]]:
+    run = data["run"]
+    words = (
+        f"python {run['python']}, torch {run['torch']}, hypothesis {run['hypothesis']}; {run['workers']} processes on "
+    )
+    words += f"{run['cores']} cores, {run['seconds']:.0f} s in all."
+    words += " Interrupted: what follows is a part." if run["interrupted"] else ""
+    words += f" Only mutants whose id begins with {run['only']!r}." if run["only"] else ""
+    words += "".join(f" {task}: {why}." for task, why in data["failed"].items())
+    head = ("mutants", "budget", "caught", "share", "median", "90 %", "longest", "median by file")
+    kinds = (("catalogue", "mutants"), (f"generated, seed {run['generated']}", "generated"))
+    rows = [(name, budget, *_figures(data[key], budget)) for name, key in kinds for budget in budgets if data[key]]
+    return words, head, rows
+
+
+def _figures(rows: Sequence[Row], budget: str) -> Cells:
+    """Caught, share, and of the seconds to the kill the median, the 90 % point, the longest, and the files' median."""
+    ran = [row[budget] for row in rows if row[budget] is not None]
+    times = sorted(each["kill"]["seconds"] for each in ran if each["kill"])
+    filed = [each["by_file"] for each in ran if each["by_file"] is not None]
+    if not times:
+        return (f"0 of {len(ran)}", *[NONE] * 5)
+    ninety = times[math.ceil(0.9 * len(times)) - 1]
+    share = f"{100 * len(times) / len(ran):.1f} %"
+    seconds = (statistics.median(times), ninety, times[-1], statistics.median(filed))
+    return (f"{len(times)} of {len(ran)}", share, *(f"{s:.2f} s" for s in seconds))
+
+
+def _of_mutants(title: str, rows: Sequence[Row], budgets: Sequence[str]) -> list[Section]:
+    groups: list[Cells] = []
+    for name in GROUPS:
+        for value in dict.fromkeys(row[name] for row in rows):
+            mine = [row for row in rows if row[name] == value]
+            groups.append((name, value, *(cell for budget in budgets for cell in _figures(mine, budget)[:3:2])))
+    head = ("", "", *(cell for budget in budgets for cell in (f"caught, {budget}", "median")))
+    last = budgets[-1]
+    tiers = [tier for tier in TIERS if any(tier in (row[last] or {"tiers": ()})["tiers"] for row in rows)]
+    kinds = [
+        (kind, *(_sees(rows, kind, tier, last) for tier in tiers)) for kind in dict.fromkeys(r["kind"] for r in rows)
+    ]
+    words = f"Mutants that a tier's laws catch, of those that it has laws for; {last}."
+    return [
+        Section(f"By kind, tier and difficulty: {title}", "", head, groups),
+        Section(f"Kind by tier: {title}", words, ("kind", *tiers), kinds),
+        _survivors(title, rows, budgets),
+    ]
+
+
+def _sees(rows: Iterable[Row], kind: str, tier: str, budget: str) -> str:
+    tried = [
+        row[budget]["tiers"][tier] for row in rows if row["kind"] == kind and tier in (row[budget] or _NOTHING)["tiers"]
+    ]
+    return f"{sum(cell is not None for cell in tried)} of {len(tried)}" if tried else ""
+
+
+_NOTHING: Row = {"tiers": {}}
+
+
+def _survivors(title: str, rows: Sequence[Row], budgets: Sequence[str]) -> Section:
+    lived = {budget: [row["id"] for row in alive(rows, budget)] for budget in budgets}
+    found: list[Cells] = []
+    for row in rows:
+        mine = [budget for budget in budgets if row["id"] in lived[budget]]
+        if mine:
+            seen = "; ".join(dict.fromkeys(p for budget in mine for p in row[budget]["problems"]))
+            found.append(
+                (row["id"], row["clause"], row["dtype"], ", ".join(mine), row["words"], row["reason"] or seen or NONE)
+            )
+    words = "" if found else "None: every mutant that ran was caught."
+    return Section(f"Alive: {title}", words, ("mutant", "clause", "dtype", "alive at", "what is wrong", "why"), found)
+
+
+def _alone(data: Row) -> Section:
+    rows = [(clause, str(len(ids)), ", ".join(ids[:3])) for clause, ids in data["alone"].items() if ids]
+    words = (
+        f"Mutants that only the laws of one clause catch ({data['run']['budgets'][-1]}): without it, they would live."
+    )
+    return Section("Clauses that somebody needs", words, ("clause", "mutants", "for example"), rows, whole=True)
+
+
+def _lonely(data: Row) -> Section:
+    lacking = [clause for clause, ids in data["alone"].items() if not ids]
+    words = f"{len(lacking)} of {len(data['alone'])}: {', '.join(lacking) or 'none'}."
+    return Section("Clauses without a mutant of their own", words)
+
+
+def _peers(data: Row, budgets: Sequence[str]) -> Section:
+    rows = [row for row in data["mutants"] + data["generated"] if row.get("rejected_by") is not None]
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    judges = [(f"assay, {budget}", [bool(row[budget] and row[budget]["kill"]) for row in rows]) for budget in budgets]
+    judges += [(peer, [peer in row["rejected_by"] for row in rows]) for peer in data["run"]["peers"]]
+    found: list[Cells] = []
+    for name, rejected in judges:
+        each = [[no for no, row in zip(rejected, rows, strict=True) if row["kind"] == kind] for kind in kinds]
+        wrongly = [name in row["rejected_by"] for row in data["correct"]]
+        fair = f"{sum(wrongly)} of {len(wrongly)}" if name in data["run"]["peers"] else ""
+        found.append((name, _of(rejected), *map(_of, each), fair))
+    return Section("Peers on the same mutants", PEERS, ("judge", "rejected", *kinds, "correct rejected"), found)
+
+
+def _of(each: Sequence[bool]) -> str:
+    return f"{sum(each)} of {len(each)}"
+
+
+def _smallest(title: str, words: str, rows: Sequence[Row]) -> Section:
+    tiers = [tier for tier in TIERS if any(row["tier"] == tier for row in rows)]
+    keys = list(dict.fromkeys((row["operator"], row["dtype"], row.get("n")) for row in rows))
+    by_key = {(row["operator"], row["dtype"], row.get("n"), row["tier"], row["where"]): row for row in rows}
+    found = []
+    for key in sorted(keys, key=lambda k: (list(OPERATORS).index(k[0]), keys.index(k))):
+        cells = [" / ".join(_error(by_key.get((*key, tier, where))) for where in ("all", "one")) for tier in tiers]
+        found.append((*map(str, key[: 2 if key[2] is None else 3]), *(cell.strip(" /") for cell in cells)))
+    head = ("operator", "dtype", *(["n"] if any("n" in row for row in rows) else []), *tiers)
+    return Section(title, words, head, found)
+
+
+def _error(row: Row | None) -> str:
+    if row is None:
+        return ""
+    return "none" if row["e"] is None else f"{row['e']:.1e}"
+
+
+def _matrix(title: str, rows: Sequence[Row], budgets: Sequence[str]) -> Section:
+    last = budgets[-1]
+    ran = [row for row in rows if row[last] is not None]
+    tiers = [tier for tier in TIERS if any(tier in row[last]["tiers"] for row in ran)]
+    found = [(*_who(row), *_first(row, budgets), *(_cell(row[last]["tiers"], tier) for tier in tiers)) for row in ran]
+    head = ("mutant", "kind", "difficulty", "dtype", *(f"killed, {b}" for b in budgets), "clauses", *tiers)
+    return Section(f"{title} ({last})", MATRIX, head, found, whole=True)
+
+
+def _who(row: Row) -> Cells:
+    return row["id"], row["kind"], row["difficulty"], row["dtype"]
+
+
+def _first(row: Row, budgets: Sequence[str]) -> Cells:
+    """When it was killed at each budget, and how many clauses' laws see it at the last."""
+    kills = [row[budget] and row[budget]["kill"] for budget in budgets]
+    return (*(f"{kill['seconds']:.2f} s" if kill else "alive" for kill in kills), str(row[budgets[-1]]["clauses"]))
+
+
+def _cell(tiers: Row, tier: str) -> str:
+    if tier not in tiers:
+        return ""
+    return NONE if tiers[tier] is None else f"{tiers[tier][0]} · {tiers[tier][1]:.2f} s"
+
+
+def markdown(data: Row) -> str:
+    """docs/power.md."""
+    parts = []
+    for number, section in enumerate(sections(data)):
+        parts.append(f"{'##' if number else '#'} {section.title}")
+        parts += [ABOUT] if not number else []
+        parts += [_shielded(section.words)] if section.words else []
+        if section.rows:
+            lines = [section.head, ["---"] * len(section.head), *([_shielded(c) for c in row] for row in section.rows)]
+            parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _shielded(text: str) -> str:
+    return re.sub(r"[|<]|(?<!\s)\*|\*(?!\s)", lambda found: "\\" + found[0], text)
+
+
+def show(data: Row, console: Console) -> None:
+    """What fits a terminal: all but the whole matrix."""
+    for section in sections(data):
+        if section.whole:
+            continue
+        console.print(f"\n[bold]{escape(section.title)}[/]", highlight=False)
+        if section.words:
+            console.print(escape(" ".join(section.words.split())), highlight=False)
+        if section.rows:
+            table = Table(*section.head, box=None, pad_edge=False)
+            for row in section.rows:
+                table.add_row(*map(escape, row))
+            console.print(table)

@@ -1,0 +1,140 @@
+"""State: an operator is a function. What was called before, where values lie, and who records, change nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.tests.conformance.test_contract import ALL, CASES, DIFFERENTIATED, FAMILIES, batched, demand
+from assay.tests.trial import judge
+from assay.tests.trial.cases import Case
+from assay.tests.trial.laws import clause
+
+REPEATS = 100  # a fault of one call in 50 is missed by 100 calls and 6 examples with a probability of 6e-6
+VALUES = ("normal", "positive", "negative")  # no two seeds give the same ones
+
+
+def reseeded(case: Case, by: int) -> Case:
+    """The case with other values, in the same shapes."""
+    return case.changed(textures={name: replace(t, seed=t.seed + by) for name, t in case.textures.items()})
+
+
+def one_element_changed(case: Case, name: str, place: int) -> Case:
+    """The case with another value in one place of one tensor."""
+    texture = case.textures[name]
+    return case.changed(textures={**case.textures, name: replace(texture, elements=(*texture.elements, (place, 7.0)))})
+
+
+@clause("contract.memoryless", tier="state", operators=ALL)
+@given(data=st.data())
+def test_state_new_values_in_the_same_memory_give_their_own_result(candidate, operator, data):
+    """Written over the old ones, without a word to the tensor. Blind to memory of more than one call."""
+    case = data.draw(CASES[operator](VALUES))
+    cases = [case, reseeded(case, 1)]
+    seen, _ = candidate.answers_in_turn(cases)
+    judge.answer_conforms(candidate, cases[1], seen[1])
+
+
+@clause("contract.memoryless", tier="state", operators=ALL)
+@given(data=st.data(), place=st.integers(0, 4095))
+def test_state_one_changed_element_shows(candidate, operator, data, place):
+    """So a sum over some elements does not tell one call from another. Blind to changes of many elements."""
+    case = data.draw(CASES[operator](VALUES))
+    name = data.draw(st.sampled_from(sorted(case.textures)))
+    cases = [case, one_element_changed(case, name, place)]
+    seen, _ = candidate.answers_in_turn(cases)
+    judge.answer_conforms(candidate, cases[1], seen[1])
+
+
+@clause("contract.memoryless", tier="state", operators=ALL)
+@given(data=st.data())
+def test_state_calls_in_another_order_give_the_same(candidate, operator, data):
+    """Other shapes come between two calls of one shape. Blind to what is remembered for longer."""
+    case, other = data.draw(CASES[operator](VALUES)), data.draw(CASES[operator](VALUES))
+    for each in (case, other, reseeded(case, 1), case):
+        judge.conforms(candidate, each)
+
+
+@clause("contract.memoryless", tier="state", operators=ALL)
+@given(data=st.data())
+def test_state_the_hundredth_call_is_as_right_as_the_first(candidate, operator, data):
+    """The same call, over and over: results may differ by rounding alone. Blind to faults that are rarer."""
+    case = data.draw(CASES[operator](VALUES))
+    seen = judge.conforms(candidate, case)
+    for _ in range(REPEATS):
+        again = candidate.answer(case)
+        candidate.calls.pop()  # what is shown is the first call, and one that differs
+        if not np.array_equal(again.output, seen.output):
+            candidate.calls.append(again.call)
+            judge.answer_conforms(candidate, case, again)
+
+
+@clause("contract.results-kept", tier="state", operators=ALL)
+@given(data=st.data())
+def test_state_results_stay_as_they_are(candidate, operator, data):
+    """A second call of the same shape writes elsewhere. Blind to buffers that are used again much later."""
+    case = data.draw(CASES[operator](VALUES))
+    seen, kept = candidate.answers_in_turn([case, reseeded(case, 1), reseeded(case, 2)])
+    for first, later in zip(seen, kept, strict=True):
+        judge.same_arrays(candidate, "a result changed when another call was made", later, first.output)
+
+
+@clause("contract.fresh-memory", tier="state", operators=ALL)
+@given(data=st.data())
+def test_state_what_was_in_memory_does_not_show(candidate, operator, data):
+    """A block of NaN of the result's size is freed before each call. Blind to allocators that never give it back."""
+    judge.conforms(candidate, data.draw(CASES[operator](FAMILIES)))
+
+
+@clause("contract.fresh-memory", tier="state", operators=ALL, gradient=True)
+@given(data=st.data())
+def test_state_what_was_in_memory_does_not_show_going_back(candidate, operator, data):
+    """Nor in gradients. Blind to blocks of other sizes than the result's."""
+    judge.gradient_conforms(candidate, data.draw(DIFFERENTIATED[operator](FAMILIES)))
+
+
+@clause("contract.samples-apart", tier="state", operators=ALL)
+@given(data=st.data(), which=st.integers(0, 2))
+def test_state_a_sample_gives_in_a_batch_what_it_gives_alone(candidate, operator, data, which):
+    """A batch of three and one of its samples, each held to the formula. Blind to errors that both may have."""
+    case = batched(data.draw(CASES[operator](FAMILIES)), (3,))
+    judge.conforms(candidate, case)
+    judge.conforms(candidate, batched(case.changed(pick=case.pick + which), (1,)))
+
+
+@clause("contract.recording", tier="state", operators=ALL)
+@given(data=st.data())
+def test_state_the_result_is_right_without_recording(candidate, operator, data):
+    """As a model is run in inference. Blind to other ways of switching gradients off."""
+    case = data.draw(CASES[operator](FAMILIES))
+    judge.answer_conforms(candidate, case, candidate.answer(case, recording=False))
+
+
+@clause("contract.recording", tier="state", operators=ALL, gradient=True)
+@given(data=st.data())
+def test_state_the_result_is_right_while_gradients_are_recorded(candidate, operator, data):
+    """The result that a gradient is asked of. Blind to the gradients."""
+    case = data.draw(DIFFERENTIATED[operator](FAMILIES))
+    judge.answer_conforms(candidate, case, candidate.ask_gradient(case))
+
+
+@clause("contract.surroundings", tier="state", operators=ALL)
+@given(data=st.data())
+def test_state_settings_and_functions_are_left_alone(candidate, operator, data):
+    """Dtypes, threads, flags, random numbers, clocks, comparisons. Blind to what is patched before the first call."""
+    case = data.draw(CASES[operator](FAMILIES))
+    seen = candidate.observe(operator, case.arguments(candidate.format), watched=True)
+    candidate.compared()
+    demand(seen, not seen.disturbed, f"changed the {' and the '.join(seen.disturbed)}")
+
+
+@clause("contract.surroundings", tier="state", operators=ALL, gradient=True)
+@given(data=st.data())
+def test_state_going_back_leaves_settings_and_functions_alone(candidate, operator, data):
+    """Nor does a gradient change them. Blind to what is patched before the first call."""
+    seen = candidate.ask_gradient(data.draw(DIFFERENTIATED[operator](FAMILIES)))
+    candidate.compared()
+    demand(seen, not seen.disturbed, f"changed the {' and the '.join(seen.disturbed)}, forward or back")

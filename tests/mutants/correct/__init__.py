@@ -1,0 +1,167 @@
+"""Correct but different: implementations that compute the same in other ways, which no law may reject."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from assay.implementations.contract import Implementation
+from assay.implementations.load import load
+from assay.reference.arithmetic.formats import STORAGE
+from assay.tests.mutants.correct import arrays, conv2d, gates, linear, pooling, sums, transforms
+from assay.tests.mutants.correct.arguments import Function, in_float64
+
+# Of the two half formats, going back, PyTorch's own operators sum in storage: docs/findings.md.
+STORED = {f"conv2d.backward.{dtype}": {"accumulation": "storage"} for dtype in ("bfloat16", "float16")}
+SUMMED = {f"linear.backward.{dtype}": {"accumulation": "storage"} for dtype in ("bfloat16", "float16")}
+POOLED = {f"max_pool2d.backward.{dtype}": {"accumulation": "storage"} for dtype in ("bfloat16", "float16")}
+SPREADS = {"conv2d.forward.bfloat16": {"spreads": True}}
+
+
+def declared(operator: str, direction: str = "forward", **words: Any) -> dict[str, Mapping[str, object]]:
+    """A declaration for an operator in every dtype."""
+    return {f"{operator}.{direction}.{dtype}": words for dtype in STORAGE}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Operators that are right, and what they say of themselves."""
+
+    operators: Mapping[str, Function]
+    precision: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    array: str = "torch"
+    dtypes: tuple[str, ...] | None = None
+    vjp: Any = None
+
+    @property
+    def gradients(self) -> bool:
+        """Whether it has gradients: by its library, or its own."""
+        return self.array == "torch" or self.vjp is not None
+
+    def words(self) -> dict[str, Any]:
+        """As attributes of a module."""
+        optional = {"dtypes": self.dtypes, "vjp": self.vjp}
+        words = {"array": self.array, "precision": self.precision, "gradients": self.gradients}
+        return dict(self.operators) | words | {key: value for key, value in optional.items() if value is not None}
+
+
+EAGER: dict[str, Function] = {
+    "swish": gates.eager_swish,
+    "linear": linear.plain,
+    "glu": gates.eager_glu,
+    "swiglu": gates.eager_swiglu,
+    "pad2d": pooling.padded_by_copy,
+    "conv2d": conv2d.im2col,
+    "max_pool2d": pooling.unfolded,
+}
+
+
+def _gated_by(sigmoid: Function) -> dict[str, Function]:
+    """swish, GLU and SwiGLU with this sigmoid, fused."""
+    glu, swiglu = gates.fused(sigmoid), gates.fused(lambda t: t * sigmoid(t))
+    return {"swish": gates.swish_by(sigmoid), "glu": glu, "swiglu": swiglu}
+
+
+VARIANTS: dict[str, Variant] = {
+    "eager": Variant(EAGER, STORED | POOLED),
+    "float64": Variant({name: in_float64(function) for name, function in EAGER.items()}),
+    # Sums in other orders.
+    "reversed": Variant(sums.summed_by(sums.from_the_end) | {"max_pool2d": pooling.separable}, POOLED),
+    "halves": Variant(sums.summed_by(sums.halves)),
+    "pairwise": Variant(sums.summed_by(sums.pairwise)),
+    "sorted": Variant(sums.summed_by(sums.by_size) | {"max_pool2d": pooling.sorted_windows}, POOLED),
+    "blocked": Variant(sums.summed_by(sums.blocked)),
+    "lanes": Variant(sums.summed_by(sums.in_lanes)),
+    "kahan": Variant(sums.summed_by(sums.kahan)),
+    "neumaier": Variant(sums.summed_by(sums.neumaier)),
+    "two-sum": Variant(sums.summed_by(sums.two_sum)),
+    "stored-sums": Variant(
+        sums.summed_by(sums.in_order, stored=True),
+        {
+            f"{operator}.{direction}.float16": {"accumulation": "storage"}
+            for operator in ("linear", "conv2d")
+            for direction in ("forward", "backward")
+        },
+        dtypes=("float64", "float32", "float16"),
+    ),
+    # linear and conv2d as other products.
+    "einsum": Variant({"linear": linear.by_einsum, "conv2d": conv2d.unfold_einsum}, STORED | SUMMED),
+    "batched": Variant(
+        {"linear": linear.by_bmm, "conv2d": conv2d.sample_by_sample, "max_pool2d": pooling.volumes},
+        STORED | SUMMED | POOLED,
+    ),
+    "shifted": Variant(
+        {
+            "linear": linear.by_outer_products,
+            "conv2d": conv2d.shift_and_add,
+            "pad2d": pooling.padded_by_cat,
+            "max_pool2d": pooling.running,
+        },
+        POOLED,
+    ),
+    "rows": Variant({"conv2d": conv2d.row_by_row, "max_pool2d": pooling.gathered}, POOLED),
+    "correlated": Variant({"conv2d": conv2d.correlated}),
+    "adjoint": Variant({"conv2d": conv2d.adjoint}),
+    "toeplitz": Variant({"conv2d": conv2d.toeplitz}, declared("conv2d", spreads=True)),
+    "fft": Variant(
+        {"conv2d": transforms.convolving(transforms.by_fft, torch.float64)},
+        declared("conv2d", algorithm="fft", accumulation="float64"),
+    ),
+    "fft-float32": Variant({"conv2d": transforms.convolving(transforms.by_fft)}, declared("conv2d", algorithm="fft")),
+    "winograd": Variant(
+        {"conv2d": transforms.convolving(transforms.by_winograd)}, declared("conv2d", algorithm="winograd")
+    ),
+    # Results that do not lie in row order.
+    "turned": Variant(
+        {
+            "linear": linear.transposed,
+            "glu": gates.transposed(gates.eager_glu),
+            "swiglu": gates.transposed(gates.eager_swiglu),
+            "conv2d": conv2d.turned,
+        }
+    ),
+    "channels-last": Variant({"conv2d": conv2d.channels_last}, STORED | SPREADS),
+    "buffered": Variant({"linear": linear.into_a_buffer, "conv2d": conv2d.into_a_buffer}, STORED | SPREADS),
+    # Sigmoids, and gates.
+    "expit": Variant(_gated_by(gates.expit)),
+    "two-branches": Variant(_gated_by(gates.two_branches)),
+    "tanh": Variant(_gated_by(gates.by_tanh)),
+    "logsigmoid": Variant(_gated_by(gates.by_logsigmoid)),
+    "quotient": Variant({"swish": gates.swish_as_quotient}),
+    "rounded": Variant({"glu": gates.rounded_everywhere(torch.sigmoid), "swiglu": gates.rounded_everywhere(F.silu)}),
+    "chunked": Variant({"glu": gates.chunked(gates.eager_glu), "swiglu": gates.chunked(gates.fused(F.silu))}),
+    "checkpointed": Variant({"glu": gates.recomputed(gates.eager_glu), "swiglu": gates.recomputed(gates.eager_swiglu)}),
+    # Derivatives of their own, and another array library.
+    "recomputed": Variant({"glu": gates.glu_of_two, "swiglu": gates.swiglu_of_two}),
+    "own-gradient": Variant({"linear": linear.with_own_gradient, "max_pool2d": pooling.with_own_gradient}),
+    "numpy": Variant({name: getattr(arrays, name) for name in EAGER}, array="numpy"),
+    "numpy-vjp": Variant({"linear": arrays.linear, "conv2d": arrays.conv2d}, array="numpy", vjp=arrays.vjp),
+}
+
+
+def variant(name: str) -> Implementation:
+    """A correct implementation by name."""
+    found = VARIANTS[name]
+    return Implementation(
+        f"correct {name}",
+        {"conv2d_parameters": load("torch").operators["conv2d_parameters"], **found.operators},
+        found.array,
+        found.precision,
+        dtypes=found.dtypes,
+        vjp=found.vjp,
+        gradients=found.gradients,
+        recipe=f"import types\nfrom assay.tests.mutants.correct import VARIANTS\n"
+        f"candidate = types.SimpleNamespace(**VARIANTS[{name!r}].words())",
+    )
+
+
+def __getattr__(name: str) -> Any:
+    """Each variant by name, so that `assay check assay.tests.mutants.correct:eager` judges it."""
+    if name in VARIANTS:
+        return types.SimpleNamespace(**VARIANTS[name].words())
+    raise AttributeError(name)

@@ -1,0 +1,249 @@
+"""The record of a run of `assay power`: what is asked, what a process does for each part, and the data it makes."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from assay.implementations.contract import Implementation
+from assay.reference.arithmetic.formats import STORAGE
+from assay.spec import CLAUSES
+from assay.tests.mutants import correct, hunt
+from assay.tests.mutants.catalogue import MUTANTS
+from assay.tests.mutants.mutant import Mutant
+from assay.tests.power import peers, processes, smallest
+from assay.tests.power.survivors import REASONS
+from assay.tests.trial.laws import all_laws
+from assay.tests.trial.run import UsageProblem, register_budgets
+
+# What a task is about, and the words that say which: a mutant's id and the seed that generated it, or "".
+Task = tuple[str, ...]
+SCHEMA = 1
+# What torch imports when it is first asked for a gradient: 0.6 s, which no law is to be charged with.
+LATE = ("torch.testing", "torch.fx.experimental.symbolic_shapes")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run of `assay power` is to find out. ``only`` is how the mutants' ids begin."""
+
+    budgets: tuple[str, ...] = ("quick",)
+    only: str = ""
+    peers: bool = False
+    smallest: bool = False
+    generated: int | None = None
+    workers: int = 1
+
+    def tasks(self) -> list[Task]:
+        """One task a process, the catalogue's mutants first.
+
+        Raises:
+            UsageProblem: no mutant's id begins so.
+        """
+        seeds = ["", *([str(self.generated)] if self.generated is not None else [])]
+        asked = [(name, seed) for seed in seeds for name in known(seed) if name.startswith(self.only)]
+        if not asked:
+            close = ", ".join(difflib.get_close_matches(self.only, known(""), n=3)) or f"{next(iter(known('')))}, ..."
+            raise UsageProblem(f"--only {self.only}: no mutant's id begins so; there are {close}")
+        tasks: list[Task] = [("mutant", *which, budget) for which in asked for budget in self.budgets]
+        if self.peers:
+            tasks += [("peers", *which) for which in asked]
+            tasks += [("correct", name, dtype) for name in correct.VARIANTS for dtype in _fair(correct.variant(name))]
+        if self.smallest:
+            tasks += [("terms", operator, dtype) for operator in smallest.SUMS for dtype in STORAGE]
+            tasks += [("smallest", operator, dtype) for operator in smallest.OPERATORS for dtype in STORAGE]
+        return tasks
+
+
+def _fair(variant: Implementation) -> tuple[str, ...]:
+    """The dtypes in which to ask the peers about a correct implementation: it takes PyTorch's tensors, and computes
+    by no algorithm, such as Winograd's, of which more error is known."""
+    known_for_more = any("algorithm" in declared for declared in variant.precision.values())
+    return () if variant.array != "torch" or known_for_more else tuple(variant.dtypes or STORAGE)
+
+
+@functools.cache
+def known(seed: str) -> dict[str, Mutant]:
+    """The catalogue by id, or the mutants that this seed generates."""
+    if not seed:
+        return {mutant.id: mutant for mutant in MUTANTS}
+    from assay.tests.mutants.generated import generated
+
+    return {mutant.id: mutant for mutant in generated(int(seed))}
+
+
+def of_mutant(identifier: str, seed: str, budget: str) -> dict[str, Any]:
+    """How one mutant fares at a budget: the first kill, the first in each tier, and the clauses that see it."""
+    mutant, laws = known(seed)[identifier], all_laws()
+    as_filed = hunt.trials(mutant, laws)
+    found = hunt.hunt(mutant, hunt.soonest_first(as_filed), budget, whole=True)
+    filed = {(law.name, operator or law.clause.partition(".")[0]): k for k, (law, operator) in enumerate(as_filed)}
+    tiers = dict.fromkeys(each.tier for each in found)
+    kill = first_kill(found)
+    return {
+        "kill": kill and {name: kill[name] for name in ("tier", "clause", "examples", "seconds")},
+        "by_file": (first_kill(sorted(found, key=lambda f: filed[f.law, f.operator])) or {}).get("seconds"),
+        "tiers": {tier: _brief(first_kill([f for f in found if f.tier == tier])) for tier in tiers},
+        "clauses": sorted({each.clause for each in found if each.caught}),
+        "laws": len(found),
+        "problems": [f"{each.law}: {each.problem}" for each in found if each.problem],
+    }
+
+
+def first_kill(found: Sequence[hunt.Finding]) -> dict[str, Any] | None:
+    """The first law of these that saw it; ``seconds`` and ``examples`` count from the start of the first of them."""
+    seconds, examples = 0.0, 0
+    for each in found:
+        seconds, examples = seconds + each.seconds, examples + each.examples
+        if each.caught:
+            return asdict(each) | {"seconds": round(seconds, 3), "examples": examples}
+    return None
+
+
+def _brief(kill: dict[str, Any] | None) -> list[float] | None:
+    return kill and [kill["examples"], kill["seconds"]]
+
+
+def of_peers(identifier: str, seed: str) -> dict[str, Any]:
+    """The peers that reject a mutant."""
+    mutant = known(seed)[identifier]
+    given = (mutant.implementation(), tuple(mutant.made()), mutant.dtype)
+    return {"rejected_by": [peer for peer in peers.PEERS if not peers.accepted_by(peer, *given)]}
+
+
+def of_correct(name: str, dtype: str) -> dict[str, Any]:
+    """The peers that reject an implementation that is right."""
+    variant = correct.variant(name)
+    given = (variant, tuple(variant.operators), dtype)
+    return {"rejected_by": [peer for peer in peers.PEERS if not peers.accepted_by(peer, *given)]}
+
+
+WORK: dict[str, Callable[..., dict[str, Any]]] = {
+    "mutant": of_mutant,
+    "peers": of_peers,
+    "correct": of_correct,
+    "terms": lambda operator, dtype: {"rows": smallest.by_terms(operator, dtype)},
+    "smallest": lambda operator, dtype: {"rows": smallest.by_tier(operator, dtype)},
+}
+
+
+def work(task: Task) -> dict[str, Any]:
+    """What one process does."""
+    register_budgets()
+    return WORK[task[0]](*task[1:])
+
+
+@dataclass
+class Record:
+    """The answers of a run, whole or not, and the data that is kept of them."""
+
+    asked: Asked
+    tasks: list[Task]
+    answers: dict[Task, dict[str, Any]] = field(default_factory=dict)
+    failed: dict[Task, str] = field(default_factory=dict)
+    interrupted: bool = False
+    seconds: float = 0.0
+
+    def run(self, step: Callable[[Task], None] = lambda task: None) -> None:
+        """Do the tasks, ``step`` after each. An interrupt leaves what there is until then."""
+        start = time.monotonic()
+        try:
+            preload = [__name__, *LATE, *sorted({law.module for law in all_laws()})]
+            for number, answer in processes.each(work, self.tasks, self.asked.workers, preload):
+                task = self.tasks[number]
+                if isinstance(answer, processes.Died):
+                    self.failed[task] = str(answer)
+                else:
+                    self.answers[task] = answer
+                step(task)
+        except KeyboardInterrupt:
+            self.interrupted = True
+        self.seconds = time.monotonic() - start
+
+    def data(self) -> dict[str, Any]:
+        """Plain data: settings, one row a mutant, and what else was asked."""
+        seed = "" if self.asked.generated is None else str(self.asked.generated)
+        return {
+            "schema": SCHEMA,
+            "run": self._settings(),
+            "mutants": self._mutants(""),
+            "generated": self._mutants(seed) if seed else [],
+            "alone": self._alone(),
+            "correct": self._correct(),
+            "smallest": self._rows("smallest"),
+            "terms": self._rows("terms"),
+            "failed": {" ".join(task): why for task, why in self.failed.items()},
+        }
+
+    def _settings(self) -> dict[str, Any]:
+        import hypothesis
+        import torch
+
+        versions = {"torch": torch.__version__, "hypothesis": hypothesis.__version__}
+        return {
+            "budgets": list(self.asked.budgets),
+            "peers": list(peers.PEERS) if self.asked.peers else [],
+            "generated": self.asked.generated,
+            "only": self.asked.only,
+            "interrupted": self.interrupted,
+            "seconds": round(self.seconds, 1),
+            "workers": self.asked.workers,
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            **versions,
+        }
+
+    def _mutants(self, seed: str) -> list[dict[str, Any]]:
+        ids = dict.fromkeys(task[1] for task in self.tasks if task[0] in ("mutant", "peers") and task[2] == seed)
+        return [self._row(known(seed)[identifier], seed) for identifier in ids]
+
+    def _row(self, mutant: Mutant, seed: str) -> dict[str, Any]:
+        row: dict[str, Any] = {name: getattr(mutant, name) for name in ("id", "clause", "kind", "tier", "difficulty")}
+        row |= {"dtype": mutant.dtype, "words": mutant.words, "reason": REASONS.get(mutant.id, "")}
+        for budget in self.asked.budgets:
+            answer = self.answers.get(("mutant", mutant.id, seed, budget))
+            row[budget] = answer and {**answer, "clauses": len(answer["clauses"])}
+        if self.asked.peers:
+            row["rejected_by"] = self.answers.get(("peers", mutant.id, seed), {}).get("rejected_by")
+        return row
+
+    def _alone(self) -> dict[str, list[str]]:
+        """Each clause's mutants that only its own laws catch, at the hardest budget that was run."""
+        found: dict[str, list[str]] = {identifier: [] for identifier in CLAUSES}
+        for task, answer in self.answers.items():
+            last = task[0] == "mutant" and task[2] == "" and task[3] == self.asked.budgets[-1]
+            if last and len(answer["clauses"]) == 1:
+                found[answer["clauses"][0]].append(task[1])
+        return {identifier: sorted(mutants) for identifier, mutants in found.items()}
+
+    def _correct(self) -> list[dict[str, Any]]:
+        return [
+            {"variant": task[1], "dtype": task[2], **self.answers[task]}
+            for task in self.tasks
+            if task[0] == "correct" and task in self.answers
+        ]
+
+    def _rows(self, what: str) -> list[dict[str, Any]]:
+        return [row for task in self.tasks if task[0] == what for row in self.answers.get(task, {}).get("rows", [])]
+
+
+def written(data: dict[str, Any]) -> str:
+    """The data as JSON, one line a mutant or row, so that it can be read and compared."""
+    parts = []
+    for key, value in data.items():
+        if isinstance(value, list) and value:
+            inner = ",\n".join(f"  {json.dumps(row)}" for row in value)
+            parts.append(f" {json.dumps(key)}: [\n{inner}\n ]")
+        elif isinstance(value, dict) and value and key != "run":
+            inner = ",\n".join(f"  {json.dumps(name)}: {json.dumps(row)}" for name, row in value.items())
+            parts.append(f" {json.dumps(key)}: {{\n{inner}\n }}")
+        else:
+            parts.append(f" {json.dumps(key)}: {json.dumps(value)}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"

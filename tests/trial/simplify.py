@@ -1,0 +1,317 @@
+"""Counterexamples as small and as round as the fault allows.
+
+Hypothesis shrinks what it drew: sizes, parameters, a family of values and a seed. The values themselves it never saw.
+So when it is done, the textures of its last failing example are written out, and elements, rows, biases, strides and
+digits are taken away one after the other, each for good if the law still fails in the same way without it.
+
+That a law fails says nothing if the example breaks what the law assumes of it. So each step keeps what can be kept
+(`smaller`), and PyTorch has to pass the law on whatever is left.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import hypothesis
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.control import current_build_context
+
+from assay.implementations.arrays import Argument, Values
+from assay.implementations.load import load
+from assay.reference.arithmetic.formats import Format
+from assay.spec import OPERATORS
+from assay.tests.trial import smaller
+from assay.tests.trial.candidate import Candidate, Tally
+from assay.tests.trial.cases import Case
+from assay.tests.trial.failure import NonConformance
+from assay.tests.trial.textures import Given, Texture
+
+# A failure may cost so many calls of its law. The seconds are for devices on which a call is dear; where they end the
+# search, the example is not as small as it could be, and the verdict is the same.
+CALLS, SECONDS = 400, 2.0
+ROUNDS = 3
+# What has to pass the law on whatever is left. Loaded now and not at the first failure: its adapter turns TF32 off for
+# the whole process, and a candidate that is loaded later may turn it on.
+CORRECT = load("torch")
+
+State = dict[Any, Any]  # a law's arguments by name; what it drew from ``data``, by number
+Holder = tuple[Any, str]  # where a texture is: an argument ("") or, in a case, a tensor's or the incoming gradient's
+DATA = object()
+
+
+class Noting:
+    """Stands for ``data`` in a law, and notes what is drawn."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        self.data, self.values = data, list[Any]()
+
+    def draw(self, strategy: st.SearchStrategy[Any], label: Any = None) -> Any:
+        self.values.append(self.data.draw(strategy, label))
+        return self.values[-1]
+
+
+class Repeating:
+    """Stands for ``data`` in a law, and hands out these values in order."""
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        self.values = iter(values)
+
+    def draw(self, strategy: st.SearchStrategy[Any], label: Any = None) -> Any:
+        return next(self.values)
+
+
+@dataclass(frozen=True, eq=False)
+class Noted(Texture):
+    """A texture that notes the shapes that it fills, and the terms of their sums."""
+
+    of: Texture = Texture()
+    asked: list[tuple[tuple[int, ...], int]] = field(default_factory=list)
+
+    def fill(self, shape: tuple[int, ...], fmt: Format, terms: int = 1) -> Argument:
+        if (self.family, self.seed) == (self.of.family, self.of.seed):
+            self.asked.append((shape, terms))
+        return replace(self.of, **_drawn(self)).fill(shape, fmt, terms)
+
+    def written_out(self, fmt: Format) -> Given:
+        """The values of the last fill."""
+        shape, terms = self.asked[-1]
+        values = self.of.fill(shape, fmt, terms).values
+        return Given(self.family, self.seed, (), self.layout, values, terms, (self.family, self.seed))
+
+
+def _drawn(texture: Texture) -> dict[str, Any]:
+    return {name: getattr(texture, name) for name in ("family", "seed", "elements", "layout")}
+
+
+def run(body: Callable[..., Any], given: Mapping[str, Any]) -> Any:
+    """Run a law's body on an example; when Hypothesis runs the last one of a failing law, search for a simpler one.
+
+    Raises:
+        NonConformance: as the law does, of the simplest example found.
+    """
+    if not _is_last():
+        return body(**given)
+    noting = {name: Noting(value) if isinstance(value, st.DataObject) else value for name, value in given.items()}
+    try:
+        return body(**noting)
+    except NonConformance as problem:
+        try:
+            vars(problem).update(vars(Search(body, noting, problem).simplest()))  # the traceback stays the law's own
+        except Exception as trouble:  # no verdict is lost for want of a smaller example
+            problem.notes.append(f"not simplified: {type(trouble).__name__}: {trouble}")
+        raise
+
+
+def _is_last() -> bool:
+    """Whether Hypothesis shows what it has shrunk to, and was to shrink at all."""
+    inside = hypothesis.currently_in_test_context() and current_build_context().is_final
+    return inside and hypothesis.Phase.shrink in hypothesis.settings.default.phases
+
+
+def outcome(body: Callable[..., Any], candidate: Candidate, state: State) -> Exception | None:
+    """What a law's body raises with these arguments, if anything."""
+    data = Repeating([value for name, value in state.items() if isinstance(name, int)])
+    arguments = {name: data if value is DATA else value for name, value in state.items() if isinstance(name, str)}
+    try:
+        body(candidate=candidate, **arguments)
+    except Exception as problem:
+        return problem
+    return None
+
+
+def kind(problem: NonConformance) -> tuple[Any, ...]:
+    """What makes two failures alike: the words, the subject, whether it is NaN, and what would hold."""
+    words = tuple(re.findall(r"[A-Za-z_]+", problem.what))
+    return words, problem.subject, problem.got != problem.got, problem.hint.partition("under")[2]
+
+
+class Search:
+    """The simplest state found so far, and its failure."""
+
+    def __init__(self, body: Callable[..., Any], given: Mapping[str, Any], problem: NonConformance) -> None:
+        self.body, self.problem, self.candidate = body, problem, given["candidate"]
+        self.guard = Candidate(CORRECT, self.candidate.dtype)
+        self.left, self.until = CALLS, time.monotonic() + SECONDS
+        self.tried: set[str] = set()
+        self.state: State = {}
+        for name, value in given.items():
+            if isinstance(value, Noting):
+                self.state |= {name: DATA} | dict(enumerate(value.values))
+            elif name != "candidate":
+                self.state[name] = value
+
+    def simplest(self) -> NonConformance:
+        """The failure on the simplest state; on the first one, where PyTorch fails too, or nothing can be smaller."""
+        if any(isinstance(value, Case | Texture) for value in self.state.values()) and self._passes(self.state):
+            write_out(self)
+            for _ in range(ROUNDS):
+                before = self.state
+                for step in STEPS:
+                    step(self)
+                if self.state is before:
+                    break
+            say_briefly(self)
+        return self.problem
+
+    def fails(self, state: State) -> bool:
+        """Whether the law fails on ``state`` as it did, for the right reason; if so, that is the state from now on."""
+        kept = all(map(smaller.keeps_its_word, self.state.values(), state.values()))
+        words = repr([smaller.in_words(value) for value in state.values()])
+        if self.left <= 0 or time.monotonic() > self.until or not kept or words in self.tried:
+            return False
+        self.left -= 1
+        self.tried.add(words)
+        probe = replace(self.candidate, tally=Tally(), calls=[])
+        problem = outcome(self.body, probe, state)
+        alike = isinstance(problem, NonConformance) and kind(problem) == kind(self.problem)
+        if not (alike and self._passes(state)):
+            return False
+        self.state, self.problem = state, problem
+        self.candidate.calls[:] = probe.calls
+        return True
+
+    def _passes(self, state: State) -> bool:
+        return outcome(self.body, self.guard, state) is None
+
+    def changes(self, name: Any, **changes: Any) -> bool:
+        """Whether the law fails as it did with these fields of a case changed."""
+        return self.fails({**self.state, name: self.state[name].changed(**changes)})
+
+    def repeat(self, name: Any, smaller_ones: Callable[[Case], Iterable[Case]]) -> None:
+        """Take smaller cases as long as there is one on which the law fails."""
+        while any(self.fails({**self.state, name: case}) for case in smaller_ones(self.state[name])):
+            pass
+
+    @property
+    def cases(self) -> dict[Any, Case]:
+        return {name: value for name, value in self.state.items() if isinstance(value, Case)}
+
+    @property
+    def textures(self) -> dict[Holder, Texture]:
+        """Every texture, and where it is."""
+        found: dict[Holder, Texture] = {(n, ""): each for n, each in self.state.items() if isinstance(each, Texture)}
+        for name, case in self.cases.items():
+            found |= {(name, tensor): case.textures[tensor] for tensor in case.shapes}
+            found[name, "incoming"] = case.incoming
+        return found
+
+    def holding(self, textures: Mapping[Holder, Texture]) -> State:
+        """The state with these textures in their places."""
+        state = dict(self.state)
+        for (name, tensor), texture in textures.items():
+            if tensor == "incoming":
+                state[name] = state[name].changed(incoming=texture)
+            elif tensor:
+                state[name] = state[name].changed(textures={**state[name].textures, tensor: texture})
+            else:
+                state[name] = texture
+        return state
+
+    def all_or_each(self, textures: Mapping[Holder, Texture]) -> None:
+        """Take these textures, all at once or as many of them as can be."""
+        if textures and not self.fails(self.holding(textures)) and len(textures) > 1:
+            for holder, texture in textures.items():
+                self.fails(self.holding({holder: texture}))
+
+
+# --- the steps
+
+
+def write_out(search: Search) -> None:
+    """The values of every texture that the law fills, in its place."""
+    noted = {holder: Noted(**_drawn(texture), of=texture) for holder, texture in search.textures.items()}
+    outcome(search.body, replace(search.candidate, tally=Tally(), calls=[]), search.holding(noted))
+    fmt = search.candidate.format
+    search.all_or_each({holder: texture.written_out(fmt) for holder, texture in noted.items() if texture.asked})
+
+
+def lay_plainly(search: Search) -> None:
+    """Contiguous tensors."""
+    odd = {holder: texture for holder, texture in search.textures.items() if texture.layout != "contiguous"}
+    search.all_or_each({holder: replace(texture, layout="contiguous") for holder, texture in odd.items()})
+
+
+def leave_out(search: Search) -> None:
+    """No bias, no beta."""
+    for name, case in search.cases.items():
+        for tensor in OPERATORS[case.operator].optional:
+            for part in ("shapes", "parameters"):
+                given = getattr(search.state[name], part)
+                if tensor in given:
+                    search.changes(name, **{part: {key: value for key, value in given.items() if key != tensor}})
+
+
+def lower_parameters(search: Search) -> None:
+    """Kernels and strides towards 1, padding towards 0."""
+    for name in search.cases:
+        search.repeat(name, smaller.lower_parameters)
+        search.repeat(name, smaller.narrower_kernels)
+
+
+def shorten(search: Search) -> None:
+    """Fewer samples, channels, rows, columns, features, outputs: without one half or the other, then quarters, ..."""
+    for name, case in search.cases.items():
+        for axes in smaller.axes_to_shorten(case):
+            block = _shortest(search, name, axes)
+            while block > 1:
+                block = (block + 1) // 2
+                _cut_blocks(search, name, axes, block)
+        search.repeat(name, lambda case: filter(None, [smaller.without_leading_axis(case)]))
+
+
+def _cut_blocks(search: Search, name: Any, axes: tuple[Any, ...], block: int) -> None:
+    start = 0
+    while start < (size := _shortest(search, name, axes)):
+        cut = range(start, min(start + block, size))
+        shorter = smaller.without_all(search.state[name], axes, cut)
+        if len(cut) == size or not search.fails({**search.state, name: shorter}):
+            start += block
+
+
+def _shortest(search: Search, name: Any, axes: tuple[Any, ...]) -> int:
+    return min(smaller.length(search.state[name], axis) for axis in axes)
+
+
+def round_values(search: Search) -> None:
+    """Zeros, ones, small integers, few bits: all values of a tensor at once, or as many as can be."""
+    for holder, texture in search.textures.items():
+        if isinstance(texture, Given):
+            for change in smaller.changes_of(texture.values):
+                _change_some(search, holder, change)
+
+
+def _change_some(search: Search, holder: Holder, change: Callable[[Values], Values]) -> None:
+    old = search.textures[holder].values
+    new = change(old) + 0.0  # no zero becomes negative
+    different = np.flatnonzero(~((new == old) & (np.signbit(new) == np.signbit(old)) | (new != new)))
+    parts = [different] if len(different) else []
+    while parts:
+        part = parts.pop(0)
+        texture = search.textures[holder]
+        values = texture.values.copy()
+        values.flat[part] = new.flat[part]
+        if not search.fails(search.holding({holder: replace(texture, values=values)})) and len(part) > 1:
+            parts += [part[: len(part) // 2], part[len(part) // 2 :]]
+
+
+def bring_forward(search: Search) -> None:
+    """A tensor's only element that is not 0 stands first, so that what follows it can go."""
+    for holder, texture in search.textures.items():
+        if isinstance(texture, Given) and np.count_nonzero(texture.values) == 1 and not texture.values.flat[0]:
+            values = np.zeros_like(texture.values)
+            values.flat[0] = texture.values.flat[np.flatnonzero(texture.values)[0]]
+            search.fails(search.holding({holder: replace(texture, values=values)}))
+
+
+def say_briefly(search: Search) -> None:
+    """A stride of 2 for (2, 2), and none for 1."""
+    for name in search.cases:
+        search.repeat(name, smaller.briefer)
+
+
+STEPS = (lay_plainly, leave_out, lower_parameters, shorten, round_values, bring_forward)
