@@ -18,6 +18,9 @@ Values = npt.NDArray[np.float64]
 LAYOUTS = ("contiguous", "offset", "strided", "transposed", "expanded", "channels_last")
 
 
+POISONED = 4  # blocks: a result, and tensors between
+
+
 @dataclass(frozen=True)
 class Argument:
     """A tensor argument: its values, rounded to the dtype already, and how it lies in memory."""
@@ -81,9 +84,11 @@ class TorchArrays:
         array.data.copy_(self.torch.from_numpy(np.array(values)))
 
     def poison(self, elements: int, dtype: str, device: str) -> None:
-        """Fill a block of this size with NaN and free it, so that the next one of its size is likely to hold NaN."""
+        """Fill blocks of this size with NaN and free them, so that the next ones of it are likely to hold NaN."""
         if elements:
-            self.torch.full((elements,), float("nan"), dtype=self.dtypes[dtype], device=device)
+            nan, kind = float("nan"), self.dtypes[dtype]
+            blocks = [self.torch.full((elements,), nan, dtype=kind, device=device) for _ in range(POISONED)]
+            del blocks
 
     def recording(self, on: bool | None) -> Any:
         """A context in which gradients are recorded, or not, or as they are (None)."""
@@ -147,8 +152,8 @@ class NumpyArrays:
         array[...] = values
 
     def poison(self, elements: int, dtype: str, device: str) -> None:
-        if elements:
-            np.full(elements, np.nan, self.dtypes[dtype])
+        blocks = [np.full(elements, np.nan, self.dtypes[dtype]) for _ in range(POISONED)]
+        del blocks
 
     def recording(self, on: bool | None) -> Any:
         return contextlib.nullcontext()

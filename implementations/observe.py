@@ -5,7 +5,6 @@ A `Call` and an `Observation` hold numpy arrays, strings and numbers alone: what
 
 from __future__ import annotations
 
-import functools
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -93,11 +92,7 @@ def observe(implementation: Implementation, call: Call, memory: Memory | None = 
     With a ``memory``, tensors are taken from it where they fit, and the result is kept there.
     """
     library = arrays_of(implementation.array)
-    make = functools.partial(memory.make, library) if memory else None
-    arrays = {
-        name: make(name, argument, call) if make else library.make(argument, call.dtype, call.device)
-        for name, argument in call.tensors.items()
-    }
+    arrays = _make(call, library, memory)
     incoming = library.make(call.cotangent, call.dtype, call.device) if call.cotangent else None
     seen = Observation(call)
     before = surroundings.state(call.watched)
@@ -121,6 +116,12 @@ def observe(implementation: Implementation, call: Call, memory: Memory | None = 
     given += [("incoming gradient", incoming, call.cotangent)] if call.cotangent else []
     seen.changed = tuple(name for name, array, held in given if not _same(library.read(array), held.values))
     return seen
+
+
+def _make(call: Call, library: Any, memory: Memory | None) -> dict[str, Any]:
+    if memory:
+        return {name: memory.make(library, name, argument, call) for name, argument in call.tensors.items()}
+    return {name: library.make(argument, call.dtype, call.device) for name, argument in call.tensors.items()}
 
 
 def _run(

@@ -12,7 +12,7 @@ from assay.implementations.arrays import Argument
 from assay.tests.trial import judge
 from assay.tests.trial.cases import SMALL, Case, linear_cases
 from assay.tests.trial.laws import clause
-from assay.tests.trial.textures import INTEGERS, Texture, textures
+from assay.tests.trial.textures import INTEGERS, WITH_SUBNORMALS, Texture, textures
 
 SHORT = (*SMALL, 7, 8, 17)
 
@@ -36,7 +36,7 @@ def _in_rows(case: Case, rows: int) -> Case:
 biased_cases = st.builds(
     _with_bias, linear_cases(INTEGERS), textures(INTEGERS[1:]), st.sampled_from(("drawn", "square", "none"))
 )
-batches = st.builds(_in_rows, linear_cases(INTEGERS), st.sampled_from((2, 3, 5)))
+batches = st.builds(_in_rows, linear_cases(INTEGERS), st.sampled_from((2, 3, 5, 65)))
 
 
 @clause("linear.formula", tier="exact")
@@ -47,7 +47,7 @@ def test_linear_of_integers_is_exact(candidate, case):
 
 
 @clause("linear.formula", tier="enclosure")
-@given(case=linear_cases())
+@given(case=linear_cases(WITH_SUBNORMALS))
 def test_linear_stays_within_its_enclosure(candidate, case):
     """Each output is among the results of some order of summation. Blind to errors below the worst order's."""
     judge.conforms(candidate, case)

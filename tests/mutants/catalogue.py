@@ -1,9 +1,40 @@
-"""Every planted bug, in the order of the spec's chapters."""
+"""Every planted bug, in the order of the spec's chapters, then by kind."""
 
 from __future__ import annotations
 
-from assay.tests.mutants import contract, conv2d, glu, linear, max_pool2d, pad2d, swiglu, swish
+from dataclasses import replace
+
+from assay.tests.mutants import (
+    contract,
+    conv2d,
+    gates,
+    glu,
+    gradients,
+    linear,
+    max_pool2d,
+    pad2d,
+    precision,
+    sizes,
+    slips,
+    slopes,
+    state,
+    swiglu,
+    swish,
+    values,
+)
+from assay.tests.mutants.described import DESCRIBED
+from assay.tests.mutants.mutant import Mutant
 
 CHAPTERS = (swish, linear, glu, swiglu, pad2d, conv2d, max_pool2d, contract)
+KINDS = (slips, precision, gates, slopes, gradients, sizes, values, state)
 
-MUTANTS = tuple(mutant for chapter in CHAPTERS for mutant in chapter.MUTANTS)
+
+def described(mutant: Mutant) -> Mutant:
+    """A chapter's mutant, with what is said of it in `described`."""
+    kind, tier, difficulty = DESCRIBED[mutant.id]
+    return replace(mutant, kind=kind, tier=tier, difficulty=difficulty)
+
+
+MUTANTS = tuple(described(mutant) for chapter in CHAPTERS for mutant in chapter.MUTANTS) + tuple(
+    mutant for kind in KINDS for mutant in kind.MUTANTS
+)

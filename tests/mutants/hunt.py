@@ -11,11 +11,10 @@ import hypothesis
 
 from assay.tests.mutants.mutant import Mutant
 from assay.tests.trial.candidate import Candidate
-from assay.tests.trial.failure import NonConformance
-from assay.tests.trial.laws import Law, under
+from assay.tests.trial.failure import TIERS, NonConformance
+from assay.tests.trial.laws import SHARES, Law, under
 
 # A law on one operator: the second is what a law of several is given, or nothing.
-MANNERS = ("contract", "state")  # tiers that take half of the examples, as in a judged run
 Trial = tuple[Law, str | None]
 
 # The order in which a bug dies soonest: what sees much and costs little stands first. Measured on the catalogue (the
@@ -41,15 +40,17 @@ class Finding:
 def searching(budget: str, laws: Iterable[Law]) -> Iterator[None]:
     """Run laws at a budget without shrinking, which would only tell a failure more briefly, for a while.
 
-    The laws of the contract take half of the examples, as in a judged run.
+    Each tier takes its share of the examples, as in a judged run.
     """
     phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
     profile = hypothesis.settings.get_profile(f"assay-{budget}")
     whole = hypothesis.settings(profile, phases=phases)
-    half = hypothesis.settings(whole, max_examples=max(1, profile.max_examples // 2))
-    laws = list(laws)
-    manners = [law for law in laws if law.tier in MANNERS]
-    with under(whole, [law for law in laws if law.tier not in MANNERS]), under(half, manners):
+    with contextlib.ExitStack() as stack:
+        laws = list(laws)
+        for tier in TIERS:
+            examples = max(1, profile.max_examples // SHARES.get(tier, 1))
+            mine = [law for law in laws if law.tier == tier]
+            stack.enter_context(under(hypothesis.settings(whole, max_examples=examples), mine))
         yield
 
 

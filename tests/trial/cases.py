@@ -22,13 +22,25 @@ from assay.spec import OPERATORS
 from assay.tests.trial.textures import INTEGERS, REALS, Texture, textures
 
 SMALL = (1, 2, 3, 4, 5)
-SIZES = (*SMALL, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129)
+SIZES = (*SMALL, 6, 7, 8, 9, 10, 12, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64, 65, 96, 127, 128, 129)
+ANY_SIZE = tuple(range(1, 130))
+PLACES = (*SMALL, 8, 9, 17)
+CHANNELS = (1, 2, 3, 4, 5, 8, 17)
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 # Making a strategy costs more than drawing from it, so each is made once.
 kept = functools.cache
 _among = functools.lru_cache(maxsize=None, typed=True)(st.sampled_from)
 _PICKS = st.integers(0, 255)
+# Long in one direction and short in the others, so that they stay cheap: (leading axes, features, outputs).
+_LONG_LINEAR = (((), 257, 1), ((65,), 3, 2), ((2,), 257, 2), ((65,), 1, 5))
+_LONG_GATED = (((64,), 1, 64), ((1,), 257, 1), ((65,), 2, 1))
+# The same of convolutions: (rows, columns, kernel's rows, kernel's columns, inputs, outputs).
+_LONG_CONV2D = (
+    ((1, 2), (65, 128), (1, 2, 3), (1, 2, 3), (1,), (1, 2)),
+    ((1, 2), (1, 2), (1, 2), (2, 1), (33,), (1, 2, 33)),
+    ((1, 2, 3), (1, 2, 3), (7,), (7,), (1, 2), (1, 2)),
+)
 
 
 @dataclass(frozen=True)
@@ -84,15 +96,26 @@ def _leading(draw: Draw) -> Index:
     return draw(_among(((2,), (1,), (3,), (), (2, 2), (5,))))
 
 
+def _long(draw: Draw, usual: bool, kinds: tuple[Any, ...]) -> Any:
+    """One of the long kinds, one time in four where the sizes are the usual ones; else None."""
+    return draw(_among((*(None,) * 3 * len(kinds), *kinds))) if usual else None
+
+
+def _matrix(draw: Draw, sizes: tuple[int, ...], long: tuple[Any, ...]) -> tuple[Index, int, int]:
+    """The leading axes of x, the number of features and that of outputs."""
+    return _long(draw, sizes is SIZES, long) or (_leading(draw), draw(_among(sizes)), draw(_among(sizes)))
+
+
 @kept
 @st.composite
 def swish_cases(draw: Draw, families: tuple[str, ...] = REALS, sizes: tuple[int, ...] = SIZES) -> Case:
     """swish of tensors of one to four axes; beta a tensor, a float, or left out."""
-    shape = (draw(_among(sizes)), *draw(_among(((), (2,), (3, 2), (2, 1, 3)))))
+    long = _long(draw, sizes is SIZES, ((1025,), ANY_SIZE))
+    shape = (draw(_among(long or sizes)), *draw(_among(((), (2,), (3, 2), (2, 1, 3)))))
     beta = draw(_among(("tensor", "float", "none")))
     shapes: dict[str, Index] = {"x": shape} | ({"beta": (1,)} if beta == "tensor" else {})
     case = _case(draw, "swish", shapes, {}, families)
-    value = draw(_among((0.5, 2.0, -1.0, 1.5, 0.0, 1.0, 3.25)))
+    value = draw(_among((0.5, 2.0, -1.0, 1.5, 0.0, 1.0, 3.25, 16.0, -7.0)))
     if beta == "tensor":
         return case.changed(textures={**case.textures, "beta": Texture("zeros", 0, ((0, value),))})
     return case.changed(parameters={"beta": value} if beta == "float" else {})
@@ -102,8 +125,8 @@ def swish_cases(draw: Draw, families: tuple[str, ...] = REALS, sizes: tuple[int,
 @st.composite
 def linear_cases(draw: Draw, families: tuple[str, ...] = REALS, sizes: tuple[int, ...] = SIZES) -> Case:
     """linear with zero to two leading axes, and a bias more often than not."""
-    features, outputs = draw(_among(sizes)), draw(_among(sizes))
-    shapes: dict[str, Index] = {"x": (*_leading(draw), features), "w": (outputs, features)}
+    leading, features, outputs = _matrix(draw, sizes, _LONG_LINEAR)
+    shapes: dict[str, Index] = {"x": (*leading, features), "w": (outputs, features)}
     if draw(_among((True, True, False))):
         shapes["b"] = (outputs,)
     rows = max(1, math.prod(shapes["x"][:-1]))
@@ -114,9 +137,9 @@ def linear_cases(draw: Draw, families: tuple[str, ...] = REALS, sizes: tuple[int
 @st.composite
 def gated_cases(draw: Draw, operator: str, families: tuple[str, ...] = REALS, sizes: tuple[int, ...] = SIZES) -> Case:
     """GLU or SwiGLU; both biases, one of them, or none."""
-    features, outputs = draw(_among(sizes)), draw(_among(sizes))
+    leading, features, outputs = _matrix(draw, sizes, _LONG_GATED)
     shapes: dict[str, Index] = {
-        "x": (*_leading(draw), features),
+        "x": (*leading, features),
         "w": (outputs, features),
         "v": (outputs, features),
     }
@@ -131,7 +154,8 @@ def gated_cases(draw: Draw, operator: str, families: tuple[str, ...] = REALS, si
 def pad2d_cases(draw: Draw, families: tuple[str, ...] = REALS, sizes: tuple[int, ...] = SIZES) -> Case:
     """Padding of tensors of two to four axes by 0 to 9."""
     leading = draw(_among(((), (2,), (2, 3), (1, 1))))
-    shape = (*leading, draw(_among(sizes)), draw(_among(SMALL)))
+    long, short = draw(_among(sizes)), draw(_among(SMALL))
+    shape = (*leading, *draw(_among(((long, short), (short, long)))))
     padding = draw(_among((1, 2, 3, 0, 5, 9)))
     return _case(draw, "pad2d", {"x": shape}, {"padding": padding}, families)
 
@@ -155,14 +179,15 @@ def _as_drawn(draw: Draw, down: int, right: int) -> Any:
 def conv2d_cases(
     draw: Draw,
     families: tuple[str, ...] = REALS,
-    places: tuple[int, ...] = (*SMALL, 8, 9, 17),
-    channels: tuple[int, ...] = (1, 2, 3, 4, 5, 8, 17),
+    places: tuple[int, ...] = PLACES,
+    channels: tuple[int, ...] = CHANNELS,
 ) -> Case:
     """Convolutions with unequal kernel, stride and padding in the two directions, and a bias more often than not."""
-    height, kh, down, above = _axis(draw, places, (1, 2, 3, 4, 5, 7), half=False)
-    width, kw, right, before = _axis(draw, places[:5], (3, 2, 1, 5, 4), half=False)
-    batch, inputs = draw(_among((2, 1, 3))), draw(_among(channels))
-    outputs = draw(_among(channels))
+    usual = (places, places[:5], (1, 2, 3, 4, 5, 7), (3, 2, 1, 5, 4), channels, channels)
+    kind = _long(draw, places is PLACES and channels is CHANNELS, _LONG_CONV2D) or usual
+    height, kh, down, above = _axis(draw, kind[0], kind[2], half=False)
+    width, kw, right, before = _axis(draw, kind[1], kind[3], half=False)
+    batch, inputs, outputs = draw(_among((2, 1, 3))), draw(_among(kind[4])), draw(_among(kind[5]))
     shapes: dict[str, Index] = {"input": (batch, inputs, height, width), "weight": (outputs, inputs, kh, kw)}
     if draw(_among((True, True, False))):
         shapes["bias"] = (outputs,)
@@ -176,17 +201,18 @@ def conv2d_cases(
 @st.composite
 def max_pool2d_cases(
     draw: Draw,
-    families: tuple[str, ...] = ("ties", "distinct", "normal", "negative", "large", "wide"),
-    places: tuple[int, ...] = (*SMALL, 8, 9, 17),
+    families: tuple[str, ...] = ("ties", "distinct", "normal", "negative", "large", "wide", "subnormal"),
+    places: tuple[int, ...] = PLACES,
+    channels: tuple[int, ...] = (2, 1, 3, 5),
 ) -> Case:
     """Pooling with and without a stride of its own, overlapping or with gaps, padded up to half the kernel."""
-    height, kh, down, above = _axis(draw, places, (2, 3, 1, 4, 5), half=True)
-    width, kw, right, before = _axis(draw, places[:5], (2, 3, 1, 4), half=True)
-    batch, channels = draw(_among((2, 1, 3))), draw(_among((2, 1, 3, 5)))
+    height, kh, down, above = _axis(draw, places, (2, 3, 1, 4, 5, 7), half=True)
+    width, kw, right, before = _axis(draw, places[:5], (2, 3, 1, 4, 7), half=True)
+    batch, planes = draw(_among((2, 1, 3))), draw(_among(channels))
     parameters: dict[str, Any] = {"kernel_size": _as_drawn(draw, kh, kw), "padding": _as_drawn(draw, above, before)}
     if draw(_among((True, True, False))):
         parameters["stride"] = _as_drawn(draw, down, right)
     steps = pair(parameters.get("stride", (kh, kw)))
     overlapping = -(-kh // steps[0]) * -(-kw // steps[1])
-    case = _case(draw, "max_pool2d", {"input": (batch, channels, height, width)}, parameters, families)
+    case = _case(draw, "max_pool2d", {"input": (batch, planes, height, width)}, parameters, families)
     return case.changed(terms=overlapping)

@@ -43,13 +43,15 @@ class Palette(Texture):
 
 @dataclass(frozen=True)
 class OneNaNEach(Texture):
-    """Small integers; each sample's last channel holds one NaN, at a position of its own."""
+    """Small integers; each sample's last channel holds one NaN, at a position of its own; every other is negative."""
 
     positions: tuple[int, ...] = ()
 
     def fill(self, shape: tuple[int, ...], fmt: Any, terms: int = 1) -> Argument:
         values = super().fill(shape, fmt, terms).values.copy()
-        values.reshape(*shape[:2], -1)[range(shape[0]), -1, list(self.positions)] = np.nan
+        values.reshape(*shape[:2], -1)[range(shape[0]), -1, list(self.positions)] = np.copysign(
+            np.nan, (-1.0) ** (self.seed + np.arange(shape[0]))
+        )
         return Argument(values, self.layout)
 
 

@@ -18,6 +18,8 @@ from assay.reference.arithmetic.formats import FLOAT64, TF32, Format
 # From the simplest, which shrinking prefers, to the nastiest.
 REALS = ("zeros", "integers", "normal", "positive", "negative", "wide", "cancelling", "spikes", "large", "tiny")
 INTEGERS = ("zeros", "integers", "sparse")
+# For results that a candidate going forward must not flush to zero, unless it declares that.
+WITH_SUBNORMALS = (*REALS, "subnormal")
 SPECIAL_ELEMENTS = (1.0, -1.0, 2.0, -3.0, 0.5, -0.0, 10.0, -20.0, 100.0)
 
 
@@ -60,7 +62,7 @@ class Given(Texture):
             return Texture(self.family, self.seed, self.elements, self.layout).fill(shape, fmt, terms)
         values = np.zeros(shape)
         if self.values.ndim != len(shape) or (
-            values.size > self.values.size and self.family not in (*REALS, *INTEGERS)
+            values.size > self.values.size and self.family not in (*WITH_SUBNORMALS, *INTEGERS)
         ):
             raise ValueError(f"values of shape {self.values.shape} of the family {self.family!r} do not fill {shape}")
         kept = tuple(slice(min(old, new)) for old, new in zip(self.values.shape, shape, strict=True))
@@ -139,6 +141,11 @@ def _tiny(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Value
     return rng.standard_normal(size) * 2.0 ** -(fmt.emax // 4)
 
 
+def _subnormal(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Values:
+    """On both sides of the least normal number, most of them below."""
+    return rng.standard_normal(size) * fmt.least_normal * 0.5
+
+
 FAMILIES = {
     "zeros": lambda rng, size, fmt, terms: np.zeros(size),
     "ones": lambda rng, size, fmt, terms: np.ones(size),
@@ -152,6 +159,7 @@ FAMILIES = {
     "spikes": _spikes,
     "large": _large,
     "tiny": _tiny,
+    "subnormal": _subnormal,
     "distinct": lambda rng, size, fmt, terms: rng.permutation(size).astype(np.float64) - size // 2,
     "ties": lambda rng, size, fmt, terms: rng.integers(-2, 3, size).astype(np.float64),
 }
