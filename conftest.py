@@ -13,7 +13,7 @@ from assay.report.failures import record
 from assay.report.plugin import KEY, Recorder
 from assay.report.verdict import entry, operator_of
 from assay.tests.trial.candidate import Tally
-from assay.tests.trial.failure import NonConformance
+from assay.tests.trial.failure import NonConformance, verdict_of
 from assay.tests.trial.laws import LAWS, check_bijection
 from assay.tests.trial.run import BUDGETS, Run, UsageProblem, make_run, register_budgets
 
@@ -121,7 +121,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     law = getattr(getattr(item, "function", None), "law", None)
     if law is not None and call.when == "call" and hasattr(item, "callspec"):
         candidate = item.callspec.params["candidate"]
-        problem = call.excinfo.value if call.excinfo else None
+        problem = verdict_of(call.excinfo.value if call.excinfo else None)
         operator = operator_of(law, item.callspec.params.get("operator"))
         found = entry(law, operator, candidate, problem, call.duration)
         failure = record(problem, law, candidate, item.nodeid) if isinstance(problem, NonConformance) else None

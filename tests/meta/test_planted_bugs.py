@@ -10,6 +10,7 @@ import torch
 from assay.implementations.load import load
 from assay.spec import CLAUSES
 from assay.tests.mutants.catalogue import MUTANTS
+from assay.tests.mutants.counters import COUNTERS
 from assay.tests.mutants.described import DESCRIBED
 from assay.tests.mutants.hunt import hunt, soonest_first, trials
 from assay.tests.power.survivors import REASONS
@@ -74,3 +75,9 @@ def test_a_clause_without_a_law_is_named():
     lawless = [law for law in all_laws() if law.clause != "conv2d.stride"]
     with pytest.raises(ValueError, match=r"no law for the clauses conv2d\.stride;"):
         check_bijection(lawless)
+
+
+def test_every_counter_names_planted_bugs_that_the_gate_catches():
+    named = {identifier for row in COUNTERS.values() for identifier in row}
+    assert named - {mutant.id for mutant in MUTANTS} == set()
+    assert named & REASONS.keys() == set()

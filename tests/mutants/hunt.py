@@ -11,14 +11,14 @@ import hypothesis
 
 from assay.tests.mutants.mutant import Mutant
 from assay.tests.trial.candidate import Candidate
-from assay.tests.trial.failure import TIERS, NonConformance
+from assay.tests.trial.failure import TIERS, NonConformance, verdict_of
 from assay.tests.trial.laws import SHARES, Law, under
 
 # A law on one operator: the second is what a law of several is given, or nothing.
 Trial = tuple[Law, str | None]
 
-# The order in which a bug dies soonest: what sees much and costs little stands first. Measured on the catalogue (the
-# median and the mean of the seconds to the kill are a fifth and two fifths of those in the order of the files).
+# The order in which a bug dies soonest: what sees much and costs little stands first. Chosen on 159 of the catalogue,
+# where the median time to the kill was half of that in the order of the files (quick), and a quarter (gate).
 ORDER = ("special", "gradient", "enclosure", "contract", "exact", "state", "statistics")
 
 
@@ -94,16 +94,13 @@ def _tried(law: Law, operator: str | None, candidate: Candidate) -> Finding:
     except NonConformance:
         caught = True
     except Exception as other:
-        caught, problem = _seen_once(other), f"{type(other).__name__}: {str(other).partition(chr(10))[0]}"
+        caught, problem = (
+            isinstance(verdict_of(other), NonConformance),
+            f"{type(other).__name__}: {str(other).partition(chr(10))[0]}",
+        )
     else:
         problem = "" if candidate.tally.compared else "the law compared nothing"
     seconds = time.perf_counter() - start
     tried = candidate.tally.examples - caught  # Hypothesis runs a failing example once more
     judged = operator or law.clause.partition(".")[0]
     return Finding(law.name, law.clause, law.tier, judged, caught, max(1, tried), round(seconds, 4), problem)
-
-
-def _seen_once(problem: Exception) -> bool:
-    """Whether an example failed that passed when it was run again, as it may on what remembers: Hypothesis calls
-    that flaky, and groups what it saw. It is a kill."""
-    return isinstance(problem, BaseExceptionGroup) and problem.subgroup(NonConformance) is not None

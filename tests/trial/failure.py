@@ -46,5 +46,18 @@ class NonConformance(AssertionError):
         return self.what
 
 
+def verdict_of(problem: BaseException | None) -> BaseException | None:
+    """``problem``; or, where an example failed once and then passed, which Hypothesis calls flaky, that failure.
+
+    A candidate that remembers answers the same call in two ways, and either answer is judged.
+    """
+    if isinstance(problem, BaseExceptionGroup):
+        found = problem.subgroup(NonConformance)
+        while isinstance(found, BaseExceptionGroup):
+            found = found.exceptions[0]
+        return found or problem
+    return problem
+
+
 class Vacuous(AssertionError):
     """A law ran and compared nothing: the verdict is *cannot judge*."""
