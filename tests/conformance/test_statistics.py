@@ -72,7 +72,7 @@ def test_linear_rounding_errors_average_out(candidate, seed, terms):
     hold(candidate, "result", got, sums_of(w * x), precision)
 
 
-@clause("linear.gradient", tier="statistics")
+@clause("linear.gradient", tier="statistics", gradient=True)
 @given(seed=SEEDS, terms=st.sampled_from(TERMS))
 def test_linear_rounding_errors_of_the_inputs_gradient_average_out(candidate, seed, terms):
     """A sum over outputs. Blind to what is off in few of the sums."""
@@ -83,7 +83,7 @@ def test_linear_rounding_errors_of_the_inputs_gradient_average_out(candidate, se
     hold(candidate, "gradient of x", got, sums_of((w * g.T).T), precision)
 
 
-@clause("linear.gradient", tier="statistics")
+@clause("linear.gradient", tier="statistics", gradient=True)
 @given(seed=SEEDS, terms=st.sampled_from(TERMS))
 def test_linear_rounding_errors_of_the_weights_gradient_average_out(candidate, seed, terms):
     """A sum over the batch. Blind to what is off in few of the sums."""
@@ -147,7 +147,7 @@ def test_conv2d_rounding_errors_average_out(candidate, seed, channels):
     hold(candidate, "result", got, sums, precision)
 
 
-@clause("conv2d.gradient", tier="statistics")
+@clause("conv2d.gradient", tier="statistics", gradient=True)
 @given(seed=SEEDS, places=st.sampled_from((12, 4)))
 def test_conv2d_rounding_errors_of_the_weights_gradient_average_out(candidate, seed, places):
     """A sum over all places of all samples. Blind to overlapping windows."""

@@ -55,7 +55,13 @@ def _around_zero(finest: int) -> Case:
 def test_swish_stays_within_its_enclosure(candidate, case):
     """Each element is x * sigmoid(beta * x) but for rounding. Blind to errors of a few units in the last place."""
     judge.conforms(candidate, case)
-    judge.conforms(candidate, _with_beta(case, STEEP[case.pick % 2], tensor=case.pick % 3 == 0))
+
+
+@clause("swish.formula", tier="enclosure")
+@given(case=swish_cases(), tensor=st.booleans(), beta=st.sampled_from(STEEP))
+def test_swish_with_a_steep_beta_stays_within_its_enclosure(candidate, case, tensor, beta):
+    """Where beta makes a step of the sigmoid. Blind to a beta that is steeper yet."""
+    judge.conforms(candidate, _with_beta(case, beta, tensor=tensor))
 
 
 @clause("swish.formula", tier="special")
