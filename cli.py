@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check_arguments(check: argparse.ArgumentParser) -> None:
     check.add_argument(
-        "implementation", help="torch, torch-tf32, pkg.mod, pkg.mod:attribute, path.py, path.py:attribute"
+        "implementation", nargs="?", help="torch, torch-tf32, pkg.mod, pkg.mod:attribute, path.py, path.py:attribute"
     )
+    _place_arguments(check)
     check.add_argument(
         "--op", action="append", default=[], metavar="NAME", help="judge this operator only (repeatable)"
     )
@@ -65,6 +66,14 @@ def _check_arguments(check: argparse.ArgumentParser) -> None:
     check.add_argument("--json", metavar="FILE", help="write everything that the terminal shows")
     check.add_argument("-n", default="0", metavar="WORKERS", help="processes (default 0: this one)")
     check.set_defaults(run=_check)
+
+
+def _place_arguments(check: argparse.ArgumentParser) -> None:
+    check.add_argument("--python", metavar="PATH", help="the interpreter that loads it (default: this one)")
+    check.add_argument("--command", metavar="LINE", help="judge a program that speaks docs/protocol.md instead")
+    check.add_argument("--in-process", action="store_true", help="load it into this process, for debugging")
+    check.add_argument("--time-limit", default="60", metavar="SECONDS", help="for one call (default 60)")
+    check.add_argument("--memory-limit", default="4", metavar="GIB", help="after loading, on the CPU (default 4)")
 
 
 def _power_arguments(power: argparse.ArgumentParser) -> None:
@@ -81,14 +90,25 @@ def _power_arguments(power: argparse.ArgumentParser) -> None:
 
 
 def _check(words: argparse.Namespace) -> int:
-    options = [f"--impl={words.implementation}", f"--device={words.device}", f"--profile={words.profile}"]
-    options += [f"--budget={words.budget}", *(f"--op={op}" for op in words.op), *(f"--dtype={d}" for d in words.dtype)]
+    if (words.implementation is None) == (words.command is None):
+        return _usage("check: give an implementation, or --command and a program; `assay check --help` says more")
+    options = _placed(words.implementation, vars(words))
+    options += [f"--device={words.device}", f"--profile={words.profile}", f"--budget={words.budget}"]
+    options += [*(f"--op={op}" for op in words.op), *(f"--dtype={dtype}" for dtype in words.dtype)]
+    options += [f"--time-limit={words.time_limit}", f"--memory-limit={words.memory_limit}"]
     options += [f"--seed={words.seed}"] if words.seed is not None else []
     options += [f"--json={words.json}"] if words.json else []
     options += ["-n", words.n] if words.n != "0" else []
     if words.n != "0":  # workers share the cores: their libraries' threads would wait for each other
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _workers(words.n))))
     return _pytest([str(ROOT / "tests" / "conformance"), *options, *words.pytest])
+
+
+def _placed(implementation: str | None, words: Mapping[str, Any]) -> list[str]:
+    """pytest's options for who is judged, and where it runs."""
+    options = [f"--impl={implementation}"] if implementation is not None else []
+    options += [f"--{name}={words[name]}" for name in ("python", "command") if words[name] is not None]
+    return options + (["--in-process"] if words["in_process"] else [])
 
 
 def _workers(given: str) -> int:
@@ -110,7 +130,8 @@ def _replay(words: argparse.Namespace) -> int:
         known = ", ".join(each["failure"]["id"] for each in kept)
         return _usage(f"no failure {words.id!r} in the last run of this folder; it has {known}")
     run = found["run"]
-    options = [f"--impl={run['impl']}", f"--device={run['device']}", f"--profile={run['profile']}"]
+    options = [*_placed(run["impl"], run["place"]), f"--device={run['device']}", f"--profile={run['profile']}"]
+    options += [f"--time-limit={run['place']['seconds']}", f"--memory-limit={run['place']['memory'] / 2**30}"]
     options += [f"--budget={run['budget']}", *(f"--dtype={dtype}" for dtype in run["dtypes"])]
     options += [f"--seed={run['seed']}"] if run["seed"] is not None else []
     return _pytest([str(ROOT / found["failure"]["nodeid"]), *options])

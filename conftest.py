@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 
+from assay.implementations.isolated import Place
 from assay.implementations.load import LoadError
 from assay.report.failures import record
 from assay.report.plugin import KEY, Recorder
@@ -38,22 +40,43 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--seed", type=int, help="draw other examples than the fixed ones")
     group.addoption("--json", dest="assay_json", metavar="FILE", help="write everything that the terminal shows")
+    group.addoption("--command", help="judge this program, which speaks docs/protocol.md on its standard streams")
+    group.addoption("--python", help="the interpreter in which the implementation is loaded")
+    group.addoption("--in-process", action="store_true", help="load it into this process, for debugging")
+    group.addoption("--time-limit", type=float, default=60.0, help="seconds that a call may take")
+    group.addoption("--memory-limit", type=float, default=4.0, help="GiB that its process may take after loading")
     group.addoption("--assay-live", action="store_true", help="show progress")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     option = config.getoption
     words = (option("op"), option("dtype"), option("device"), option("profile"), option("budget"), option("seed"))
+    spec = option("impl") or (None if option("command") else "torch")
     try:
-        run = make_run(option("impl") or "torch", *words)
+        run = make_run(spec, *words, _place(config))
         _check_writable(option("assay_json"))
     except (LoadError, UsageProblem) as problem:
         raise pytest.UsageError(str(problem)) from None
     config.stash[RUN] = run
     hypothesis.settings.load_profile(f"assay-{run.budget}{'' if run.seed is None else '-seeded'}")
-    if option("impl") and not hasattr(config, "workerinput"):
+    judged = option("impl") or option("command")
+    if judged and not hasattr(config, "workerinput"):
         config.stash[RECORDER] = Recorder(run, option("assay_json"), live=option("assay_live"))
         config.pluginmanager.register(config.stash[RECORDER])
+
+
+def _place(config: pytest.Config) -> Place:
+    """Where the candidate is to run.
+
+    Raises:
+        UsageProblem: a limit is not a positive number.
+    """
+    seconds, memory = config.getoption("time_limit"), config.getoption("memory_limit")
+    for name, value in (("time-limit", seconds), ("memory-limit", memory)):
+        if not 0 < value < math.inf:
+            raise UsageProblem(f"--{name} {value:g}: give a positive number")
+    words = (config.getoption("python"), config.getoption("command"), config.getoption("in_process"))
+    return Place(*words, seconds, int(memory * 2**30))
 
 
 def _check_writable(path: str | None) -> None:

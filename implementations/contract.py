@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from assay.implementations.arrays import arrays_of
+
 Size = int | tuple[int, int]
 
 
@@ -69,3 +71,14 @@ class Implementation:
     gradients: bool = True
     recipe: str = ""  # Python that binds `candidate` to it, for scripts that show a fault
     version: str = ""
+    disturbed: tuple[str, ...] = ()  # other people's functions that loading it has replaced
+    worker: Any = None  # where it runs, if not in this process: an `isolated.Worker`
+
+    def offered(self) -> tuple[str, ...]:
+        """The dtypes that it has, and its array library."""
+        library = self.dtypes if self.worker is not None else tuple(arrays_of(self.array).dtypes)
+        return tuple(dtype for dtype in library or () if self.dtypes is None or dtype in self.dtypes)
+
+    def device_problem(self, device: str) -> str | None:
+        """Why its array library cannot use ``device`` here, or None."""
+        return (self.worker or arrays_of(self.array)).device_problem(device)

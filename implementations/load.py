@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from assay.implementations import surroundings
 from assay.implementations.contract import ARRAYS, OPERATOR_NAMES, Implementation
 from assay.reference.arithmetic.formats import STORAGE
 from assay.reference.arithmetic.precision import BadDeclaration, Precision
@@ -81,6 +82,7 @@ def described(found: Any, name: str, recipe: str = "") -> Implementation:
         (array == "torch" and bool(getattr(found, "gradients", True))) or hasattr(found, "vjp"),
         recipe,
         str(getattr(found, "version", "")),
+        surroundings.replaced(),
     )
 
 

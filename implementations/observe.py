@@ -56,6 +56,8 @@ class Observation:
     gradients: dict[str, Values | None] = field(default_factory=dict)
     gradient_dtypes: dict[str, str] = field(default_factory=dict)
     disturbed: tuple[str, ...] = ()
+    parameters: list[tuple[int, ...]] = field(default_factory=list)  # the shapes of what conv2d_parameters gave
+    died: str = ""  # "crash" or "hang": the process that was asked did not live to answer
     seconds: float = 0.0
 
 
@@ -81,6 +83,8 @@ def observe_in_turn(implementation: Implementation, calls: Sequence[Call]) -> tu
 
     Returns what was seen, and what the results of the readable calls hold after the last one.
     """
+    if implementation.worker is not None:
+        return implementation.worker.observe_in_turn(calls)
     library, memory = arrays_of(implementation.array), Memory()
     seen = [observe(implementation, call, memory) for call in calls]
     return seen, [library.read(result) for result in memory.results]
@@ -89,8 +93,17 @@ def observe_in_turn(implementation: Implementation, calls: Sequence[Call]) -> tu
 def observe(implementation: Implementation, call: Call, memory: Memory | None = None) -> Observation:
     """Make the tensors, call the operator, and note everything that a law may ask for.
 
-    With a ``memory``, tensors are taken from it where they fit, and the result is kept there.
+    With a ``memory``, tensors are taken from it where they fit, and the result is kept there. Where the candidate has a
+    process of its own, that one is asked.
     """
+    if implementation.worker is not None:
+        return implementation.worker.observe(call)
+    if call.operator == "conv2d_parameters":
+        return _observe_parameters(implementation, call)
+    return _observe(implementation, call, memory)
+
+
+def _observe(implementation: Implementation, call: Call, memory: Memory | None) -> Observation:
     library = arrays_of(implementation.array)
     arrays = _make(call, library, memory)
     incoming = library.make(call.cotangent, call.dtype, call.device) if call.cotangent else None
@@ -105,7 +118,7 @@ def observe(implementation: Implementation, call: Call, memory: Memory | None = 
         seen.fault = f"raised {_where(problem)}"
         return seen
     finally:
-        seen.disturbed = surroundings.restore(before)
+        seen.disturbed = (*implementation.disturbed, *surroundings.restore(before))
     seen.seconds = time.perf_counter() - start
     _describe(seen, result, library, arrays)
     if memory and seen.output is not None:
@@ -115,6 +128,20 @@ def observe(implementation: Implementation, call: Call, memory: Memory | None = 
     given = [(name, arrays[name], argument) for name, argument in call.tensors.items()]
     given += [("incoming gradient", incoming, call.cotangent)] if call.cotangent else []
     seen.changed = tuple(name for name, array, held in given if not _same(library.read(array), held.values))
+    return seen
+
+
+def _observe_parameters(implementation: Implementation, call: Call) -> Observation:
+    """Note the shapes of a layer's learned tensors, of whatever library they are."""
+    seen = Observation(call)
+    try:
+        found = implementation.operators[call.operator](*call.arguments.values())
+        if hasattr(found, "shape"):
+            seen.fault = f"gave one {type(found).__name__}, not a sequence of tensors"
+        else:
+            seen.parameters = [tuple(map(int, tensor.shape)) for tensor in found]
+    except Exception as problem:
+        seen.raised, seen.fault = type(problem).__name__, f"gave no sequence of tensors: {_where(problem)}"
     return seen
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import sys
 import threading
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,17 @@ def _functions() -> dict[str, Any]:
         if module in sys.modules:
             found[f"{module}.{name}"] = getattr(sys.modules[module], name, None)
     return found
+
+
+def replaced() -> tuple[str, ...]:
+    """The trusted functions that are not their library's own: what was put in their place comes from elsewhere."""
+    return tuple(name for name, function in _functions().items() if not _own(function, name.partition(".")[0]))
+
+
+def _own(function: Any, library: str) -> bool:
+    module = getattr(function, "__module__", None)
+    builtin = isinstance(function, types.BuiltinFunctionType | types.BuiltinMethodType)
+    return (builtin and module is None) or str(module).partition(".")[0] == library
 
 
 def _torch_settings() -> dict[str, tuple[Any, Callable[[Any], None]]]:

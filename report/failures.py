@@ -33,7 +33,7 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
         "clause": law.clause,
         "statement": CLAUSES[law.clause].statement,
         "law": law.name,
-        "class": CLASSES[law.tier],
+        "class": problem.kind or CLASSES[law.tier],
         "what": problem.what,
         "candidate": f"{implementation.name}{'.' + last.operator if last else ''}",
         "device": candidate.device,
@@ -49,7 +49,8 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
     }
     found |= _numbers(problem, last)
     lines = f"{problem.what}\n" + "\n".join(f"{key} {value}" for key, value in _number_lines(found))
-    found["script"] = script(implementation.recipe, implementation.array, last, lines.strip()) if last else ""
+    told = last is not None and bool(implementation.recipe)  # of a command there is nothing to import
+    found["script"] = script(implementation.recipe, implementation.array, last, lines.strip()) if told else ""
     return found
 
 
@@ -84,11 +85,15 @@ def _there(problem: NonConformance, call: Call | None) -> str:
 
 
 def grouped(failures: Sequence[Record]) -> list[tuple[Record, list[Record]]]:
-    """One failure of each clause and class, in the spec's order, and the others that say the same in other dtypes."""
+    """One failure of each clause and class, in the spec's order, and the others that say the same in other dtypes.
+
+    A crash breaks whatever clause is asked about just then, so an operator's crashes are one, and so are its hangs.
+    """
     groups: dict[tuple[str, str], list[Record]] = {}
     order = list(CLAUSES)
     for found in sorted(failures, key=lambda found: order.index(found["clause"])):
-        groups.setdefault((found["clause"], found["class"]), []).append(found)
+        fatal = found["class"] in ("crash", "hang")
+        groups.setdefault((found["candidate" if fatal else "clause"], found["class"]), []).append(found)
     for group in groups.values():
         group.sort(key=lambda found: SHOWN_FIRST.index(found["dtype"]))
     return [(group[0], group[1:]) for group in groups.values()]
@@ -106,8 +111,9 @@ def text(found: Mapping[str, Any], others: Sequence[Record] = ()) -> str:
     if found["hint"]:
         rows.append(("hint", found["hint"]))
     if others:
-        rows.append(("also", ", ".join(f"{other['dtype']} ({other['id']})" for other in others)))
-    rows.append(("again", f"assay replay {found['id']}    or the script below"))
+        same = {other["clause"] for other in others} <= {found["clause"]}
+        rows.append(("also", ", ".join(f"{other['dtype' if same else 'clause']} ({other['id']})" for other in others)))
+    rows.append(("again", f"assay replay {found['id']}{'    or the script below' if found['script'] else ''}"))
     heading = f"FAIL {found['clause']}   {found['statement']}"
     return "\n".join([heading, *(f"  {key:<10} {value}" for key, value in rows)])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,8 @@ class Recorder:
 
     def _keep_for_replay(self, config: pytest.Config, failures: list[dict[str, Any]]) -> None:
         run = self.verdict.run
-        words = {"impl": run.implementation.name, "dtypes": run.dtypes, "device": run.device, "profile": run.profile}
+        words = {"impl": None if run.place.command else run.implementation.name, "place": asdict(run.place)}
+        words |= {"dtypes": run.dtypes, "device": run.device, "profile": run.profile}
         kept = [{"failure": found, "run": words | {"budget": run.budget, "seed": run.seed}} for found in failures]
         try:
             REPLAYS.parent.mkdir(exist_ok=True)

@@ -67,6 +67,8 @@ def header(verdict: Verdict, console: Console) -> None:
     seed = "fixed" if s["seed"] is None else s["seed"]
     _say(console, f"[bold]assay[/] judges [bold]{escape(s['candidate'])}[/]  {s['version']}")
     _say(console, f"  on {s['device']} in {', '.join(s['dtypes'])}")
+    if s["isolated"]:
+        _say(console, f"  in a process of its own{'  ' if s['worker'] else ''}{s['worker']}")
     _say(console, f"  profile {s['profile']} · budget {s['budget']} · seed {seed}")
     _say(
         console,
@@ -111,6 +113,8 @@ def _table(verdict: Verdict) -> Table:
     tiers = [tier for tier in TIERS if tier in judged]
     table = Table("operator", *tiers, box=None, pad_edge=False)
     for operator in verdict.run.operators:
+        if operator not in verdict.run.implementation.operators:
+            continue  # it is named below, as not provided
         table.add_row(operator, *(_cell(rows[operator, tier]) for tier in tiers))
     return table
 

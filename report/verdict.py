@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import platform
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
-from assay.implementations.arrays import arrays_of
 from assay.reference.arithmetic.formats import STORAGE
 from assay.reference.arithmetic.precision import Precision, Refusal
 from assay.spec import OPERATORS
@@ -30,6 +30,8 @@ def entry(
         verdict, reason = FAILS, problem.what
     elif isinstance(problem, Refusal):
         verdict, reason = REFUSED, str(problem)
+    elif candidate.given_up:
+        verdict, reason = REFUSED, candidate.given_up
     elif problem is not None:
         verdict, reason = REFUSED, f"the law itself raised {type(problem).__name__}: {problem}"
     elif not tally.compared:
@@ -112,7 +114,7 @@ class Verdict:
         import numpy
 
         run = self.run
-        library = arrays_of(run.implementation.array)
+        worker = run.implementation.worker
         return {
             "candidate": run.implementation.name,
             "version": run.implementation.version,
@@ -129,7 +131,9 @@ class Verdict:
             "machine": platform.machine(),
             "hypothesis": hypothesis.__version__,
             "numpy": numpy.__version__,
-            "torch": library.torch.__version__ if hasattr(library, "torch") else None,
+            "torch": getattr(sys.modules.get("torch"), "__version__", None),
+            "isolated": worker is not None,
+            "worker": worker.environment if worker else "",
         }
 
     def as_data(self) -> dict[str, Any]:

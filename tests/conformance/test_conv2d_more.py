@@ -47,16 +47,11 @@ def integers(candidate, seed, shape, terms):
 
 def element_counts(candidate, *arguments):
     """The number of elements of each learned tensor of a layer, whatever library it is of."""
-    name = f"conv2d_parameters{arguments}"
-    try:
-        found = candidate.implementation.operators["conv2d_parameters"](*arguments)
-        tensors = [] if hasattr(found, "shape") else list(found)
-        numbers = [math.prod(map(int, tensor.shape)) for tensor in tensors]
-    except Exception as problem:
-        raise NonConformance(f"{name} gave no sequence of tensors: {type(problem).__name__}: {problem}") from problem
-    if hasattr(found, "shape"):
-        raise NonConformance(f"{name} gave one {type(found).__name__}, not a sequence of tensors")
-    return numbers
+    names = ("in_channels", "out_channels", "kernel_size", "bias")
+    seen = candidate.observe("conv2d_parameters", dict(zip(names, arguments, strict=False)))
+    if seen.fault:
+        raise NonConformance(f"conv2d_parameters{arguments} {seen.fault}", [seen.call])
+    return [math.prod(shape) for shape in seen.parameters]
 
 
 @clause("conv2d.parameter-count", tier="exact", needs=("conv2d_parameters",))

@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from assay.implementations.arrays import arrays_of
 from assay.implementations.contract import Implementation
 from assay.reference.arithmetic.formats import STORAGE
 from assay.tests.mutants.correct import VARIANTS, variant
@@ -37,15 +36,9 @@ class Alarm:
     said: str
 
 
-def dtypes_of(implementation: Implementation) -> list[str]:
-    """The dtypes that it has, and its array library."""
-    offered = arrays_of(implementation.array).dtypes
-    return [dtype for dtype in offered if implementation.dtypes is None or dtype in implementation.dtypes]
-
-
 def pairs(implementation: Implementation, dtype: str, laws: Sequence[Law]) -> Iterator[tuple[Law, str]]:
     """The laws that have something to judge, each with its operator."""
-    if dtype not in dtypes_of(implementation):
+    if dtype not in implementation.offered():
         return
     for law in laws:
         if dtype not in law.dtypes or (law.gradient and not implementation.gradients):

@@ -6,10 +6,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
-from assay.implementations.arrays import Argument, Values, arrays_of
+import hypothesis
+from hypothesis.control import currently_in_test_context
+
+from assay.implementations.arrays import Argument, Values
 from assay.implementations.contract import Implementation
+from assay.implementations.isolated import GivenUp
 from assay.implementations.observe import Call, Observation, observe, observe_in_turn
 from assay.reference.arithmetic.formats import STORAGE, Format
 from assay.reference.arithmetic.precision import Precision
@@ -37,6 +41,7 @@ class Candidate:
     device: str = "cpu"
     tally: Tally = field(default_factory=Tally)
     calls: list[Call] = field(default_factory=list)
+    given_up: str = ""  # why it was not asked again, if it was not
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """A word for Hypothesis, which would print every array of every call."""
@@ -84,7 +89,12 @@ class Candidate:
         """
         calls = [Call(case.operator, case.arguments(self.format), self.dtype, self.device) for case in cases]
         self.calls += calls
-        seen, kept = observe_in_turn(self.implementation, calls)
+        try:
+            seen, kept = observe_in_turn(self.implementation, calls)
+        except GivenUp as problem:
+            self._give_up(problem)
+        for each in seen:
+            _alive(each)
         for each, case in zip(seen, cases, strict=True):
             well_formed(each, case.result_shape)
         return seen, kept
@@ -133,24 +143,40 @@ class Candidate:
         differentiate: tuple[str, ...] = (),
         **more: Any,
     ) -> Observation:
-        """Whatever the candidate does with this call, judged by nobody; ``more`` are further fields of the `Call`."""
+        """Whatever the candidate does with this call, judged by nobody; ``more`` are further fields of the `Call`.
+
+        Raises:
+            NonConformance: its process did not live to answer.
+        """
         call = Call(operator, arguments, self.dtype, self.device, cotangent, differentiate, **more)
         self.calls.append(call)
-        return observe(self.implementation, call)
+        try:
+            seen = observe(self.implementation, call)
+        except GivenUp as problem:
+            self._give_up(problem)
+        _alive(seen)
+        return seen
+
+    def _give_up(self, problem: GivenUp) -> NoReturn:
+        """Have Hypothesis drop the example, if there is one: nothing is known of it."""
+        self.given_up = str(problem)
+        if currently_in_test_context():
+            hypothesis.reject()
+        raise problem
 
     def compared(self, elements: int = 1, margin: float = 0.0) -> None:
         """Note that elements were compared, and by which margin the worst of them conforms."""
         self.tally.compared += int(elements)  # plain numbers, which can go to another process
         self.tally.margin = max(self.tally.margin, float(margin))
 
-    @property
-    def arrays(self) -> Any:
-        """The candidate's array library."""
-        return arrays_of(self.implementation.array)
-
     def _wrapped(self, name: str, operator: str, value: Any) -> Any:
         tensor = name in OPERATORS[operator].tensors and value is not None and not isinstance(value, Argument)
         return Argument(value) if tensor and not isinstance(value, float | int) else value
+
+
+def _alive(seen: Observation) -> None:
+    if seen.died:
+        raise NonConformance(f"{seen.call.operator} {seen.fault}", [seen.call], kind=seen.died)
 
 
 def well_formed(seen: Observation, shape: tuple[int, ...] | None) -> None:

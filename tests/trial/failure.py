@@ -40,6 +40,7 @@ class NonConformance(AssertionError):
     wrong: int = 0
     judged: int = 0
     hint: str = ""
+    kind: str = ""  # "crash" or "hang", where it is that and not what the tier looks for
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 
 from hypothesis import HealthCheck, Phase, settings
 
-from assay.implementations.arrays import arrays_of
 from assay.implementations.contract import Implementation
-from assay.implementations.load import load
+from assay.implementations.isolated import Place, started
+from assay.implementations.load import LoadError, load
 from assay.reference.arithmetic.formats import STORAGE
 from assay.spec import CLAUSES, OPERATORS, PROFILES
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.laws import Law
 
 # Examples a law. The gate is derandomised: the same verdict on the same code.
+# PyTorch's own adapters run in the judge's process, unless told otherwise: it is PyTorch that the judge trusts.
+AT_HOME = ("torch", "torch-tf32")
 BUDGETS = {"quick": 12, "gate": 40, "deep": 1000}
 
 
@@ -35,6 +37,7 @@ class Run:
     profile: str
     budget: str
     seed: int | None
+    place: Place = Place(in_process=True)
 
     def candidates(self, law: Law) -> list[Candidate]:
         """The candidate once for each dtype that the law and the run have in common."""
@@ -53,13 +56,14 @@ class Run:
 
 
 def make_run(
-    spec: str,
+    spec: str | None,
     operators: Sequence[str] = (),
     dtypes: Sequence[str] = (),
     device: str = "cpu",
     profile: str = "torch",
     budget: str = "quick",
     seed: int | None = None,
+    place: Place = Place(in_process=True),
 ) -> Run:
     """The run that these words ask for.
 
@@ -71,13 +75,27 @@ def make_run(
     _known("dtype", dtypes, STORAGE)
     _known("profile", [profile], PROFILES)
     _known("budget", [budget], BUDGETS)
-    implementation = load(spec)
+    implementation = found(spec, place)
     wanted = tuple(operators) or tuple(OPERATORS)
     if not any(name in implementation.operators for name in wanted):
         has = ", ".join(implementation.operators)
         raise UsageProblem(f"{spec} has none of the operators asked for ({', '.join(wanted)}); it has {has}")
     _check_device(implementation, device)
-    return Run(implementation, wanted, _dtypes(implementation, dtypes), device, profile, budget, seed)
+    return Run(implementation, wanted, _dtypes(implementation, dtypes), device, profile, budget, seed, place)
+
+
+def found(spec: str | None, place: Place) -> Implementation:
+    """The implementation, where it is to run.
+
+    Raises:
+        LoadError: it cannot be loaded, or its process cannot be started.
+    """
+    if (spec is None) == (place.command is None):
+        raise LoadError("give an implementation to load, or --command and a program, and not both")
+    if place.in_process and (place.command or place.python):
+        raise LoadError("--in-process runs in this interpreter: give no --python and no --command with it")
+    at_home = spec in AT_HOME and place.python is None
+    return load(str(spec)) if place.in_process or at_home else started(spec, place)
 
 
 def _known(what: str, given: Sequence[str], allowed: Sequence[str] | dict[str, object]) -> None:
@@ -96,14 +114,13 @@ def _check_device(implementation: Implementation, device: str) -> None:
         raise UsageProblem(
             f"{implementation.name} supports the devices {', '.join(implementation.devices)}, not {name}"
         )
-    problem = arrays_of(implementation.array).device_problem(device)
+    problem = implementation.device_problem(device)
     if problem:
         raise UsageProblem(f"device {device!r} is not to be had here: {problem}; use --device cpu")
 
 
 def _dtypes(implementation: Implementation, asked: Sequence[str]) -> tuple[str, ...]:
-    library = tuple(arrays_of(implementation.array).dtypes)
-    offered = tuple(dtype for dtype in library if implementation.dtypes is None or dtype in implementation.dtypes)
+    offered = implementation.offered()
     for dtype in asked:
         if dtype not in offered:
             raise UsageProblem(f"{implementation.name} has no {dtype}; it has {', '.join(offered)}")

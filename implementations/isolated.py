@@ -1,0 +1,305 @@
+"""The judge's end of a candidate's own process: start it, ask it, outlive it.
+
+A crash, a hang, or memory that runs away is an observation of the call that was being made; then the process is
+started again, and the run goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from assay.implementations import protocol
+from assay.implementations.arrays import Values
+from assay.implementations.channel import Channel, Garbled, Gone, Message, Shared, Silent
+from assay.implementations.contract import Implementation
+from assay.implementations.load import LoadError
+from assay.implementations.observe import Call, Observation
+from assay.implementations.worker import SHARED
+
+WORKER = Path(__file__).with_name("worker.py")
+STARTING = 180.0  # seconds in which a process has to greet: some libraries take long to import
+PATIENCE = 120.0  # seconds that an operator's hangs and crashes may cost a run; then it is not called again
+QUICKER = 20.0  # after a hang: this many times the longest answered call is a hang too, if it is more than a second
+
+
+class GivenUp(Exception):
+    """The candidate has hung or crashed so often that it is not asked again; the text says which operator."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a candidate runs, and what it may take.
+
+    ``python`` is another interpreter; ``command`` a program that speaks the protocol; ``seconds`` what a call may
+    take; ``memory`` the bytes that the process may take beyond what it has after loading, on the CPU.
+    """
+
+    python: str | None = None
+    command: str | None = None
+    in_process: bool = False
+    seconds: float = 60.0
+    memory: int = 4 * 2**30
+
+
+class Worker:
+    """A process that answers for a candidate."""
+
+    def __init__(self, arguments: Sequence[str], place: Place, name: str) -> None:
+        self.arguments, self.place, self.name = list(arguments), place, name
+        self.folder = Path(tempfile.mkdtemp(prefix="assay-", dir=_memory_folder()))
+        self.errors = self.folder / "errors"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.longest, self.hung = 0.0, False
+        self.lost: dict[str, float] = defaultdict(float)
+        self.fatal: dict[bytes, Observation] = {}
+        self._finalizer = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        self.greeting = self._start()
+
+    def implementation(self) -> Implementation:
+        """What the process says that it is.
+
+        Raises:
+            LoadError: it says nothing that can be understood.
+        """
+        if self.greeting.get("fault"):
+            raise LoadError(self.greeting.get("fault"))
+        try:
+            return replace(protocol.greeted(self.greeting, self.name), worker=self)
+        except ValueError as problem:
+            raise LoadError(f"{self.name}: {problem}; docs/protocol.md has the form{self._last_words()}") from None
+
+    @property
+    def environment(self) -> str:
+        """The versions of what it runs under."""
+        return self.greeting.get("environment")
+
+    def observe(self, call: Call) -> Observation:
+        """Ask for one call.
+
+        Raises:
+            GivenUp: its operator has cost more than `PATIENCE` already, and this is a call that did not.
+        """
+        known = self._known(call)
+        return known or self._ask(call, protocol.asked(call))
+
+    def observe_in_turn(self, calls: Sequence[Call]) -> tuple[list[Observation], list[Values]]:
+        """As `observe.observe_in_turn`. Who keeps no memory between calls is asked for each alone."""
+        memory = self.greeting.flag("memory")
+        seen = []
+        for number, call in enumerate(calls):
+            known = self._known(call)
+            words = ("kept" if number else "new") if memory else ""
+            seen.append(known or self._ask(call, protocol.asked(call, words)))
+            if seen[-1].died:
+                return seen, []
+        return seen, self._kept() if memory else [each.output for each in seen if each.output is not None]
+
+    def device_problem(self, device: str) -> str | None:
+        """Why it cannot use a device, or None."""
+        if not self.greeting.get("environment"):
+            return None if device == "cpu" else "a command runs where it likes; its tensors come from the CPU"
+        return self._exchanged(Message([("device", device)]), STARTING).get("fault") or None
+
+    def close(self) -> None:
+        """End the process and everything that it has started."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            for pipe in (self.process.stdin, self.process.stdout):
+                with contextlib.suppress(OSError):
+                    pipe.close()  # type: ignore[union-attr]
+            self.process = None
+
+    # --- starting
+
+    def _start(self) -> Message:
+        self.close()
+        # numpy's own threads would keep the process from having a spare; the candidate's libraries have theirs.
+        environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ, SHARED: str(self.folder / "tensors")}
+        with self.errors.open("wb") as errors:
+            try:
+                self.process = subprocess.Popen(
+                    self.arguments,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=environment,
+                    start_new_session=True,
+                )
+            except OSError as problem:
+                raise LoadError(f"{self.name}: {self.arguments[0]} cannot be started: {problem.strerror}") from None
+        self._finalizer.detach()
+        self._finalizer = weakref.finalize(self, _clean, self.process, self.folder)
+        reading, writing = self.process.stdout.fileno(), self.process.stdin.fileno()  # type: ignore[union-attr]
+        os.set_blocking(writing, False)
+        self.channel = Channel(reading, writing, Shared(str(self.folder / "tensors")))
+        return self._hear_greeting()
+
+    def _hear_greeting(self) -> Message:
+        try:
+            greeting = self.channel.receive(time.monotonic() + STARTING)
+        except Silent:
+            raise LoadError(f"{self.name}: said nothing in {STARTING:.0f} s{self._last_words()}") from None
+        except Gone:
+            code = self.process.wait()  # type: ignore[union-attr]
+            raise LoadError(f"{self.name}: ended before it answered, {_ending(code)}{self._last_words()}") from None
+        except Garbled as problem:
+            raise LoadError(f"{self.name}: {problem}; docs/protocol.md has the form{self._last_words()}") from None
+        if not greeting.flag("maps"):
+            self.channel.shared = None
+        self.pid = int(greeting.get("pid") or self.process.pid)  # type: ignore[union-attr]
+        _limit_memory(self.pid, self.place.memory)
+        return greeting
+
+    def _last_words(self) -> str:
+        lines = self.errors.read_text(errors="replace").strip().splitlines()[-3:]
+        return "; its last lines of stderr: " + " | ".join(line.strip() for line in lines) if lines else ""
+
+    # --- asking
+
+    def _ask(self, call: Call, message: Message) -> Observation:
+        start = time.monotonic()
+        try:
+            seen = protocol.read_answer(self._exchanged(message, self._limit()), call)
+        except (Silent, Gone, Garbled, _Died) as problem:
+            seen = Observation(call, died="hang" if isinstance(problem, Silent) else "crash")
+            seen.fault = self._what_happened(problem, time.monotonic() - start)
+            self._revive(problem)
+            self.hung |= isinstance(problem, Silent)
+            self.lost[call.operator] += time.monotonic() - start
+            self.fatal[_digest(call)] = seen
+        else:
+            self.longest = max(self.longest, time.monotonic() - start)
+        return seen
+
+    def _exchanged(self, message: Message, seconds: float) -> Message:
+        until = time.monotonic() + seconds
+        self.channel.send(message, until)
+        return self._heard(until)
+
+    def _heard(self, until: float) -> Message:
+        answer = self.channel.receive(until)
+        if answer.lines[0][0] == "died":
+            raise _Died(int(answer.get("died")))
+        return answer
+
+    def _limit(self) -> float:
+        return min(self.place.seconds, max(1.0, QUICKER * self.longest)) if self.hung else self.place.seconds
+
+    def _known(self, call: Call) -> Observation | None:
+        if not self.fatal:
+            return None
+        known = self.fatal.get(_digest(call))
+        if known is None and self.lost[call.operator] > PATIENCE:
+            spent = f"{self.lost[call.operator]:.0f} s"
+            raise GivenUp(f"{call.operator} is not called again: its hangs and crashes have cost {spent}")
+        return known and replace(known, call=call)
+
+    def _what_happened(self, problem: Exception, seconds: float) -> str:
+        if isinstance(problem, Silent):
+            return f"gave no answer in {seconds:.0f} s, and its process was ended"
+        if isinstance(problem, Garbled):
+            return f"answered with what is no message: it {problem}"
+        code = problem.args[0] if isinstance(problem, _Died) else self.process.wait()  # type: ignore[union-attr]
+        return f"ended its process, {_ending(code)}{self._last_words()}"
+
+    def _revive(self, problem: Exception) -> None:
+        """Have a process again: a spare that greets by itself, or one that is started anew."""
+        try:
+            if isinstance(problem, Silent) and self.pid != self.process.pid:  # type: ignore[union-attr]
+                os.kill(self.pid, signal.SIGKILL)
+                self._heard(time.monotonic() + 5.0)
+        except _Died as died:
+            problem = died
+        except (OSError, Silent, Gone, Garbled):
+            pass
+        if isinstance(problem, _Died):
+            with contextlib.suppress(LoadError):
+                self.greeting = self._hear_greeting()
+                return
+        self._start()
+
+    def _kept(self) -> list[Values]:
+        try:
+            answer = self._exchanged(Message([("kept", "")]), self.place.seconds)
+        except (Silent, Gone, Garbled, _Died):
+            self._start()
+            return []
+        return [values for _, values in answer.tensors.values()]
+
+
+class _Died(Exception):
+    """The process that answered has died, and a spare takes its place; the argument is its exit code."""
+
+
+def _digest(call: Call) -> bytes:
+    """What tells one call from another: every word and every byte of its message."""
+    digest = hashlib.sha256(repr(protocol.asked(call).lines).encode())
+    for argument in (*call.tensors.values(), *([call.cotangent] if call.cotangent else [])):
+        digest.update(repr(argument.values.shape).encode() + argument.values.tobytes())
+    return digest.digest()
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"by signal {-code} ({signal.strsignal(-code)})"
+    return f"with exit code {code}"
+
+
+def _limit_memory(pid: int, more: int) -> None:
+    """Let a process take this many bytes more, where the system can set another's limits (Linux)."""
+    try:
+        import resource
+
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + more
+        resource.prlimit(pid, resource.RLIMIT_AS, (limit, limit))
+    except (ImportError, AttributeError, OSError, ValueError):
+        return
+
+
+def _memory_folder() -> str | None:
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def _clean(process: subprocess.Popen[bytes], folder: Path) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def started(spec: str | None, place: Place) -> Implementation:
+    """The candidate in a process of its own.
+
+    Raises:
+        LoadError: the process cannot be started, does not greet, or cannot load the candidate.
+    """
+    if place.command is not None:
+        try:
+            arguments = shlex.split(place.command)
+        except ValueError as problem:
+            raise LoadError(f"--command {place.command!r}: {problem}") from None
+        if not arguments:
+            raise LoadError("--command '': give a program, for example --command ./server")
+        return Worker(arguments, place, place.command).implementation()
+    python = place.python or sys.executable
+    if shutil.which(python) is None:
+        raise LoadError(f"--python {python}: there is no such program; give the path of a Python interpreter")
+    return Worker([python, str(WORKER), str(spec)], place, str(spec)).implementation()
