@@ -1,0 +1,252 @@
+"""A candidate's own process: what it does there is seen, and ends nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+from assay.implementations import isolated
+from assay.implementations.arrays import Argument
+from assay.implementations.isolated import GivenUp, Place, Worker, started
+from assay.implementations.load import LoadError, load
+from assay.implementations.observe import Call, observe, observe_in_turn
+
+# What linear does depends on how many features x has.
+STRANGE = """
+import ctypes, os, sys, time
+import numpy as np
+array = "numpy"
+version = "strange 1"
+def linear(x, w, b=None):
+    match x.shape[-1]:
+        case 3: ctypes.string_at(0)
+        case 4: os._exit(0)
+        case 5: time.sleep(1000)
+        case 6: np.ones(2**40)
+        case 7: print("hello")
+        case 8: os.abort()
+        case 9: raise ValueError("not nine")
+        case 10: sys.exit(3)
+        case 11: x[...] = 0
+        case 12: np.allclose = None
+        case 13: return x
+    return x @ w.T
+"""
+
+
+def call(features, operator="linear", dtype="float32", **more):
+    rng = np.random.default_rng(features)
+    x, w = (Argument(rng.integers(-4, 5, (rows, features)).astype(float)) for rows in (2, 3))
+    return Call(operator, {"x": x, "w": w, "b": None}, dtype, "cpu", **more)
+
+
+@pytest.fixture(scope="module")
+def strange(tmp_path_factory):
+    path = tmp_path_factory.mktemp("strange") / "strange.py"
+    path.write_text(STRANGE)
+    implementation = started(str(path), Place(seconds=1.0))
+    yield implementation
+    implementation.worker.close()
+
+
+@pytest.mark.parametrize(
+    ("features", "died", "words"),
+    [
+        (3, "crash", "ended its process, by signal 11"),
+        (4, "crash", "ended its process, with exit code 0"),
+        (5, "hang", "gave no answer in 1 s, and its process was ended"),
+        (6, "", "raised "),
+        (8, "crash", "ended its process, by signal 6"),
+        (9, "", "raised ValueError: not nine (strange.py, line 14)"),
+        (10, "crash", "ended its process, with exit code "),
+    ],
+)
+def test_whatever_happens_is_seen_and_the_next_call_is_answered(strange, features, died, words):
+    seen = observe(strange, call(features))
+    assert (seen.died, seen.output) == (died, None)
+    assert seen.fault.startswith(words)
+    assert observe(strange, call(2)).output is not None
+
+
+def test_a_hang_after_a_hang_is_found_sooner(strange):
+    observe(strange, call(5))
+    start = time.monotonic()
+    assert observe(strange, call(5)).died == "hang"
+    assert time.monotonic() - start < 1.0  # known: it is not called again
+
+
+@pytest.mark.parametrize(
+    ("features", "what", "names"),
+    [
+        (7, "disturbed", ("standard output",)),
+        (11, "changed", ("x",)),
+        (12, "disturbed", ("numpy.allclose",)),
+        (13, "shares", ("x",)),
+    ],
+)
+def test_what_a_call_does_besides_crosses_over(strange, features, what, names):
+    assert getattr(observe(strange, call(features)), what) == names
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("layout", ["contiguous", "offset", "strided", "transposed", "expanded"])
+def test_a_call_gives_what_it_gives_in_the_judges_process(dtype, layout):
+    values = [-np.inf, -0.0, 0.0, 1.5, -2.0, np.nan]
+    given = {"x": Argument(np.array([values, values]), layout), "beta": 0.5}
+    asked = Call("swish", given, dtype, "cpu", Argument(np.full((2, 6), 3.0), layout), ("x",), True, 12, True)
+    here, there = observe(load("torch"), asked), observe(torch_elsewhere(), asked)
+    for a, b in ((here.output, there.output), (here.gradients["x"], there.gradients["x"])):
+        assert a.tobytes() == b.tobytes() or np.array_equal(a, b, equal_nan=True)
+    assert (here.dtype, here.device, here.gradient_dtypes) == (there.dtype, there.device, there.gradient_dtypes)
+
+
+def torch_elsewhere(made=[]):  # noqa: B006  one process for all who ask
+    if not made:
+        made.append(started("torch", Place()))
+    return made[0]
+
+
+def test_large_tensors_travel_in_shared_memory():
+    rng = np.random.default_rng(0)
+    given = {"x": Argument(rng.standard_normal((512, 300)).astype(np.float32).astype(float)), "beta": None}
+    asked = Call("swish", given, "float32", "cpu")
+    here, there = observe(load("torch"), asked), observe(torch_elsewhere(), asked)
+    assert np.array_equal(here.output, there.output)
+    assert torch_elsewhere().worker.channel.shared.map is not None
+
+
+def test_calls_in_turn_share_their_memory(strange):
+    first, second = (call(2, dtype=dtype) for dtype in ("float32", "float32"))
+    seen, kept = observe_in_turn(strange, [first, second])
+    assert [each.output.tolist() for each in seen] == [each.tolist() for each in kept]
+
+
+def test_learned_tensors_are_counted_there():
+    asked = Call("conv2d_parameters", {"in_channels": 3, "out_channels": 64, "kernel_size": (3, 2)}, "float32", "cpu")
+    assert observe(torch_elsewhere(), asked).parameters == [(64, 3, 3, 2), (64,)]
+
+
+def test_an_operator_that_costs_too_much_is_not_called_again(strange, monkeypatch):
+    monkeypatch.setattr(isolated, "PATIENCE", 0.0)
+    observe(strange, call(3))
+    assert observe(strange, call(3)).died == "crash"  # known already
+    with pytest.raises(GivenUp, match="linear is not called again: its hangs and crashes have cost "):
+        observe(strange, call(2))
+
+
+def test_functions_that_loading_replaces_are_named(tmp_path):
+    path = tmp_path / "patches.py"
+    path.write_text("import time\ntime.perf_counter = lambda: 0.0\narray = 'numpy'\ndef swish(x, beta=1.0): return x\n")
+    implementation = started(str(path), Place())
+    assert implementation.disturbed == ("time.perf_counter",)
+    asked = Call("swish", {"x": Argument(np.ones(2)), "beta": None}, "float32", "cpu")
+    assert observe(implementation, asked).disturbed == ("time.perf_counter",)
+    assert time.perf_counter() > 0.0
+
+
+def test_the_process_ends_with_the_judge(tmp_path):
+    path = tmp_path / "kernels.py"
+    path.write_text("array = 'numpy'\ndef swish(x, beta=1.0): return x\n")
+    text = "import sys\nfrom assay.implementations.isolated import *\nw = started(sys.argv[1], Place()).worker\n"
+    words = [sys.executable, "-c", text + "print(w.pid, w.folder)", str(path)]
+    pid, folder = subprocess.run(words, capture_output=True, text=True).stdout.split()
+    for _ in range(100):
+        if not alive(int(pid)):
+            break
+        time.sleep(0.05)
+    assert not alive(int(pid))
+    assert not isolated.Path(folder).exists()
+
+
+def alive(pid):
+    status = isolated.Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def python_server(tmp_path, text):
+    """A command that runs these lines of Python."""
+    path = tmp_path / "server.py"
+    path.write_text(textwrap.dedent(text))
+    return Place(command=f"{sys.executable} {path}", seconds=5.0)
+
+
+GREETING = "print('assay 1\\noperator linear\\ndtype float32\\n', flush=True)\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("print('Hello, world')", "begins with 'Hello, world', which begins no message"),
+        ("print('assay 2\\n')", "greets with 'assay 2'; this is 'assay 1'"),
+        ("print('assay 1\\n')", "offers no operator or no dtype; allowed: operator swish, glu"),
+        ("print('assay 1\\noperator matmul\\ndtype float32\\n')", "offers 'matmul'; allowed: operator swish, glu"),
+        ("print('assay 1\\noperator swish\\ndtype int8\\n')", "offers 'int8'; allowed: "),
+        ("print('assay 1\\nfault no licence\\n')", "no licence"),
+        ("print('assay 1')", "ended before it answered, with exit code 0"),
+        ("import sys; sys.exit('lost my keys')", "with exit code 1; its last lines of stderr: lost my keys"),
+    ],
+)
+def test_a_command_that_does_not_greet_is_told_so(tmp_path, text, words):
+    with pytest.raises(LoadError) as caught:
+        started(None, python_server(tmp_path, text))
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("print('what?', flush=True)", "answered with what is no message: it begins with 'what?'"),
+        ("print('answer\\ntensor result float32 2 3\\n\\nabc', flush=True)", "ended its process, with exit code 0"),
+        ("print('answer\\ntensor result float32 99999999 99999999\\n\\n', flush=True)", "announces tensors of"),
+        ("print('answer\\ntensor result int8 2\\n\\n', flush=True)", "says 'tensor result int8 2'; allowed: a name"),
+        ("raise SystemExit('out of paper')", "with exit code 1; its last lines of stderr: out of paper"),
+    ],
+)
+def test_a_command_that_answers_with_something_else_has_crashed(tmp_path, text, words):
+    implementation = started(None, python_server(tmp_path, GREETING + "input()\n" + text))
+    seen = observe(implementation, call(2))
+    assert seen.died == "crash"
+    assert words in seen.fault
+
+
+def test_an_answer_without_a_result_is_a_fault(tmp_path):
+    implementation = started(
+        None, python_server(tmp_path, GREETING + "input()\nprint('answer\\n', flush=True)\ninput()")
+    )
+    assert observe(implementation, call(2)).fault == "answered with no tensor called result"
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (Place(command="./no-such-server"), "./no-such-server cannot be started: No such file or directory"),
+        (Place(command="'"), '--command "\'": No closing quotation'),
+        (Place(command=""), "--command '': give a program"),
+        (Place(python="no-such-python"), "--python no-such-python: there is no such program"),
+    ],
+)
+def test_what_cannot_be_started_is_told(place, words):
+    with pytest.raises(LoadError) as caught:
+        started(None if place.command is not None else "torch", place)
+    assert words in str(caught.value)
+
+
+def test_an_interpreter_without_numpy_is_told(tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    with pytest.raises(
+        LoadError, match=r"bare/bin/python has no numpy \(No module named 'numpy'\); install numpy there"
+    ):
+        started("torch", Place(python=str(tmp_path / "bare" / "bin" / "python")))
+
+
+def test_a_worker_is_closed_once_and_for_all(strange):
+    worker = Worker(strange.worker.arguments, Place(), "strange")
+    pid = worker.pid
+    worker.close()
+    assert not alive(pid)
+    worker.close()
