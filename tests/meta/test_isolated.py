@@ -149,6 +149,19 @@ def test_functions_that_loading_replaces_are_named(tmp_path):
     assert time.perf_counter() > 0.0
 
 
+def test_a_candidate_sees_none_of_the_judges_frames(tmp_path):
+    """In the judge's own process it would see the case, and what is asked of it."""
+    path = tmp_path / "nosy.py"
+    path.write_text(
+        "import inspect\narray = 'numpy'\n"
+        "def swish(x, beta=1.0):\n"
+        "    return x * 0 + sum('trial' in f.filename or 'test_' in f.filename for f in inspect.stack())\n"
+    )
+    asked = Call("swish", {"x": Argument(np.ones(1)), "beta": None}, "float32", "cpu")
+    assert observe(load(str(path)), asked).output > 0.0
+    assert observe(started(str(path), Place()), asked).output == 0.0
+
+
 def test_the_process_ends_with_the_judge(tmp_path):
     path = tmp_path / "kernels.py"
     path.write_text("array = 'numpy'\ndef swish(x, beta=1.0): return x\n")
