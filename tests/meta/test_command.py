@@ -1,4 +1,4 @@
-"""Candidates in processes of their own, from the command line: the server in C, crashes, limits, and what is misspelt."""
+"""Processes of their own, from the command line: the server in C, crashes, limits, and what is misspelt."""
 
 from __future__ import annotations
 

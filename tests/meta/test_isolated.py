@@ -155,7 +155,7 @@ def test_a_candidate_sees_none_of_the_judges_frames(tmp_path):
     path.write_text(
         "import inspect\narray = 'numpy'\n"
         "def swish(x, beta=1.0):\n"
-        "    return x * 0 + sum('trial' in f.filename or 'test_' in f.filename for f in inspect.stack())\n"
+        "    return x * 0 + sum('_pytest' in f.filename for f in inspect.stack())\n"
     )
     asked = Call("swish", {"x": Argument(np.ones(1)), "beta": None}, "float32", "cpu")
     assert observe(load(str(path)), asked).output > 0.0
