@@ -131,7 +131,8 @@ def _replay(words: argparse.Namespace) -> int:
         return _usage(f"no failure {words.id!r} in the last run of this folder; it has {known}")
     run = found["run"]
     options = [*_placed(run["impl"], run["place"]), f"--device={run['device']}", f"--profile={run['profile']}"]
-    options += [f"--time-limit={run['place']['seconds']}", f"--memory-limit={run['place']['memory'] / 2**30}"]
+    options += [f"--time-limit={run['place']['seconds']}"]
+    options += [f"--memory-limit={run['place']['memory'] / 2**30}"] if run["place"]["memory"] else []
     options += [f"--budget={run['budget']}", *(f"--dtype={dtype}" for dtype in run["dtypes"])]
     options += [f"--seed={run['seed']}"] if run["seed"] is not None else []
     return _pytest([str(ROOT / found["failure"]["nodeid"]), *options])

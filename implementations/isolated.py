@@ -45,7 +45,7 @@ class Place:
     """Where a candidate runs, and what it may take.
 
     ``python`` is another interpreter; ``command`` a program that speaks the protocol; ``seconds`` what a call may
-    take; ``memory`` the bytes that the process may take beyond what it has after loading, on the CPU.
+    take; ``memory`` the bytes that the process may take beyond what it has after loading, 0 for as many as there are.
     """
 
     python: str | None = None
@@ -259,6 +259,8 @@ def _ending(code: int) -> str:
 
 def _limit_memory(pid: int, more: int) -> None:
     """Let a process take this many bytes more, where the system can set another's limits (Linux)."""
+    if not more:
+        return
     try:
         import resource
 
