@@ -8,6 +8,8 @@ from dataclasses import dataclass
 KINDS = ("documented", "example", "derived", "torch")
 PROFILES = {"documented": KINDS[:3], "torch": KINDS}
 
+FOLLOWS = "follows from "
+
 _ID = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9-]*)")
 
 
@@ -32,6 +34,12 @@ class Clause:
             raise ValueError(f"{self.id}: kind={self.kind!r}; allowed: {', '.join(KINDS)}")
         if not (self.statement.strip() and self.source.strip()):
             raise ValueError(f"{self.id}: statement={self.statement!r}, source={self.source!r}; both are needed")
+
+    @property
+    def follows_from(self) -> tuple[str, ...]:
+        """The clauses that it follows from: what breaks this one breaks one of those."""
+        _, found, clauses = self.source.partition(FOLLOWS)
+        return tuple(clauses.split(", ")) if found else ()
 
     @property
     def chapter(self) -> str:

@@ -1,5 +1,7 @@
 """Where the clauses come from."""
 
+from assay.spec.clause import FOLLOWS
+
 SWIGLU = "notes, Activation Functions / SwiGLU"
 CONVOLUTIONAL = "notes, Layers / Convolutional"
 MAXPOOL = "notes, Layers / MaxPool"
@@ -12,4 +14,4 @@ def torch(page: str) -> str:
 
 def follows(*clauses: str) -> str:
     """What a derived clause follows from."""
-    return "follows from " + ", ".join(clauses)
+    return FOLLOWS + ", ".join(clauses)

@@ -70,8 +70,14 @@ def demand(seen: Observation, holds: bool, otherwise: str) -> None:
         raise NonConformance(f"{seen.call.operator} {otherwise}", [seen.call])
 
 
+def readable(seen: Observation, found: object) -> None:
+    """Raise unless this was found: a result of which it cannot be said is another clause's matter."""
+    if not found:
+        raise NonConformance(f"{seen.call.operator} {seen.fault}", [seen.call], malformed=True)
+
+
 def demand_shape(seen: Observation, case: Case) -> None:
-    demand(seen, seen.output is not None, seen.fault)
+    readable(seen, seen.output is not None)
     what = f"returned shape {seen.output.shape} where the formula gives {case.result_shape}"
     demand(seen, seen.output.shape == case.result_shape, what)
 
@@ -96,6 +102,7 @@ def batched(case: Case, batch: tuple[int, ...]) -> Case:
 def test_contract_the_result_has_the_inputs_dtype(candidate, operator, data):
     """No widening, no narrowing. Blind to what was computed between."""
     seen = answered(candidate, data.draw(CASES[operator](FAMILIES)))
+    readable(seen, seen.dtype)
     demand(seen, seen.dtype == candidate.dtype, seen.fault)
 
 
@@ -113,8 +120,9 @@ def test_contract_gradients_have_their_inputs_dtype(candidate, operator, data):
 def test_contract_the_result_is_on_the_inputs_device(candidate, operator, data):
     """Where the inputs are, there the result is. Blind to detours."""
     seen = answered(candidate, data.draw(CASES[operator](FAMILIES)))
+    readable(seen, seen.device)
     here = seen.device.split(":")[0] == candidate.device.split(":")[0]
-    demand(seen, here, f"returned a result on {seen.device or 'no device'} for inputs on {candidate.device}")
+    demand(seen, here, f"returned a result on {seen.device} for inputs on {candidate.device}")
 
 
 @clause("contract.plain", tier="contract", operators=ALL)

@@ -21,12 +21,14 @@ from assay.tests.mutants import (
     swiglu,
     swish,
     values,
+    witnesses,
+    witnesses_of_images,
 )
 from assay.tests.mutants.described import DESCRIBED
 from assay.tests.mutants.mutant import Mutant
 
 CHAPTERS = (swish, linear, glu, swiglu, pad2d, conv2d, max_pool2d, contract)
-KINDS = (slips, precision, gates, slopes, gradients, sizes, values, state)
+KINDS = (slips, precision, gates, slopes, gradients, sizes, values, state, witnesses, witnesses_of_images)
 
 
 def described(mutant: Mutant) -> Mutant:

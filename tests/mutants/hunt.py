@@ -24,7 +24,10 @@ ORDER = ("special", "gradient", "enclosure", "contract", "exact", "state", "stat
 
 @dataclass(frozen=True)
 class Finding:
-    """What one law said of one mutant. ``problem`` is what it raised besides a verdict; that kills nothing."""
+    """What one law said of one mutant. ``problem`` is what it raised besides a verdict; that kills nothing.
+
+    ``malformed``: it saw an answer that it could not judge, which says nothing of its clause.
+    """
 
     law: str
     clause: str
@@ -34,6 +37,7 @@ class Finding:
     examples: int
     seconds: float
     problem: str = ""
+    malformed: bool = False
 
 
 @contextlib.contextmanager
@@ -88,19 +92,18 @@ def findings(mutant: Mutant, given: Sequence[Trial], budget: str, whole: bool = 
 
 
 def _tried(law: Law, operator: str | None, candidate: Candidate) -> Finding:
-    caught, problem, start = False, "", time.perf_counter()
+    caught, problem, malformed, start = False, "", False, time.perf_counter()
     try:
         law.function(candidate=candidate, **({"operator": operator} if operator else {}))
-    except NonConformance:
-        caught = True
     except Exception as other:
-        caught, problem = (
-            isinstance(verdict_of(other), NonConformance),
-            f"{type(other).__name__}: {str(other).partition(chr(10))[0]}",
-        )
+        verdict = verdict_of(other)
+        caught = isinstance(verdict, NonConformance)
+        malformed = isinstance(verdict, NonConformance) and verdict.malformed
+        if verdict is not other or not caught:
+            problem = f"{type(other).__name__}: {str(other).partition(chr(10))[0]}"
     else:
         problem = "" if candidate.tally.compared else "the law compared nothing"
     seconds = time.perf_counter() - start
     tried = candidate.tally.examples - caught  # Hypothesis runs a failing example once more
     judged = operator or law.clause.partition(".")[0]
-    return Finding(law.name, law.clause, law.tier, judged, caught, max(1, tried), round(seconds, 4), problem)
+    return Finding(law.name, law.clause, law.tier, judged, caught, max(1, tried), round(seconds, 4), problem, malformed)

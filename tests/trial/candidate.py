@@ -176,17 +176,17 @@ class Candidate:
 
 def _alive(seen: Observation) -> None:
     if seen.died:
-        raise NonConformance(f"{seen.call.operator} {seen.fault}", [seen.call], kind=seen.died)
+        raise NonConformance(f"{seen.call.operator} {seen.fault}", [seen.call], malformed=True, kind=seen.died)
 
 
 def well_formed(seen: Observation, shape: tuple[int, ...] | None) -> None:
     """Raise if the answer cannot be judged at all: an exception, not a tensor, a wrong dtype, device or shape."""
     if seen.fault:
-        raise NonConformance(f"{seen.call.operator} {seen.fault}", [seen.call])
+        raise NonConformance(f"{seen.call.operator} {seen.fault}", [seen.call], malformed=True)
     assert seen.output is not None
     if shape is not None and seen.output.shape != shape:
         what = f"{seen.call.operator} returned shape {seen.output.shape} where the formula gives {shape}"
-        raise NonConformance(what, [seen.call])
+        raise NonConformance(what, [seen.call], malformed=True)
 
 
 def _well_formed_gradient(seen: Observation, name: str) -> None:
@@ -201,4 +201,4 @@ def _well_formed_gradient(seen: Observation, name: str) -> None:
         what = f"the gradient of {name} has dtype {seen.gradient_dtypes[name]}, {name} has {call.dtype}"
     else:
         return
-    raise NonConformance(what, [call], subject=f"gradient of {name}")
+    raise NonConformance(what, [call], subject=f"gradient of {name}", malformed=True)

@@ -40,6 +40,7 @@ class NonConformance(AssertionError):
     wrong: int = 0
     judged: int = 0
     hint: str = ""
+    malformed: bool = False  # no tensor, or of another dtype, device or shape: there is nothing to hold to the law
     kind: str = ""  # "crash" or "hang", where it is that and not what the tier looks for
     notes: list[str] = field(default_factory=list)
 
