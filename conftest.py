@@ -118,6 +118,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=dropped)
     items[:] = kept
     gc.freeze()  # what was imported and collected stays: garbage collections that look at it took a seventh of a run
+    gc.set_threshold(10_000, 20, 50)
 
 
 def _belongs(item: pytest.Item, run: Run, recorder: Recorder | None) -> bool:

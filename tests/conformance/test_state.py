@@ -25,9 +25,9 @@ from assay.tests.trial.cases import (
     swish_cases,
 )
 from assay.tests.trial.laws import clause
+from assay.tests.trial.textures import SEEDED as VALUES
 
 REPEATS = 100  # a fault of one call in 50 is missed by 100 calls and 6 examples with a probability of 6e-6
-VALUES = ("normal", "positive", "negative")  # no two seeds give the same ones
 
 
 def reseeded(case: Case, by: int) -> Case:

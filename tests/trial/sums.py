@@ -54,7 +54,7 @@ class Sums:
 def sums_of(products: Values, factor: float = 1.0, **more: Any) -> Sums:
     """The sums of the rows of ``products`` (T, n), each times a factor."""
     squares, magnitudes = (products**2).sum(1) * factor**2, np.abs(products).sum(1) * abs(factor)
-    exact = np.array([math.fsum(row) for row in products]) * factor
+    exact = np.array(list(map(math.fsum, products.tolist()))) * factor
     return Sums(exact, squares, magnitudes, products.shape[1], **more)
 
 
