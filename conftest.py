@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         (kept if _belongs(item, run, recorder) else dropped).append(item)
     config.hook.pytest_deselected(items=dropped)
     items[:] = kept
+    gc.freeze()  # what was imported and collected stays: garbage collections that look at it took a seventh of a run
+    gc.set_threshold(10_000, 20, 50)
 
 
 def _belongs(item: pytest.Item, run: Run, recorder: Recorder | None) -> bool:

@@ -1,16 +1,20 @@
 """What a call must leave as it was: the settings and functions that everything else in the process relies on.
 
+They are looked at around each call, so that looking has to be cheap: the ways to read and to set each are looked up
+once.
+
 The functions are those of before any candidate was loaded: this module is imported with the judge.
 """
 
 from __future__ import annotations
 
+import functools
 import random
 import sys
 import threading
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,55 +56,73 @@ def _own(function: Any, library: str) -> bool:
     return (builtin and module is None) or str(module).partition(".")[0] == library
 
 
-def _torch_settings() -> dict[str, tuple[Any, Callable[[Any], None]]]:
-    """The settings of PyTorch by name: what each is, and how to set it."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return {}
+class Setting(NamedTuple):
+    """A setting by name, how to read it and how to set it. Functions are told apart by identity: one may lie."""
+
+    name: str
+    read: Callable[[], Any]
+    write: Callable[[Any], None]
+    by_identity: bool = False
+
+
+class Look(NamedTuple):
+    """What some settings were at one moment."""
+
+    settings: tuple[Setting, ...]
+    values: list[Any]
+
+
+def _attribute(label: str, owner: Any, name: str) -> Setting:
+    return Setting(label, lambda: getattr(owner, name), lambda value: setattr(owner, name, value))
+
+
+def _trusted(module: str, name: str) -> Setting:
+    """A function, or None as long as its module is not imported."""
+    modules = sys.modules
+    return Setting(
+        f"{module}.{name}",
+        lambda: getattr(modules.get(module), name, None),
+        lambda value: setattr(modules[module], name, value),
+        by_identity=True,
+    )
+
+
+def _of_torch() -> tuple[Setting, ...]:
+    """The settings of PyTorch."""
+    torch = sys.modules["torch"]
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    deterministic = (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms)
+    return (
+        Setting("default dtype", torch.get_default_dtype, torch.set_default_dtype),
+        Setting("number of threads", torch.get_num_threads, torch.set_num_threads),
+        Setting("recording of gradients", torch.is_grad_enabled, torch.set_grad_enabled),
+        Setting("deterministic algorithms", *deterministic),
+        Setting("float32 matmul precision", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+        _attribute("TF32 of cuDNN", cudnn, "allow_tf32"),
+        _attribute("TF32 of matmul", matmul, "allow_tf32"),
+        Setting("oneDNN", torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled),
+        _attribute("cuDNN", cudnn, "enabled"),
+        _attribute("benchmark of cuDNN", cudnn, "benchmark"),
+    )
 
-    def flag(owner: Any, name: str) -> tuple[Any, Callable[[Any], None]]:
-        return getattr(owner, name), lambda value: setattr(owner, name, value)
 
-    return {
-        "default dtype": (torch.get_default_dtype(), torch.set_default_dtype),
-        "number of threads": (torch.get_num_threads(), torch.set_num_threads),
-        "recording of gradients": (torch.is_grad_enabled(), torch.set_grad_enabled),
-        "deterministic algorithms": (
-            torch.are_deterministic_algorithms_enabled(),
-            lambda value: torch.use_deterministic_algorithms(value),
-        ),
-        "float32 matmul precision": (torch.get_float32_matmul_precision(), torch.set_float32_matmul_precision),
-        "TF32 of cuDNN": flag(cudnn, "allow_tf32"),
-        "TF32 of matmul": flag(matmul, "allow_tf32"),
-        "oneDNN": (torch._C._get_mkldnn_enabled(), torch._C._set_mkldnn_enabled),
-        "cuDNN": flag(cudnn, "enabled"),
-        "benchmark of cuDNN": flag(cudnn, "benchmark"),
-        "random numbers of torch": (torch.get_rng_state().numpy().tobytes(), _set_torch_random),
-    }
+def _randoms(with_torch: bool) -> tuple[Setting, ...]:
+    """The states of random numbers, which are long."""
+    found = (
+        Setting("random numbers of numpy", _numpy_random, _set_numpy_random),
+        Setting("random numbers of Python", random.getstate, random.setstate),
+    )
+    return (Setting("random numbers of torch", _torch_random, _set_torch_random), *found) if with_torch else found
+
+
+def _torch_random() -> bytes:
+    state: bytes = sys.modules["torch"].get_rng_state().numpy().tobytes()
+    return state
 
 
 def _set_torch_random(state: bytes) -> None:
     torch = sys.modules["torch"]
     torch.set_rng_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
-
-
-def state(thorough: bool = False) -> dict[str, tuple[Any, Callable[[Any], None]]]:
-    """Every setting that is looked after, and how to set it again; random numbers, which are long, if thorough."""
-    randoms: dict[str, tuple[Any, Callable[[Any], None]]] = (
-        {
-            "random numbers of numpy": (_numpy_random(), _set_numpy_random),
-            "random numbers of Python": (random.getstate(), random.setstate),
-        }
-        if thorough
-        else {}
-    )
-    return {
-        **_torch_settings(),
-        **randoms,
-        "number of Python threads": (threading.active_count(), lambda value: None),
-        **{name: (function, _setter(name)) for name, function in _functions().items()},
-    }
 
 
 def _numpy_random() -> tuple[Any, ...]:
@@ -113,16 +135,29 @@ def _set_numpy_random(state: tuple[Any, ...]) -> None:
     np.random.set_state((name, np.frombuffer(keys, dtype=np.uint32), *rest))
 
 
-def _setter(name: str) -> Callable[[Any], None]:
-    module, _, function = name.rpartition(".")
-    return lambda value: setattr(sys.modules[module], function, value)
+@functools.cache
+def _settings(thorough: bool, with_torch: bool) -> tuple[Setting, ...]:
+    return (
+        *(_of_torch() if with_torch else ()),
+        *(_randoms(with_torch) if thorough else ()),
+        Setting("number of Python threads", threading.active_count, lambda value: None),
+        *(_trusted(*each) for each in TRUSTED),
+    )
 
 
-def restore(before: dict[str, tuple[Any, Callable[[Any], None]]]) -> tuple[str, ...]:
+def state(thorough: bool = False) -> Look:
+    """Every setting that is looked after, as it is now; the states of random numbers, which are long, if thorough."""
+    settings = _settings(thorough, "torch" in sys.modules)
+    return Look(settings, [setting.read() for setting in settings])
+
+
+def restore(before: Look) -> tuple[str, ...]:
     """Put back whatever is not as it was ``before``; returns the names of what was not."""
-    now = state("random numbers of numpy" in before)
-    changed = tuple(name for name, (value, _) in before.items() if name in now and now[name][0] != value)
-    for name in changed:
-        value, put_back = before[name]
-        put_back(value)
-    return changed
+    found = []
+    for setting, value in zip(*before, strict=True):
+        now = setting.read()
+        other = now is not value and (setting.by_identity or now != value)
+        if other and value is not None:  # what was None is a function of a module that the call has imported
+            found.append(setting.name)
+            setting.write(value)
+    return tuple(found)

@@ -35,14 +35,14 @@ class Deviation(NamedTuple):
 def by_fft(input: Tensor, weight: Tensor) -> Deviation:
     """Transform image and kernel, multiply, add up the channels, transform back.
 
-    Forward, by the 2-norm: Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., theorem 24.2, gives a
+    Forward, by the 2-norm: Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., chapter 24, gives a
     relative error of log2(N) eta for N points, eta = mu + gamma_4 (sqrt(2) + mu) < 7 u, with roots of unity that are
     right to mu = u. The same steps for a butterfly of p points: p products of relative error sqrt(2) gamma_2 (Higham,
     lemma 3.5) + mu < 3.83 u, p - 1 additions, a twiddle of 3.83 u; ||E|| = sqrt(p) ||F_p|| for E all ones; that is
     sqrt(p) (p + 2.83) u + 3.83 u for log2(p) levels, for p = 2, 3, 5, 7 no more than 10.7 u a level.
 
     Back, by the maximum (as in Percival, *Rapid multiplication modulo the sum and difference of highly composite
-    numbers*, Math. Comp. 72 (2003), theorem 5.1, whose bound for N = 2**n is (1+u)**3n (1+sqrt(5)u)**(3n+1)
+    numbers*, Math. Comp. 72 (2003), p. 392, whose bound for N = 2**n is (1+u)**3n (1+sqrt(5)u)**(3n+1)
     (1+mu)**3n - 1 times ||x|| ||w||): the p + 6.66 roundings of a butterfly meet the sum of the magnitudes of what it
     reads, and those sums add up to the spectrum's 1-norm, at most N ||x|| ||w|| by Cauchy and Schwarz, channels
     included. That is at most 6.1 u a level. Both forward transforms and the one back are at most 27 u a level for

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import hypothesis
 
 from assay.tests.mutants.mutant import Mutant
 from assay.tests.trial.candidate import Candidate
-from assay.tests.trial.failure import TIERS, NonConformance, verdict_of
-from assay.tests.trial.laws import SHARES, Law, under
+from assay.tests.trial.failure import NonConformance, verdict_of
+from assay.tests.trial.laws import Law, at_budget
 
 # A law on one operator: the second is what a law of several is given, or nothing.
 Trial = tuple[Law, str | None]
@@ -40,22 +40,11 @@ class Finding:
     malformed: bool = False
 
 
-@contextlib.contextmanager
-def searching(budget: str, laws: Iterable[Law]) -> Iterator[None]:
-    """Run laws at a budget without shrinking, which would only tell a failure more briefly, for a while.
-
-    Each tier takes its share of the examples, as in a judged run.
-    """
+def searching(budget: str, laws: Iterable[Law]) -> AbstractContextManager[None]:
+    """Run laws at a budget without shrinking, which would only tell a failure more briefly, for a while."""
     phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
     profile = hypothesis.settings.get_profile(f"assay-{budget}")
-    whole = hypothesis.settings(profile, phases=phases)
-    with contextlib.ExitStack() as stack:
-        laws = list(laws)
-        for tier in TIERS:
-            examples = max(1, profile.max_examples // SHARES.get(tier, 1))
-            mine = [law for law in laws if law.tier == tier]
-            stack.enter_context(under(hypothesis.settings(whole, max_examples=examples), mine))
-        yield
+    return at_budget(hypothesis.settings(profile, phases=phases), laws)
 
 
 def trials(mutant: Mutant, laws: Iterable[Law]) -> list[Trial]:

@@ -1,16 +1,19 @@
 """Every law on the correct implementations, over many seeds: whoever is rejected here is a false alarm.
 
-    python -m assay.tests.mutants.soundness --seeds 20 --budget quick --variants eager fft --dtypes float32
+    python -m assay.tests.mutants.soundness --seeds 20 --budget quick --variants eager fft --dtypes float32 -n 2
 
-Each false alarm is a line: variant, dtype, seed, law, and what was said. The exit code is 1 where there is one.
+Each false alarm is a line: variant, dtype, seed, law, and what was said. The exit code is 1 where there is one. Laws
+have the examples of a judged run (`at_budget`); each variant, dtype and seed has a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import hypothesis
 from rich.console import Console
@@ -20,9 +23,13 @@ from rich.table import Table
 from assay.implementations.contract import Implementation
 from assay.reference.arithmetic.formats import STORAGE
 from assay.tests.mutants.correct import VARIANTS, variant
+from assay.tests.power import processes
 from assay.tests.trial.candidate import Candidate
-from assay.tests.trial.laws import Law, all_laws, under
+from assay.tests.trial.laws import Law, all_laws, at_budget
 from assay.tests.trial.run import BUDGETS, register_budgets
+
+# A variant, a dtype and a seed.
+Task = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,15 @@ class Alarm:
     seed: int | None
     law: str
     said: str
+
+
+@dataclass(frozen=True)
+class Search:
+    """Alarms, the examples that were tried, and how many laws tried them."""
+
+    alarms: list[Alarm]
+    examples: int
+    laws: int
 
 
 def pairs(implementation: Implementation, dtype: str, laws: Sequence[Law]) -> Iterator[tuple[Law, str]]:
@@ -62,40 +78,69 @@ def alarms(name: str, dtype: str, seed: int | None, laws: Sequence[Law]) -> Iter
 
     A seed stays with the laws, in this process.
     """
-    implementation = variant(name)
+    return iter(searched(name, dtype, seed, laws).alarms)
+
+
+def searched(name: str, dtype: str, seed: int | None, laws: Sequence[Law]) -> Search:
+    """As `alarms`, with what was tried."""
+    implementation, found, tried, examples = variant(name), [], 0, 0
     for law, operator in pairs(implementation, dtype, laws):
         if seed is not None and hasattr(law.function, "hypothesis"):
             hypothesis.seed(seed)(law.function)
-        said = complaint(law, operator, Candidate(implementation, dtype))
+        candidate = Candidate(implementation, dtype)
+        said = complaint(law, operator, candidate)
+        tried, examples = tried + 1, examples + candidate.tally.examples
         if said:
-            yield Alarm(name, dtype, seed, f"{law.name}[{operator}]", said)
+            found.append(Alarm(name, dtype, seed, f"{law.name}[{operator}]", said))
+    return Search(found, examples, tried)
 
 
-def search(names: Sequence[str], dtypes: Sequence[str], seeds: range, budget: str, console: Console) -> list[Alarm]:
-    """The false alarms of all these, each printed when it is seen; manners have half the examples, as in a run."""
-    laws, found = all_laws(), []
-    contract = [law for law in laws if law.tier == "contract"]
-    hard = hypothesis.settings.get_profile(f"assay-{budget}-seeded")
-    easy = hypothesis.settings(hard, max_examples=max(1, hard.max_examples // 2))
-    with Progress(console=console) as progress, under(hard, laws), under(easy, contract):
-        task = progress.add_task("", total=len(names) * len(dtypes) * len(seeds))
-        for name, dtype, seed in ((n, d, s) for n in names for d in dtypes for s in seeds):
-            progress.update(task, description=f"{name} {dtype} seed {seed}")
-            for alarm in alarms(name, dtype, seed, laws):
-                console.print(
-                    f"{alarm.variant} {alarm.dtype} seed {alarm.seed} {alarm.law}: {alarm.said}", markup=False
-                )
-                found.append(alarm)
-            progress.advance(task)
+def work(task: Task, budget: str) -> dict[str, Any]:
+    """What one process does."""
+    register_budgets()
+    laws = all_laws()
+    with at_budget(hypothesis.settings.get_profile(f"assay-{budget}-seeded"), laws):
+        return asdict(searched(*task, laws))
+
+
+def tasks_of(names: Sequence[str], dtypes: Sequence[str], seeds: range) -> list[Task]:
+    """One a process; the seeds outermost, so that a search that is cut short has met every variant."""
+    offered = {name: variant(name).offered() for name in names}
+    return [(name, dtype, seed) for seed in seeds for name in names for dtype in dtypes if dtype in offered[name]]
+
+
+def search(tasks: Sequence[Task], budget: str, workers: int, console: Console) -> dict[Task, Search]:
+    """What came of each task, until an interrupt; each false alarm is printed when it is seen."""
+    found: dict[Task, Search] = {}
+    preload = [__name__, *sorted({law.module for law in all_laws()})]
+    with Progress(console=console) as progress:
+        bar = progress.add_task("", total=len(tasks))
+        try:
+            for number, answer in processes.each(functools.partial(work, budget=budget), tasks, workers, preload):
+                name, dtype, seed = tasks[number]
+                if isinstance(answer, processes.Died):
+                    answer = {"alarms": [asdict(Alarm(name, dtype, seed, "-", str(answer)))], "examples": 0, "laws": 0}
+                mine = [Alarm(**each) for each in answer["alarms"]]
+                for each in mine:
+                    console.print(f"{name} {dtype} seed {seed} {each.law}: {each.said}", markup=False)
+                found[tasks[number]] = Search(mine, answer["examples"], answer["laws"])
+                progress.update(bar, advance=1, description=f"{name} {dtype} seed {seed}")
+        except KeyboardInterrupt:
+            console.print("interrupted: what follows is a part")
     return found
 
 
-def summary(names: Sequence[str], found: Sequence[Alarm], seeds: int) -> Table:
-    """A line a variant: how often it was rejected, by which laws."""
-    table = Table("variant", "seeds", "false alarms", "laws")
-    for name in names:
-        mine = [alarm for alarm in found if alarm.variant == name]
-        table.add_row(name, str(seeds), str(len(mine)), "\n".join(sorted({alarm.law for alarm in mine})))
+def summary(found: dict[Task, Search]) -> Table:
+    """A line a variant: how often it was tried and rejected, and by which laws."""
+    table = Table("variant", "dtypes", "seeds", "laws run", "examples", "false alarms", "laws")
+    for name in dict.fromkeys(task[0] for task in found):
+        mine = {task: each for task, each in found.items() if task[0] == name}
+        alarmed = [alarm for each in mine.values() for alarm in each.alarms]
+        counted = (len({t[1] for t in mine}), len({t[2] for t in mine}))
+        done = (sum(each.laws for each in mine.values()), sum(each.examples for each in mine.values()))
+        table.add_row(
+            name, *map(str, (*counted, *done, len(alarmed))), "\n".join(sorted({alarm.law for alarm in alarmed}))
+        )
     return table
 
 
@@ -107,14 +152,16 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--budget", choices=list(BUDGETS), default="quick")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="NAME")
     parser.add_argument("--dtypes", nargs="+", choices=list(STORAGE), default=list(STORAGE), metavar="DTYPE")
+    parser.add_argument("-n", type=int, default=1, metavar="WORKERS", help="processes at a time")
     given = parser.parse_args(words)
-    register_budgets()
     console, start = Console(), time.perf_counter()
-    seeds = range(given.first, given.first + given.seeds)
-    found = search(given.variants, given.dtypes, seeds, given.budget, console)
-    console.print(summary(given.variants, found, given.seeds))
-    console.print(f"{len(found)} false alarms, {time.perf_counter() - start:.0f} s")
-    return 1 if found else 0
+    tasks = tasks_of(given.variants, given.dtypes, range(given.first, given.first + given.seeds))
+    found = search(tasks, given.budget, given.n, console)
+    console.print(summary(found))
+    alarmed, examples = sum(len(each.alarms) for each in found.values()), sum(e.examples for e in found.values())
+    took = time.perf_counter() - start
+    console.print(f"{len(found)} of {len(tasks)} searches, {examples} examples, {alarmed} false alarms, {took:.0f} s")
+    return 1 if alarmed else 0
 
 
 if __name__ == "__main__":

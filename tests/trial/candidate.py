@@ -81,6 +81,17 @@ class Candidate:
         well_formed(seen, case.result_shape)
         return seen
 
+    def repeat(self, seen: Observation) -> Observation:
+        """The well-formed answer to the call of ``seen``, made once more: its values are not drawn again.
+
+        Raises:
+            NonConformance: as `ask`.
+        """
+        call = seen.call
+        again = self.observe(call.operator, call.arguments, recording=call.recording, poison=call.poison)
+        well_formed(again, None if seen.output is None else seen.output.shape)
+        return again
+
     def answers_in_turn(self, cases: Sequence[Case]) -> tuple[list[Observation], list[Values]]:
         """The well-formed answers to cases, each on the memory of the last, and what they hold after the last call.
 

@@ -19,7 +19,7 @@ from assay.reference.arithmetic.formats import Format
 from assay.reference.conv2d import pair
 from assay.reference.tensor import Index
 from assay.spec import OPERATORS
-from assay.tests.trial.textures import INTEGERS, REALS, Texture, textures
+from assay.tests.trial.textures import INTEGERS, PLAIN, REALS, Texture, textures
 
 SMALL = (1, 2, 3, 4, 5)
 SIZES = (*SMALL, 6, 7, 8, 9, 10, 12, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64, 65, 96, 127, 128, 129)
@@ -88,8 +88,12 @@ def _case(
     draw: Draw, operator: str, shapes: dict[str, Index], parameters: dict[str, Any], families: Any, **more: Any
 ) -> Case:
     filled = {name: draw(textures(families)) for name in shapes}
-    pick, incoming = draw(_PICKS), draw(textures(INTEGERS if families is INTEGERS else REALS[:8]))
+    pick, incoming = draw(_PICKS), draw(textures(_incoming(families)))
     return Case(operator, shapes, filled, parameters, pick=pick, incoming=incoming, **more)
+
+
+def _incoming(families: tuple[str, ...]) -> tuple[str, ...]:
+    return families if families is INTEGERS or families in PLAIN else REALS[:8]
 
 
 def _leading(draw: Draw) -> Index:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -10,25 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from assay.implementations.arrays import Argument, Values
+from assay.implementations.arrays import Values
 from assay.implementations.observe import Call, Observation
 from assay.reference.arithmetic.ball import Ball
 from assay.reference.arithmetic.enclosure import Enclosure
 from assay.reference.arithmetic.precision import Precision
 from assay.reference.arithmetic.primitives import FLOAT
-from assay.reference.arithmetic.tape import Tape
-from assay.reference.tensor import Index, LargeTensor, Tensor
+from assay.reference.tensor import Index
 from assay.spec import OPERATORS
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import NonConformance
+from assay.tests.trial.permitted import backward, forward, inputs_on, tape, tensor_of
 from assay.tests.trial.weaker import what_would_hold
 
 SAMPLED = 40  # elements of a result that are judged, where it has more: corners first, then drawn ones
-LARGE = 2**16  # elements from which a tensor is not copied as a whole
 SAMPLED_GRADIENTS = 16  # of each input
-
-Inputs = list[Any]
 
 
 def conforms(candidate: Candidate, case: Case) -> Observation:
@@ -45,7 +41,7 @@ def conforms(candidate: Candidate, case: Case) -> Observation:
 
 def answer_conforms(candidate: Candidate, case: Case, seen: Observation) -> None:
     """Judge an answer that was given already, as `conforms`."""
-    enclose = _forward(case, seen)
+    enclose = forward(case, seen.call)
     _judge(candidate, seen.call, "result", seen.output, _sample(case, case.result_shape, SAMPLED), enclose, "forward")
 
 
@@ -76,7 +72,7 @@ def gradient_conforms(candidate: Candidate, case: Case, names: Sequence[str] = (
     """
     seen = candidate.ask_gradient(case, names)
     for name in names or seen.gradients:
-        enclose = _backward(case, seen, name)
+        enclose = backward(case, seen.call, name)
         places = _sample(case, case.shapes[name], SAMPLED_GRADIENTS)
         _judge(candidate, seen.call, f"gradient of {name}", seen.gradients[name], places, enclose, "backward")
     return seen
@@ -91,7 +87,7 @@ def gradient_conforms_exactly(candidate: Candidate, case: Case) -> Observation:
     if candidate.precision(case.operator, "backward").algorithm != "direct":
         return gradient_conforms(candidate, case)
     seen = candidate.ask_gradient(case)
-    gradient = _tape(case, seen, FLOAT)
+    gradient = tape(case, seen.call, FLOAT)
     for name, tensor in zip(OPERATORS[case.operator].tensors, inputs_on(FLOAT, case, seen.call), strict=False):
         if tensor is not None:
             places = _sample(case, case.shapes[name], 2 * SAMPLED)
@@ -151,7 +147,7 @@ def _apart(candidate: Candidate, call: Call) -> float:
     precision = candidate.precision(call.operator)
     if call.operator != "conv2d" or precision.algorithm == "direct":
         return 0.0
-    tensors = [_tensor(call.arguments[name].values, Enclosure(precision), name) for name in ("input", "weight")]
+    tensors = [tensor_of(call.arguments[name].values, Enclosure(precision), name) for name in ("input", "weight")]
     return Enclosure(precision).apart(*tensors) if all(math.isfinite(tensor.most) for tensor in tensors) else 0.0
 
 
@@ -197,61 +193,6 @@ def refuses(candidate: Candidate, operator: str, arguments: dict[str, Any], why:
     if not seen.raised:
         answer = seen.fault or f"returned shape {seen.output.shape if seen.output is not None else None}"
         raise NonConformance(f"{operator} {answer} {why}, which is an error", [seen.call])
-
-
-def inputs_on(arithmetic: Any, case: Case, call: Call) -> Inputs:
-    """The arguments of a call as tensors of an arithmetic, and its parameters, in the formula's order."""
-    operator = OPERATORS[case.operator]
-    inputs: Inputs = []
-    for name in operator.arguments:
-        value = call.arguments.get(name)
-        if isinstance(value, Argument):
-            value = _tensor(value.values, arithmetic, name)
-        elif name in operator.tensors and value is not None:  # a tensor of one element, given as a plain number
-            value = Tensor([float(value)], (1,), arithmetic, name)
-        elif name in operator.parameters and value is None:
-            value = inspect.signature(operator.element).parameters[name].default
-        inputs.append(value)
-    return inputs
-
-
-def _tensor(values: Values, arithmetic: Any, name: str) -> Tensor:
-    flat = np.ascontiguousarray(values).ravel()
-    if flat.size > LARGE:
-        return LargeTensor(memoryview(flat), values.shape, arithmetic, name)
-    return Tensor(flat.tolist(), values.shape, arithmetic, name)
-
-
-def _forward(case: Case, seen: Observation) -> Callable[[Precision], Callable[[Index], Ball]]:
-    def under(precision: Precision) -> Callable[[Index], Ball]:
-        inputs = inputs_on(Enclosure(precision), case, seen.call)
-        element = OPERATORS[case.operator].element
-        return lambda at: element(at, *inputs)
-
-    return under
-
-
-def _backward(case: Case, seen: Observation, name: str) -> Callable[[Precision], Callable[[Index], Ball]]:
-    shape = case.shapes[name]
-
-    def under(precision: Precision) -> Callable[[Index], Ball]:
-        gradient = _tape(case, seen, Enclosure(precision))
-        position = Tensor([0.0] * math.prod(shape), shape).position
-        return lambda at: gradient(name, position(at))
-
-    return under
-
-
-def _tape(case: Case, seen: Observation, inner: Any) -> Callable[[str, int], Any]:
-    """The gradient of any input's element: run the formula for every output on a tape, and go back."""
-    tape = Tape(inner)
-    inputs = inputs_on(tape, case, seen.call)
-    by_name = dict(zip(OPERATORS[case.operator].arguments, inputs, strict=True))
-    element = OPERATORS[case.operator].element
-    assert seen.call.cotangent is not None
-    results = [(element(at, *inputs), float(g)) for at, g in np.ndenumerate(seen.call.cotangent.values)]
-    gradient = tape.backward(results)
-    return lambda name, position: gradient(by_name[name], position)
 
 
 def _judge(

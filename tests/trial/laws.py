@@ -92,9 +92,13 @@ def _register(law: Law) -> None:
     if law.tier != "statistics":  # which speaks of many values, and of none in particular
         _simplify_failures(law.function)
     _count_examples(law.function)
-    share = SHARES.get(law.tier, 1)
-    if share > 1 and hasattr(law.function, "hypothesis"):
-        hypothesis.settings(max_examples=max(1, hypothesis.settings.default.max_examples // share))(law.function)
+    if law.tier in SHARES and hasattr(law.function, "hypothesis"):
+        hypothesis.settings(max_examples=share_of(law.tier, hypothesis.settings.default.max_examples))(law.function)
+
+
+def share_of(tier: str, examples: int) -> int:
+    """How many of a budget's examples a law of this tier tries."""
+    return max(1, examples // SHARES.get(tier, 1))
 
 
 def _count_examples(test: Callable[..., Any]) -> None:
@@ -136,6 +140,19 @@ def under(settings: hypothesis.settings, laws: Iterable[Law]) -> Iterator[None]:
     finally:
         for test, kept in zip(tests, before, strict=True):
             test._hypothesis_internal_use_settings = kept  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def at_budget(settings: hypothesis.settings, laws: Iterable[Law]) -> Iterator[None]:
+    """Run laws at a budget, each tier with its share of the examples, as in a judged run, for a while."""
+    by_tier: dict[str, list[Law]] = {}
+    for law in laws:
+        by_tier.setdefault(law.tier, []).append(law)
+    with contextlib.ExitStack() as stack:
+        for tier, mine in by_tier.items():
+            examples = share_of(tier, settings.max_examples)
+            stack.enter_context(under(hypothesis.settings(settings, max_examples=examples), mine))
+        yield
 
 
 def all_laws() -> list[Law]:

@@ -13,8 +13,9 @@ as a quadratic form in the signs, their total Q over all T sums passes
 
     A (1 + 2 sqrt(tau max_t A_t / A) + 2 tau max_t A_t / A),    A_t = (n + 1) sum_i p_ti^2,  A = sum of A_t,
 
-with a probability of at most exp(-tau): Hsu, Kakade and Zhang, *A tail inequality for quadratic forms of subgaussian
-random vectors*, Electron. Commun. Probab. 17 (2012), theorem 1. (n + 1: the products round too.)
+with a probability of at most exp(-tau): the main theorem of Hsu, Kakade and Zhang, *A tail inequality for quadratic
+forms of subgaussian random vectors*, Electron. Commun. Probab. 17 (2012), no. 52 (theorem 1 of arXiv:1110.2842), whose
+tr(Sigma^2) is at most tr(Sigma) times the largest eigenvalue. (n + 1: the products round too.)
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Sums:
 def sums_of(products: Values, factor: float = 1.0, **more: Any) -> Sums:
     """The sums of the rows of ``products`` (T, n), each times a factor."""
     squares, magnitudes = (products**2).sum(1) * factor**2, np.abs(products).sum(1) * abs(factor)
-    exact = np.array([math.fsum(row) for row in products]) * factor
+    exact = np.array(list(map(math.fsum, products.tolist()))) * factor
     return Sums(exact, squares, magnitudes, products.shape[1], **more)
 
 
@@ -64,7 +65,7 @@ def most(sums: Sums, precision: Precision) -> float:
 
 
 def most_squared(sums: Sums, precision: Precision) -> float:
-    """What the sum of the errors' squares does not pass: theorem 1 once more, now for the errors given the Q_t."""
+    """What the sum of the errors' squares does not pass: the theorem once more, now for the errors given the Q_t."""
     total, largest = _variance(sums, precision)
     shared = _granted(sums, precision)
     return (math.sqrt(total + 2.0 * math.sqrt(TAU * total * largest) + 2.0 * TAU * largest) + shared) ** 2

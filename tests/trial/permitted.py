@@ -1,0 +1,119 @@
+"""What is permitted for a call: the formula, and its gradients, run on the arithmetic that is asked for."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from assay.implementations.arrays import Argument, Values
+from assay.implementations.observe import Call
+from assay.reference.arithmetic.ball import Ball
+from assay.reference.arithmetic.enclosure import Enclosure
+from assay.reference.arithmetic.precision import Precision
+from assay.reference.arithmetic.tape import Tape
+from assay.reference.tensor import Index, LargeTensor, Tensor
+from assay.spec import OPERATORS
+from assay.tests.trial.cases import Case
+
+LARGE = 2**16  # elements from which a tensor is not copied as a whole
+
+Inputs = list[Any]
+
+
+class Kept:
+    """What is permitted, of the last few calls: layouts, modes and repeated calls are judged by one set of numbers."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.found: dict[Hashable, Callable[[Any], Any]] = {}
+
+    def get(self, key: Hashable, make: Callable[[], Callable[[Any], Any]]) -> Callable[[Any], Any]:
+        """The function of a place under ``key``, made if it is not here; it works each place out once."""
+        found = self.found.pop(key, None) or functools.cache(make())
+        self.found[key] = found
+        while len(self.found) > self.size:
+            del self.found[next(iter(self.found))]
+        return found
+
+
+KEPT = Kept(4)
+
+
+def forward(case: Case, call: Call) -> Callable[[Precision], Callable[[Index], Ball]]:
+    """The enclosure of each element of a call's result, under a precision."""
+
+    def under(precision: Precision) -> Callable[[Index], Ball]:
+        inputs = inputs_on(Enclosure(precision), case, call)
+        element = OPERATORS[case.operator].element
+        return lambda at: element(at, *inputs)
+
+    return lambda precision: KEPT.get(("forward", precision, _asked(call)), partial(under, precision))
+
+
+def backward(case: Case, call: Call, name: str) -> Callable[[Precision], Callable[[Index], Ball]]:
+    """The enclosure of each element of the gradient of one of a call's inputs, under a precision."""
+
+    def of_all(precision: Precision) -> Callable[[tuple[str, Index]], Ball]:
+        gradient, shapes = tape(case, call, Enclosure(precision)), case.shapes
+        return lambda place: gradient(place[0], int(np.ravel_multi_index(place[1], shapes[place[0]])))
+
+    def under(precision: Precision) -> Callable[[Index], Ball]:
+        found = KEPT.get(("backward", precision, _asked(call)), partial(of_all, precision))
+        return lambda at: found((name, at))
+
+    return under
+
+
+def tape(case: Case, call: Call, inner: Any) -> Callable[[str, int], Any]:
+    """The gradient of any input's element: run the formula for every output on a tape, and go back."""
+    arithmetic = Tape(inner)
+    inputs = inputs_on(arithmetic, case, call)
+    by_name = dict(zip(OPERATORS[case.operator].arguments, inputs, strict=True))
+    element = OPERATORS[case.operator].element
+    assert call.cotangent is not None
+    results = [(element(at, *inputs), float(g)) for at, g in np.ndenumerate(call.cotangent.values)]
+    gradient = arithmetic.backward(results)
+    return lambda name, position: gradient(by_name[name], position)
+
+
+def inputs_on(arithmetic: Any, case: Case, call: Call) -> Inputs:
+    """The arguments of a call as tensors of an arithmetic, and its parameters, in the formula's order."""
+    operator = OPERATORS[case.operator]
+    inputs: Inputs = []
+    for name in operator.arguments:
+        value = call.arguments.get(name)
+        if isinstance(value, Argument):
+            value = tensor_of(value.values, arithmetic, name)
+        elif name in operator.tensors and value is not None:  # a tensor of one element, given as a plain number
+            value = Tensor([float(value)], (1,), arithmetic, name)
+        elif name in operator.parameters and value is None:
+            value = inspect.signature(operator.element).parameters[name].default
+        inputs.append(value)
+    return inputs
+
+
+def tensor_of(values: Values, arithmetic: Any, name: str) -> Tensor:
+    """A tensor of an arithmetic; a large one reads the values where they are."""
+    flat = np.ascontiguousarray(values).ravel()
+    if flat.size > LARGE:
+        return LargeTensor(memoryview(flat), values.shape, arithmetic, name)
+    return Tensor(flat.tolist(), values.shape, arithmetic, name)
+
+
+def _asked(call: Call) -> Hashable:
+    """All that the formula is given, bit for bit."""
+    given = [*call.arguments.items(), ("incoming gradient", call.cotangent)]
+    return (call.operator, *((name, _bits(value)) for name, value in given))
+
+
+def _bits(value: Any) -> Hashable:
+    if not isinstance(value, Argument):
+        return repr(value)
+    if value.values.size > LARGE:
+        return object()  # too long to keep: equal to nothing else
+    return value.values.shape, value.values.tobytes()
