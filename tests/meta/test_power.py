@@ -18,7 +18,7 @@ from assay.report import power
 from assay.tests.mutants import hunt
 from assay.tests.mutants.catalogue import MUTANTS
 from assay.tests.mutants.mutant import Mutant
-from assay.tests.power import peers, processes, record, smallest
+from assay.tests.power import journal, peers, processes, record, smallest
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import Law, all_laws
@@ -175,7 +175,77 @@ def test_an_interrupt_leaves_what_there_is(monkeypatch):
     assert "Interrupted" in power.markdown(data)
 
 
+def test_at_all_budgets_but_the_last_a_mutant_is_met_until_the_first_kill():
+    tasks = record.Asked(("quick", "gate"), "linear-nan-lost").tasks()
+    assert [(task[0], task[3]) for task in tasks] == [("first", "quick"), ("mutant", "gate")]
+    first, whole = (record.work(("first" if k else "mutant", "linear-nan-lost", "", "quick")) for k in (1, 0))
+    assert first["laws"] < whole["laws"]
+    assert first["kill"].keys() == whole["kill"].keys()
+
+
+ASKED = record.Asked(("gate",), "linear-nan")
+TASK = ("mutant", "linear-nan-lost", "", "gate")
+
+
+def run_until(monkeypatch, path, *answers):
+    """A run whose processes give these answers and are then interrupted."""
+
+    def each(work, tasks, *rest):
+        yield from enumerate(answers)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(processes, "each", each)
+    run = record.Record(ASKED, [TASK, ("peers", "linear-nan-lost", "")])
+    run.run(path=path)
+    return run
+
+
+def test_an_interrupted_run_goes_on_where_it_was(monkeypatch, tmp_path):
+    path = tmp_path / "power.json"
+    run_until(monkeypatch, path, SEEN)
+    assert run_until(monkeypatch, path).answers == {TASK: SEEN}
+    monkeypatch.setattr(processes, "each", lambda work, tasks, *rest: enumerate([{"rejected_by": []}] * len(tasks)))
+    whole = record.Record(ASKED, [TASK, ("peers", "linear-nan-lost", "")])
+    whole.run(path=path)
+    assert (len(whole.answers), whole.interrupted, list(tmp_path.iterdir())) == (2, False, [])
+
+
+def test_answers_of_other_code_or_other_questions_are_not_taken_over(monkeypatch, tmp_path):
+    path = tmp_path / "power.json"
+    run_until(monkeypatch, path, SEEN)
+    monkeypatch.setattr(journal, "digest_of_code", lambda: "other")
+    assert run_until(monkeypatch, path).answers == {}
+
+
+def test_a_line_that_was_cut_short_is_left_out(monkeypatch, tmp_path):
+    path = tmp_path / "power.json"
+    run_until(monkeypatch, path, SEEN)
+    with path.with_name("power.json.part").open("a") as part:
+        part.write('{"task": ["mutant"')
+    assert run_until(monkeypatch, path).answers == {TASK: SEEN}
+
+
+def test_an_interrupt_while_the_report_is_printed_is_no_traceback_and_the_file_is_written(monkeypatch, tmp_path):
+    def interrupted(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(processes, "each", lambda *given: iter([(0, dict(SEEN, clauses=["pad2d.zeros"]))]))
+    monkeypatch.setattr(power, "show", interrupted)
+    path = tmp_path / "power.json"
+    assert cli.main(["power", "--only", "linear-nan-lost", "--json", str(path)]) == 130
+    assert len(json.loads(path.read_text())["mutants"]) == 1
+
+
 # --- the smallest error
+
+
+@pytest.mark.parametrize("operator", smallest.SUMS)
+def test_statistics_see_a_common_factor_that_no_single_sum_shows(operator):
+    case = smallest._case(operator, 256, "normal", 1)
+    wrong = smallest.planted(operator, "float32", "all", 2e-6)
+    rejects = [smallest._rejects(smallest.TRIED[tier][0], wrong, case) for tier in ("enclosure", "statistics")]
+    assert rejects == [False, True]
+    assert not smallest._rejects(smallest.averages_out, smallest.planted(operator, "float32", "all", 0.0), case)
 
 
 @pytest.mark.parametrize(("dtype", "threshold"), [("float32", 1e-3), ("float32", 1e-7), ("bfloat16", 0.02)])

@@ -10,6 +10,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from assay.implementations.contract import Implementation
@@ -18,7 +19,7 @@ from assay.spec import CLAUSES
 from assay.tests.mutants import correct, hunt
 from assay.tests.mutants.catalogue import MUTANTS
 from assay.tests.mutants.mutant import Mutant
-from assay.tests.power import peers, processes, smallest
+from assay.tests.power import journal, peers, processes, smallest
 from assay.tests.power.survivors import REASONS
 from assay.tests.trial.laws import all_laws
 from assay.tests.trial.run import UsageProblem, register_budgets
@@ -52,7 +53,7 @@ class Asked:
         if not asked:
             close = ", ".join(difflib.get_close_matches(self.only, known(""), n=3)) or f"{next(iter(known('')))}, ..."
             raise UsageProblem(f"--only {self.only}: no mutant's id begins so; there are {close}")
-        tasks: list[Task] = [("mutant", *which, budget) for which in asked for budget in self.budgets]
+        tasks: list[Task] = [(_kind(self, budget), *which, budget) for which in asked for budget in self.budgets]
         if self.peers:
             tasks += [("peers", *which) for which in asked]
             tasks += [("correct", name, dtype) for name in correct.VARIANTS for dtype in _fair(correct.variant(name))]
@@ -60,6 +61,11 @@ class Asked:
             tasks += [("terms", operator, dtype) for operator in smallest.SUMS for dtype in STORAGE]
             tasks += [("smallest", operator, dtype) for operator in smallest.OPERATORS for dtype in STORAGE]
         return tasks
+
+
+def _kind(asked: Asked, budget: str) -> str:
+    """At the last budget all laws meet a mutant, at the others those until the first kill: what is asked of these."""
+    return "mutant" if budget == asked.budgets[-1] else "first"
 
 
 def _fair(variant: Implementation) -> tuple[str, ...]:
@@ -79,17 +85,17 @@ def known(seed: str) -> dict[str, Mutant]:
     return {mutant.id: mutant for mutant in generated(int(seed))}
 
 
-def of_mutant(identifier: str, seed: str, budget: str) -> dict[str, Any]:
-    """How one mutant fares at a budget: the first kill, the first in each tier, and the clauses that see it."""
+def of_mutant(identifier: str, seed: str, budget: str, whole: bool = True) -> dict[str, Any]:
+    """How one mutant fares at a budget: the first kill, and of all laws the first in each tier, and who sees it."""
     mutant, laws = known(seed)[identifier], all_laws()
     as_filed = hunt.trials(mutant, laws)
-    found = hunt.hunt(mutant, hunt.soonest_first(as_filed), budget, whole=True)
+    found = hunt.hunt(mutant, hunt.soonest_first(as_filed), budget, whole)
     filed = {(law.name, operator or law.clause.partition(".")[0]): k for k, (law, operator) in enumerate(as_filed)}
     tiers = dict.fromkeys(each.tier for each in found)
-    kill = first_kill(found)
+    kill, by_file = first_kill(found), first_kill(sorted(found, key=lambda f: filed[f.law, f.operator]))
     return {
         "kill": kill and {name: kill[name] for name in ("tier", "clause", "examples", "seconds")},
-        "by_file": (first_kill(sorted(found, key=lambda f: filed[f.law, f.operator])) or {}).get("seconds"),
+        "by_file": by_file["seconds"] if whole and by_file else None,
         "tiers": {tier: _brief(first_kill([f for f in found if f.tier == tier])) for tier in tiers},
         "clauses": sorted({each.clause for each in found if each.caught}),
         "laws": len(found),
@@ -127,6 +133,7 @@ def of_correct(name: str, dtype: str) -> dict[str, Any]:
 
 WORK: dict[str, Callable[..., dict[str, Any]]] = {
     "mutant": of_mutant,
+    "first": functools.partial(of_mutant, whole=False),
     "peers": of_peers,
     "correct": of_correct,
     "terms": lambda operator, dtype: {"rows": smallest.by_terms(operator, dtype)},
@@ -151,21 +158,38 @@ class Record:
     interrupted: bool = False
     seconds: float = 0.0
 
-    def run(self, step: Callable[[Task], None] = lambda task: None) -> None:
-        """Do the tasks, ``step`` after each. An interrupt leaves what there is until then."""
-        start = time.monotonic()
+    def run(self, step: Callable[[Task], None] = lambda task: None, path: Path | None = None) -> None:
+        """Do the tasks, ``step`` after each. An interrupt leaves what there is until then.
+
+        Where the record is to be written to a ``path``, an interrupted run of the same goes on where it was.
+        """
+        kept = journal.Journal(path, self._settings_that_matter())
+        self.answers, before = kept.resume()
+        for task in self.answers:
+            step(task)
+        start = time.monotonic() - before
         try:
-            preload = [__name__, *LATE, *sorted({law.module for law in all_laws()})]
-            for number, answer in processes.each(work, self.tasks, self.asked.workers, preload):
-                task = self.tasks[number]
-                if isinstance(answer, processes.Died):
-                    self.failed[task] = str(answer)
-                else:
-                    self.answers[task] = answer
-                step(task)
+            self._do([task for task in self.tasks if task not in self.answers], kept, start, step)
+            kept.done()
         except KeyboardInterrupt:
             self.interrupted = True
         self.seconds = time.monotonic() - start
+
+    def _do(self, tasks: list[Task], kept: journal.Journal, start: float, step: Callable[[Task], None]) -> None:
+        preload = [__name__, *LATE, *sorted({law.module for law in all_laws()})]
+        for number, answer in processes.each(work, tasks, self.asked.workers, preload):
+            if isinstance(answer, processes.Died):
+                self.failed[tasks[number]] = str(answer)
+            else:
+                self.answers[tasks[number]] = answer
+                kept.note(tasks[number], answer, time.monotonic() - start)
+            step(tasks[number])
+
+    def _settings_that_matter(self) -> dict[str, Any]:
+        """All but how many processes there are, how long they took, and whether they came to the end."""
+        unlike = ("workers", "cores", "seconds", "interrupted")
+        settings = {key: value for key, value in self._settings().items() if key not in unlike}
+        return {"schema": SCHEMA, "smallest": self.asked.smallest, "code": journal.digest_of_code(), **settings}
 
     def data(self) -> dict[str, Any]:
         """Plain data: settings, one row a mutant, and what else was asked."""
@@ -201,14 +225,14 @@ class Record:
         }
 
     def _mutants(self, seed: str) -> list[dict[str, Any]]:
-        ids = dict.fromkeys(task[1] for task in self.tasks if task[0] in ("mutant", "peers") and task[2] == seed)
+        ids = dict.fromkeys(task[1] for task in self.tasks if task[0] == "mutant" and task[2] == seed)
         return [self._row(known(seed)[identifier], seed) for identifier in ids]
 
     def _row(self, mutant: Mutant, seed: str) -> dict[str, Any]:
         row: dict[str, Any] = {name: getattr(mutant, name) for name in ("id", "clause", "kind", "tier", "difficulty")}
         row |= {"dtype": mutant.dtype, "words": mutant.words, "reason": REASONS.get(mutant.id, "")}
         for budget in self.asked.budgets:
-            answer = self.answers.get(("mutant", mutant.id, seed, budget))
+            answer = self.answers.get((_kind(self.asked, budget), mutant.id, seed, budget))
             row[budget] = answer and {**answer, "clauses": len(answer["clauses"])}
         if self.asked.peers:
             row["rejected_by"] = self.answers.get(("peers", mutant.id, seed), {}).get("rejected_by")
@@ -218,7 +242,7 @@ class Record:
         """Each clause's mutants that only its own laws catch, at the hardest budget that was run."""
         found: dict[str, list[str]] = {identifier: [] for identifier in CLAUSES}
         for task, answer in self.answers.items():
-            last = task[0] == "mutant" and task[2] == "" and task[3] == self.asked.budgets[-1]
+            last = task[0] == "mutant" and task[2] == ""
             if last and len(answer["clauses"]) == 1:
                 found[answer["clauses"][0]].append(task[1])
         return {identifier: sorted(mutants) for identifier, mutants in found.items()}

@@ -6,6 +6,7 @@ drawn places looks there on purpose.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -14,6 +15,8 @@ import torch
 
 from assay.implementations.load import load
 from assay.reference.arithmetic.formats import STORAGE
+from assay.tests.conformance.test_statistics import SUMS as SUMMED
+from assay.tests.conformance.test_statistics import drawn, hold, windows
 from assay.tests.mutants import hunt
 from assay.tests.mutants.mutant import Mutant
 from assay.tests.trial import judge
@@ -21,6 +24,7 @@ from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import TIERS, NonConformance
 from assay.tests.trial.laws import Law, all_laws
+from assay.tests.trial.sums import Sums, sums_of
 from assay.tests.trial.textures import Texture
 
 OPERATORS = ("linear", "conv2d", "glu", "swiglu", "swish")
@@ -31,11 +35,35 @@ GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 # By n: the sums that have so many terms, and how a tier judges one result, on which values.
 TERMS = (16, 256, 4096)
 SUMS = ("linear", "conv2d")
+SEEDS = (1, 2, 3)
+
+
+@functools.lru_cache(len(SEEDS))
+def _summed(operator: str, dtype: str, n: int, seed: int) -> tuple[dict[str, Any], Sums]:
+    """The arguments of an operator that gives 1024 sums of n random products, and what is known of these."""
+    right = Candidate(load("torch"), dtype)
+    if operator == "linear":
+        x, w = drawn(right, seed, 1, n), drawn(right, seed, SUMMED, n)
+        return {"x": x, "w": w}, sums_of(w * x)
+    images, weight = drawn(right, seed, 4, n // 16, 64, 64), drawn(right, seed, 1, n // 16, 4, 4)
+    return {"input": images, "weight": weight, "stride": 4}, sums_of(windows(images, 4) * weight.ravel())
+
+
+def averages_out(candidate: Candidate, case: Case) -> None:
+    """Hold 1024 sums, of as many terms as the case's, to what the errors of many sums are, as the laws do.
+
+    Raises:
+        NonConformance: they are off.
+    """
+    arguments, sums = _summed(case.operator, candidate.dtype, case.terms, case.pick)
+    hold(candidate, "result", candidate.values(case.operator, **arguments), sums, candidate.precision(case.operator))
+
+
 TRIED: Mapping[str, tuple[Callable[[Candidate, Case], Any], str]] = {
     "exact": (judge.conforms_exactly, "integers"),
     "enclosure": (judge.conforms, "normal"),
+    "statistics": (averages_out, "normal"),
 }
-SEEDS = (1, 2, 3)
 
 
 def planted(operator: str, dtype: str, where: str, e: float) -> Mutant:
