@@ -21,7 +21,22 @@ from assay.implementations.contract import ARRAYS, OPERATOR_NAMES, Implementatio
 from assay.reference.arithmetic.formats import STORAGE
 from assay.reference.arithmetic.precision import BadDeclaration, Precision
 
-ADAPTERS = {"torch": "assay.implementations.torch", "torch-tf32": "assay.implementations.torch_tf32"}
+ADAPTERS = {
+    "torch": "assay.implementations.torch",
+    "torch-compiled": "assay.implementations.torch_compiled",
+    "torch-channels-last": "assay.implementations.torch_channels_last",
+    "torch-without-onednn": "assay.implementations.torch_without_onednn",
+    "torch-tf32": "assay.implementations.torch_tf32",
+    "jax": "assay.implementations.jax",
+    "mlx": "assay.implementations.mlx",
+    "onnx-reference": "assay.implementations.onnx_reference",
+    "onnxruntime": "assay.implementations.onnxruntime",
+    "openvino": "assay.implementations.openvino",
+    "paddle": "assay.implementations.paddle",
+    "scipy": "assay.implementations.scipy",
+    "tensorflow": "assay.implementations.tensorflow",
+    "tinygrad": "assay.implementations.tinygrad",
+}
 DIRECTIONS = ("forward", "backward")
 FORMS = f"an adapter ({', '.join(ADAPTERS)}), a module pkg.mod, pkg.mod:attribute, a file path.py or path.py:attribute"
 
