@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from assay.implementations.through import inside, tensors_of, through
+from assay.implementations.through import around, inside, tensors_of, through
 from assay.reference.conv2d import pair
 
 jax.config.update("jax_enable_x64", True)
@@ -40,9 +40,7 @@ def swiglu(x, w, v, b=None, c=None):
 
 @in_jax
 def pad2d(x, padding):
-    return lax.pad(
-        x, np.zeros((), x.dtype), [(0, 0, 0)] * len(x.shape[:-2]) + [(padding, padding, 0)] * 2
-    )  # composed: axes
+    return lax.pad(x, np.zeros((), x.dtype), [(*each, 0) for each in around(x.shape, padding)])
 
 
 @in_jax
@@ -54,8 +52,7 @@ def conv2d(input, weight, bias=None, stride=1, padding=0):
 @in_jax
 def max_pool2d(input, kernel_size, stride=None, padding=0):
     window, steps = (1, 1, *pair(kernel_size)), (1, 1, *pair(kernel_size if stride is None else stride))
-    around = [(0, 0), (0, 0), *((p, p) for p in pair(padding))]
-    return lax.reduce_window(input, -np.inf, lax.max, window, steps, around)
+    return lax.reduce_window(input, float("-inf"), lax.max, window, steps, around(input.shape, padding))
 
 
 def vjp(operator, arguments, cotangent):

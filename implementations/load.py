@@ -23,19 +23,27 @@ from assay.reference.arithmetic.precision import BadDeclaration, Precision
 
 ADAPTERS = {
     "torch": "assay.implementations.torch",
-    "torch-compiled": "assay.implementations.torch_compiled",
     "torch-channels-last": "assay.implementations.torch_channels_last",
-    "torch-without-onednn": "assay.implementations.torch_without_onednn",
+    "torch-compiled": "assay.implementations.torch_compiled",
     "torch-tf32": "assay.implementations.torch_tf32",
+    "torch-without-onednn": "assay.implementations.torch_without_onednn",
+    "equinox": "assay.implementations.equinox",
+    "flax": "assay.implementations.flax",
     "jax": "assay.implementations.jax",
+    "liger": "assay.implementations.liger",
     "mlx": "assay.implementations.mlx",
+    "mnn": "assay.implementations.mnn",
+    "ncnn": "assay.implementations.ncnn",
     "onnx-reference": "assay.implementations.onnx_reference",
     "onnxruntime": "assay.implementations.onnxruntime",
+    "opencv": "assay.implementations.opencv",
     "openvino": "assay.implementations.openvino",
     "paddle": "assay.implementations.paddle",
     "scipy": "assay.implementations.scipy",
     "tensorflow": "assay.implementations.tensorflow",
     "tinygrad": "assay.implementations.tinygrad",
+    "tract": "assay.implementations.tract",
+    "triton": "assay.implementations.triton",
 }
 DIRECTIONS = ("forward", "backward")
 FORMS = f"an adapter ({', '.join(ADAPTERS)}), a module pkg.mod, pkg.mod:attribute, a file path.py or path.py:attribute"

@@ -72,13 +72,14 @@ def pad2d(x: Any, padding: int) -> tuple[tuple[str, ...], dict[str, Any]]:
     return tuple(node.format(padding=around) for node in PAD2D), {"x": x}
 
 
-def model(nodes: tuple[str, ...], tensors: Mapping[str, Any], constants: Mapping[str, Any], sized: bool = False) -> Any:
-    """The model of these nodes: ``tensors`` are its inputs, of any size or ``sized`` as they are."""
-    return build(nodes, *(tuple(_signature(*each, sized) for each in tensors.items()),), tuple(constants.items()))
+def model(nodes: tuple[str, ...], tensors: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:
+    """The model of these nodes: ``tensors`` are its inputs, of their sizes, and ``constants`` are known beforehand."""
+    inputs = tuple(_signature(name, tensor, tensor.shape) for name, tensor in tensors.items())
+    return onnx.shape_inference.infer_shapes(build(nodes, inputs, tuple(constants.items())))
 
 
-def _signature(name: str, tensor: Any, sized: bool) -> tuple[str, str, tuple[int | None, ...]]:
-    return name, str(tensor.dtype), tensor.shape if sized else (None,) * tensor.ndim
+def _signature(name: str, tensor: Any, shape: tuple[int | None, ...]) -> tuple[str, str, tuple[int | None, ...]]:
+    return name, str(tensor.dtype), shape
 
 
 def build(nodes: tuple[str, ...], inputs: Any, constants: Any) -> Any:
@@ -98,7 +99,7 @@ def cached(nodes: tuple[str, ...], inputs: Any) -> Any:
 
 def signature(tensors: Mapping[str, Any]) -> Any:
     """What a model of these tensors, of any size, depends on."""
-    return tuple(_signature(name, tensor, False) for name, tensor in tensors.items())
+    return tuple(_signature(name, tensor, (None,) * tensor.ndim) for name, tensor in tensors.items())
 
 
 def _kind(dtype: str) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import openvino
 from openvino import opset15 as operators
 
-from assay.implementations.through import tensors_of
+from assay.implementations.through import around, is_tensor
 from assay.reference.conv2d import pair
 
 version, array, devices = f"openvino {openvino.get_version()}", "numpy", ("cpu",)
@@ -17,35 +17,28 @@ CORE = openvino.Core()
 CONFIGURATION = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
 
 
-@functools.cache
-def compiled(build, ranks, parameters):
-    """The operator for tensors of these ranks (None: a parameter), of any size."""
-    inputs = [None if rank is None else operators.parameter([-1] * rank, np.float32) for rank in ranks]
-    given = [parameter if tensor is None else tensor for tensor, parameter in zip(inputs, parameters, strict=True)]
-    model = openvino.Model([build(*given)], [tensor for tensor in inputs if tensor is not None])
-    return CORE.compile_model(model, "CPU", CONFIGURATION)
+def result_of(output, inputs=()):
+    """What a model with this output gives for these (parameter, array) pairs."""
+    model = openvino.Model([output], [parameter for parameter, _ in inputs])
+    return np.array(CORE.compile_model(model, "CPU", CONFIGURATION)([tensor for _, tensor in inputs])[0])
 
 
 def in_openvino(build):
+    """The first tensor is the model's input, the others are constants: its CPU plugin has no other convolution."""
+
     @functools.wraps(build)
-    def run(*arguments):
-        named = dict(enumerate(arguments))
-        tensors = {at: arguments[at] for at in tensors_of(named)}
-        ranks = tuple(tensors[at].ndim if at in tensors else None for at in named)
-        parameters = tuple(None if at in tensors else each for at, each in named.items())
-        return np.array(compiled(build, ranks, parameters)(list(map(np.ascontiguousarray, tensors.values())))[0])
+    def run(x, *arguments):
+        parameter = operators.parameter(openvino.Shape(x.shape), np.float32)
+        given = [operators.constant(np.array(each)) if is_tensor(each) else each for each in arguments]
+        return result_of(build(parameter, *given), [(parameter, np.array(x, order="C"))])
 
     return run
 
 
 @in_openvino
 def swish(x, beta=None):
-    flat = (
-        operators.reshape(beta, [], False)
-        if isinstance(beta, openvino.Node)
-        else np.float32(1.0 if beta is None else beta)
-    )
-    return operators.swish(x, flat)
+    flat = operators.reshape(beta, np.zeros(0, np.int64), False) if isinstance(beta, openvino.Node) else beta
+    return operators.swish(x, np.float32(1.0 if flat is None else flat) if isinstance(flat, float | None) else flat)
 
 
 @in_openvino
@@ -66,8 +59,8 @@ def swiglu(x, w, v, b=None, c=None):
 
 @in_openvino
 def pad2d(x, padding):
-    around = [0] * len(x.get_partial_shape()[:-2]) + [padding] * 2  # composed: a list of one entry an axis
-    return operators.pad(x, around, around, "constant", np.float32(0.0))
+    added = [before for before, _ in around(x.shape, padding)]
+    return operators.pad(x, added, added, "constant", np.float32(0.0))
 
 
 @in_openvino
@@ -78,5 +71,5 @@ def conv2d(input, weight, bias=None, stride=1, padding=0):
 
 @in_openvino
 def max_pool2d(input, kernel_size, stride=None, padding=0):
-    steps, around = pair(kernel_size if stride is None else stride), [*pair(padding)]
-    return operators.max_pool(input, [*steps], [1, 1], around, around, [*pair(kernel_size)]).output(0)
+    steps, added = pair(kernel_size if stride is None else stride), [*pair(padding)]
+    return operators.max_pool(input, [*steps], [1, 1], added, added, [*pair(kernel_size)]).output(0)

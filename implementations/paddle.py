@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 
-from assay.implementations.through import inside, tensors_of, through
+from assay.implementations.through import around, inside, tensors_of, through
 from assay.reference.conv2d import pair
 
 paddle.set_device("cpu")
@@ -43,9 +43,7 @@ def swiglu(x, w, v, b=None, c=None):
 
 @in_paddle
 def pad2d(x, padding):
-    return F.pad(
-        x, [0, 0] * len(x.shape[:-2]) + [padding] * 4, pad_from_left_axis=True
-    )  # composed: a list, two entries an axis
+    return F.pad(x, [each for both in around(x.shape, padding) for each in both], pad_from_left_axis=True)
 
 
 @in_paddle

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from assay.implementations.through import inside, tensors_of, through
+from assay.implementations.through import around, inside, tensors_of, through
 from assay.reference.conv2d import pair
 
 version, array, devices = f"tensorflow {tf.__version__}", "numpy", ("cpu",)
@@ -16,7 +16,7 @@ def enter(x):
     return tf.constant(np.array(x))
 
 
-in_tensorflow = through(enter, lambda tensor: tensor.numpy())
+in_tensorflow = through(enter, lambda tensor: np.asarray(tensor.numpy()))
 
 
 @in_tensorflow
@@ -27,7 +27,7 @@ def swish(x, beta=None):
 @in_tensorflow
 def linear(x, w, b=None):
     product = tf.tensordot(x, w, [[-1], [1]])
-    return product if b is None else tf.nn.bias_add(product, b)
+    return product if b is None else tf.add(product, b)
 
 
 @in_tensorflow
@@ -42,24 +42,24 @@ def swiglu(x, w, v, b=None, c=None):
 
 @in_tensorflow
 def pad2d(x, padding):
-    return tf.pad(x, [(0, 0)] * len(x.shape[:-2]) + [(padding, padding)] * 2)  # composed: a list, one entry an axis
+    return tf.pad(x, around(x.shape, padding))
 
 
-def around(padding):
+def images_around(padding):
     return [(0, 0), *((each, each) for each in pair(padding)), (0, 0)]
 
 
 @in_tensorflow
 def conv2d(input, weight, bias=None, stride=1, padding=0):
     images, kernel = tf.transpose(input, (0, 2, 3, 1)), tf.transpose(weight, (2, 3, 1, 0))
-    result = tf.nn.conv2d(images, kernel, pair(stride), around(padding))
+    result = tf.nn.conv2d(images, kernel, pair(stride), images_around(padding))
     return tf.transpose(result if bias is None else tf.nn.bias_add(result, bias), (0, 3, 1, 2))
 
 
 @in_tensorflow
 def max_pool2d(input, kernel_size, stride=None, padding=0):
     steps, images = pair(kernel_size if stride is None else stride), tf.transpose(input, (0, 2, 3, 1))
-    return tf.transpose(tf.nn.max_pool2d(images, pair(kernel_size), steps, around(padding)), (0, 3, 1, 2))
+    return tf.transpose(tf.nn.max_pool2d(images, pair(kernel_size), steps, images_around(padding)), (0, 3, 1, 2))
 
 
 def vjp(operator, arguments, cotangent):

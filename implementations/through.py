@@ -6,10 +6,12 @@ Adapters with ``array = "numpy"`` use it, so that what is theirs is the library'
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from assay.reference.conv2d import Size, pair
 
 Operator = Callable[..., Any]
 
@@ -42,6 +44,6 @@ def tensors_of(arguments: Mapping[str, Any]) -> list[str]:
     return [name for name, given in arguments.items() if is_tensor(given)]
 
 
-def mapped(function: Callable[[Any], Any], tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """``function`` of each, by name."""
-    return {name: function(tensor) for name, tensor in tensors.items()}
+def around(shape: Sequence[int], padding: Size) -> list[tuple[int, int]]:
+    """(before, after) for each axis of a tensor that is padded along its last two."""
+    return [*((0, 0) for _ in shape[:-2]), *((each, each) for each in pair(padding))]
