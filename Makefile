@@ -16,7 +16,7 @@ export STAMP := $(PYTHON) in $(CURDIR)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help check test lint pages clean
+.PHONY: help check test lint matrix pages clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,9 @@ lint: $(READY)  ## ruff, mypy (strict, on spec and reference), and the project's
 	@mkdir -p $(TYPING) && ln -sfn "$(CURDIR)" $(TYPING)/assay
 	@cd $(TYPING) && ../bin/mypy --config-file ../../pyproject.toml -p assay.spec -p assay.reference
 	@$(BIN)/python tools/lint.py
+
+matrix: $(READY)  ## judge every adapter in an environment of its own (docs/matrix.md); ARGS="--only jax --budget quick"
+	@$(BIN)/python tools/matrix.py $(ARGS)
 
 pages: $(READY)  ## write the readable pages of the specification, spec/pages
 	@$(BIN)/assay pages

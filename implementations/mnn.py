@@ -48,13 +48,21 @@ def pad2d(x, padding):
     return F.pad(x, F.const(sides, [len(x.shape), 2], F.NCHW, F.int), F.CONSTANT)
 
 
+def across_and_down(size):
+    """MNN names columns first."""
+    rows, columns = pair(size)
+    return [columns, rows]
+
+
 @in_mnn
 def conv2d(input, weight, bias=None, stride=1, padding=0):
     given = F.const([0.0] * weight.shape[0], [weight.shape[0]]) if bias is None else bias  # composed: bias is a must
-    return F.conv2d(F.convert(input, F.NC4HW4), weight, given, pair(stride), pair(padding))
+    steps, sides, images = across_and_down(stride), across_and_down(padding), F.convert(input, F.NC4HW4)
+    return F.conv2d(images, weight, given, steps, sides, padding_mode=F.CAFFE)
 
 
 @in_mnn
 def max_pool2d(input, kernel_size, stride=None, padding=0):
-    steps = pair(kernel_size if stride is None else stride)
-    return F.max_pool(F.convert(input, F.NC4HW4), pair(kernel_size), steps, F.CAFFE, pair(padding))
+    sizes, steps = across_and_down(kernel_size), across_and_down(kernel_size if stride is None else stride)
+    mode = F.CAFFE if any(pair(padding)) else F.VALID  # VALID knows no padding
+    return F.max_pool(F.convert(input, F.NC4HW4), sizes, steps, mode, across_and_down(padding))
