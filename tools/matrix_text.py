@@ -17,8 +17,8 @@ HEAD = """# The matrix
 Rendered by `make matrix` from `docs/matrix.json` and `docs/matrix-judgements.toml`. Each candidate is a released
 library behind an adapter in `implementations/`, judged in a process and an environment of its own, by the laws of the
 profile `torch` (a drop-in replacement of PyTorch), at the fixed seed. A cell has `ok` and the largest margin (1.0 is
-the limit), or the number of clauses that do not hold. `-` is what a library does not have. A star follows an operator of
-which the adapter declares a precision that is less than strict. For a library that never claimed to be PyTorch,
+the limit), or the number of clauses that do not hold; `-` is what a library does not have. A star follows an operator
+for which the adapter declares a precision below strict. For a library that never claimed to be PyTorch,
 refusing invalid arguments is a difference and no fault; the judgements below say which is which.
 """
 KEPT_OF_A_RUN = ("adapter", "extra", "verdict", "seconds", "declared_precision", "errors")
