@@ -5,17 +5,13 @@ from __future__ import annotations
 import equinox
 import jax
 import jax.numpy as jnp
-import numpy as np
 from equinox import nn
 
-from assay.implementations.through import inside, tensors_of, through
+from assay.implementations.jax_calls import differentiating, in_jax
 from assay.reference.conv2d import pair
-
-jax.config.update("jax_enable_x64", True)
 
 version, array, devices = f"equinox {equinox.__version__}, jax {jax.__version__}", "numpy", ("cpu",)
 dtypes = ("float64", "float32", "bfloat16", "float16")
-in_equinox = through(jnp.asarray, np.asarray)
 KEY = jax.random.key(0)
 
 
@@ -24,20 +20,20 @@ def holding(layer, weight, bias):
     return layer if bias is None else equinox.tree_at(lambda each: each.bias, layer, bias)
 
 
-@in_equinox
+@in_jax
 def linear(x, w, b=None):
     layer = holding(nn.Linear(w.shape[1], w.shape[0], b is not None, key=KEY), w, b)
     return jnp.vectorize(layer, signature="(i)->(o)")(x)
 
 
-@in_equinox
+@in_jax
 def conv2d(input, weight, bias=None, stride=1, padding=0):
     outputs, inputs, *size = weight.shape
     layer = nn.Conv2d(inputs, outputs, size, pair(stride), pair(padding), use_bias=bias is not None, key=KEY)
     return jax.vmap(holding(layer, weight, None if bias is None else bias[:, None, None]))(input)
 
 
-@in_equinox
+@in_jax
 def max_pool2d(input, kernel_size, stride=None, padding=0):
     steps = kernel_size if stride is None else stride
     return jax.vmap(nn.MaxPool2d(pair(kernel_size), pair(steps), pair(padding)))(input)
@@ -48,11 +44,4 @@ def conv2d_parameters(in_channels, out_channels, kernel_size, bias=True):
     return [tensor for tensor in (layer.weight, layer.bias) if tensor is not None]
 
 
-def vjp(operator, arguments, cotangent):
-    names = tensors_of(arguments)
-
-    def run(*tensors):
-        return inside(globals()[operator])(*{**arguments, **dict(zip(names, tensors, strict=True))}.values())
-
-    _, back = jax.vjp(run, *(jnp.asarray(arguments[name]) for name in names))
-    return dict(zip(names, map(np.asarray, back(jnp.asarray(cotangent))), strict=True))
+vjp = differentiating(globals())

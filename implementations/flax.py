@@ -6,38 +6,35 @@ import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from assay.implementations.through import around, inside, tensors_of, through
+from assay.implementations.jax_calls import differentiating, in_jax
+from assay.implementations.through import around, inside
 from assay.reference.conv2d import pair
-
-jax.config.update("jax_enable_x64", True)
 
 version, array, devices = f"flax {flax.__version__}, jax {jax.__version__}", "numpy", ("cpu",)
 dtypes = ("float64", "float32", "bfloat16", "float16")
-in_flax = through(jnp.asarray, np.asarray)
 
 
 def parameters(kernel, bias):
     return {"params": {"kernel": kernel} if bias is None else {"kernel": kernel, "bias": bias}}
 
 
-@in_flax
+@in_jax
 def swish(x, beta=None):
     return nn.swish(x) if beta is None else x * nn.sigmoid(beta * x)  # composed: swish has no beta
 
 
-@in_flax
+@in_jax
 def linear(x, w, b=None):
     return nn.Dense(w.shape[0], use_bias=b is not None).apply(parameters(w.T, b), x)
 
 
-@in_flax
+@in_jax
 def glu(x, w, v, b=None, c=None):
     return nn.glu(jnp.concatenate([inside(linear)(x, v, c), inside(linear)(x, w, b)], axis=-1), axis=-1)
 
 
-@in_flax
+@in_jax
 def swiglu(x, w, v, b=None, c=None):
     return nn.swish(inside(linear)(x, w, b)) * inside(linear)(x, v, c)  # composed: there is no SwiGLU
 
@@ -46,7 +43,7 @@ def channels_last(images):
     return jnp.transpose(images, (0, 2, 3, 1))
 
 
-@in_flax
+@in_jax
 def conv2d(input, weight, bias=None, stride=1, padding=0):
     sides = around((), padding)
     layer = nn.Conv(weight.shape[0], weight.shape[2:], pair(stride), sides, use_bias=bias is not None)
@@ -54,7 +51,7 @@ def conv2d(input, weight, bias=None, stride=1, padding=0):
     return jnp.transpose(result, (0, 3, 1, 2))
 
 
-@in_flax
+@in_jax
 def max_pool2d(input, kernel_size, stride=None, padding=0):
     steps = pair(kernel_size if stride is None else stride)
     return jnp.transpose(nn.max_pool(channels_last(input), pair(kernel_size), steps, around((), padding)), (0, 3, 1, 2))
@@ -66,11 +63,4 @@ def conv2d_parameters(in_channels, out_channels, kernel_size, bias=True):
     return list(layer.init(jax.random.key(0), jnp.zeros((1, *size, in_channels)))["params"].values())
 
 
-def vjp(operator, arguments, cotangent):
-    names = tensors_of(arguments)
-
-    def run(*tensors):
-        return inside(globals()[operator])(*{**arguments, **dict(zip(names, tensors, strict=True))}.values())
-
-    _, back = jax.vjp(run, *(jnp.asarray(arguments[name]) for name in names))
-    return dict(zip(names, map(np.asarray, back(jnp.asarray(cotangent))), strict=True))
+vjp = differentiating(globals())

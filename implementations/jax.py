@@ -1,4 +1,4 @@
-"""JAX: jax.lax and jax.nn on the CPU, operator by operator, with 64-bit types allowed and gradients by jax.vjp."""
+"""JAX: jax.lax and jax.nn on the CPU, each operator compiled by jax.jit, with 64-bit types; gradients by jax.vjp."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from assay.implementations.through import around, inside, tensors_of, through
+from assay.implementations.jax_calls import differentiating, in_jax
+from assay.implementations.through import around, inside
 from assay.reference.conv2d import pair
-
-jax.config.update("jax_enable_x64", True)
 
 version, array, devices = f"jax {jax.__version__}", "numpy", ("cpu",)
 dtypes = ("float64", "float32", "bfloat16", "float16")
-in_jax = through(jnp.asarray, np.asarray)
 
 
 @in_jax
@@ -55,11 +53,4 @@ def max_pool2d(input, kernel_size, stride=None, padding=0):
     return lax.reduce_window(input, float("-inf"), lax.max, window, steps, around(input.shape, padding))
 
 
-def vjp(operator, arguments, cotangent):
-    names = tensors_of(arguments)
-
-    def run(*tensors):
-        return inside(globals()[operator])(*{**arguments, **dict(zip(names, tensors, strict=True))}.values())
-
-    _, back = jax.vjp(run, *(jnp.asarray(arguments[name]) for name in names))
-    return dict(zip(names, map(np.asarray, back(jnp.asarray(cotangent))), strict=True))
+vjp = differentiating(globals())

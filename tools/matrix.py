@@ -50,7 +50,7 @@ ENTRANTS = (
     Entrant("torch-compiled", HERE, (*LARGE, *COMPILED)),
     Entrant("equinox", "jax", (*LARGE, *FEW)),
     Entrant("flax", "jax", (*LARGE, *FEW)),
-    Entrant("jax", "jax", LARGE),
+    Entrant("jax", "jax", (*LARGE, *FEW, "--dtype", "float16")),
     Entrant("liger", "triton"),
     Entrant("mlx", "mlx"),
     Entrant("mnn", "mnn"),
