@@ -44,6 +44,7 @@ ADAPTERS = {
     "tinygrad": "assay.implementations.tinygrad",
     "tract": "assay.implementations.tract",
     "triton": "assay.implementations.triton",
+    "tvm": "assay.implementations.tvm",
 }
 DIRECTIONS = ("forward", "backward")
 FORMS = f"an adapter ({', '.join(ADAPTERS)}), a module pkg.mod, pkg.mod:attribute, a file path.py or path.py:attribute"

@@ -68,4 +68,4 @@ def vjp(operator, arguments, cotangent):
         tape.watch(list(tensors.values()))
         result = inside(globals()[operator])(*{**arguments, **tensors}.values())
     found = tape.gradient(result, tensors, output_gradients=enter(cotangent))
-    return {name: None if gradient is None else gradient.numpy() for name, gradient in found.items()}
+    return {name: None if gradient is None else np.asarray(gradient.numpy()) for name, gradient in found.items()}

@@ -65,6 +65,7 @@ ENTRANTS = (
     Entrant("tinygrad", "tinygrad", ("--dtype", "float32")),
     Entrant("tract", "tract"),
     Entrant("triton", "triton"),
+    Entrant("tvm", "tvm", ("--dtype", "float32")),
 )
 
 
