@@ -157,17 +157,18 @@ def _check(entrant: Entrant, python: Path, budget: str) -> dict[str, Any]:
 
 
 def _run(*command: str, failing: bool = False) -> str:
-    """Run a command; returns the last line of what it said.
+    """Run a command; returns what it said of its failure: its lines with ERROR, or else its last one.
 
     Raises:
         NotRun: it failed, and that is no verdict.
     """
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
-    last = ((done.stderr.strip() or done.stdout.strip()).splitlines() or [""])[-1]
+    lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or [""]
+    said = " ".join([line for line in lines if "ERROR" in line] or lines[-1:])
     if done.returncode and not failing:
-        raise NotRun(last)
-    return last
+        raise NotRun(said)
+    return said
 
 
 if __name__ == "__main__":
