@@ -13,6 +13,8 @@ if not torch.cuda.is_available():
 
 from liger_kernel.ops.swiglu import LigerSiLUMulFunction
 
+# Triton's interpreter multiplies bfloat16 as if it were integers, and says that it does not support it.
+dtypes = ("float64", "float32", "float16", *(("bfloat16",) if torch.cuda.is_available() else ()))
 version = f"liger-kernel {importlib.metadata.version('liger-kernel')}, torch {torch.__version__}"
 
 

@@ -14,6 +14,8 @@ import triton
 from assay.implementations.triton_kernels import silu_times, window_maximum
 from assay.reference.conv2d import output_size, pair
 
+# Triton's interpreter multiplies bfloat16 as if it were integers, and says that it does not support it.
+dtypes = ("float64", "float32", "float16", *(("bfloat16",) if torch.cuda.is_available() else ()))
 version, gradients = f"triton {triton.__version__}, torch {torch.__version__}", False
 BLOCK = 128
 

@@ -49,7 +49,7 @@ ENTRANTS = (
     Entrant("torch-without-onednn"),
     Entrant("torch-compiled", HERE, (*LARGE, *COMPILED)),
     Entrant("equinox", "jax", (*LARGE, *FEW)),
-    Entrant("flax", "jax", (*LARGE, *FEW)),
+    Entrant("flax", "jax", (*LARGE, *FEW[:2])),
     Entrant("jax", "jax", (*LARGE, *FEW, "--dtype", "float16")),
     Entrant("liger", "triton"),
     Entrant("mlx", "mlx"),
