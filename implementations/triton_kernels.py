@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 import triton
 import triton.language as tl
+
+from assay.reference.conv2d import output_size, pair
+
+BLOCK = 128
 
 
 @triton.jit
@@ -33,3 +39,34 @@ def window_maximum(
             here = tl.load(images + place, mask=there, other=float("-inf"))
             most = tl.where((here > most) | (here != here), here, most)
     tl.store(result + at, most, mask=at < elements)
+
+
+def swiglu(x, w, v, b=None, c=None):
+    """silu(x @ w.T + b) * (x @ v.T + c); the products are PyTorch's."""
+    gate, branch = F.linear(x, w, b), F.linear(x, v, c)
+    if gate.shape != branch.shape:
+        raise ValueError(
+            f"gate of shape {tuple(gate.shape)}, branch of {tuple(branch.shape)}: they have to be the same"
+        )
+    result = torch.empty_like(gate)
+    if result.numel():
+        silu_times[(triton.cdiv(result.numel(), BLOCK),)](gate, branch, result, result.numel(), BLOCK=BLOCK)
+    return result
+
+
+def max_pool2d(input, kernel_size, stride=None, padding=0):
+    """The largest of each window; ``input`` (N, C, H, W).
+
+    Raises:
+        ValueError: as PyTorch does: padding over half the kernel, a kernel that does not fit, a stride of 0.
+    """
+    sizes, steps, sides = pair(kernel_size), pair(kernel_size if stride is None else stride), pair(padding)
+    for rows, size, step, side in zip(input.shape[2:], sizes, steps, sides, strict=True):
+        if step < 1 or not 0 <= side <= size // 2 or size > rows + 2 * side:
+            raise ValueError(f"kernel {size}, stride {step}, padding {side} on {rows} elements: no window fits")
+    result = input.new_empty((*input.shape[:2], *map(output_size, input.shape[2:], sizes, steps, sides)))
+    words = (*input.shape[2:], *sizes, *steps, *sides, BLOCK, *result.shape[2:])
+    if result.numel():
+        blocks = (triton.cdiv(result.numel(), BLOCK),)
+        window_maximum[blocks](input.contiguous(), result, result.numel(), *words)
+    return result

@@ -41,7 +41,7 @@ class Entrant:
 
 # What compiles for each new shape keeps a lot in memory, and takes its time: not every dtype is asked of it.
 LARGE = ("--memory-limit", "16")
-FEW = ("--dtype", "float32", "--dtype", "bfloat16")
+ONE, FEW = ("--dtype", "float32"), ("--dtype", "float32", "--dtype", "bfloat16")
 COMPILED = ("--op", "swish", "--op", "swiglu", "--op", "max_pool2d", "--dtype", "float32", "--time-limit", "300")
 ENTRANTS = (
     Entrant("torch"),
@@ -49,8 +49,8 @@ ENTRANTS = (
     Entrant("torch-without-onednn"),
     Entrant("torch-compiled", HERE, (*LARGE, *COMPILED)),
     Entrant("equinox", "jax", (*LARGE, *FEW)),
-    Entrant("flax", "jax", (*LARGE, *FEW[:2])),
-    Entrant("jax", "jax", (*LARGE, *FEW, "--dtype", "float16")),
+    Entrant("flax", "jax", (*LARGE, *ONE)),
+    Entrant("jax", "jax", (*LARGE, *ONE)),
     Entrant("liger", "triton"),
     Entrant("mlx", "mlx"),
     Entrant("mnn", "mnn"),
@@ -62,10 +62,10 @@ ENTRANTS = (
     Entrant("paddle", "paddle"),
     Entrant("scipy", "scipy"),
     Entrant("tensorflow", "tensorflow", LARGE),
-    Entrant("tinygrad", "tinygrad", ("--dtype", "float32")),
+    Entrant("tinygrad", "tinygrad", ONE),
     Entrant("tract", "tract"),
     Entrant("triton", "triton"),
-    Entrant("tvm", "tvm", ("--dtype", "float32")),
+    Entrant("tvm", "tvm", ONE),
 )
 
 
