@@ -65,7 +65,7 @@ ENTRANTS = (
     Entrant("tinygrad", "tinygrad", ONE),
     Entrant("tract", "tract"),
     Entrant("triton", "triton"),
-    Entrant("tvm", "tvm", ONE),
+    Entrant("tvm", "tvm", (*ONE, "--op", "swish", "--op", "max_pool2d")),
 )
 
 
