@@ -11,7 +11,7 @@ from assay.tests.trial.failure import TIERS
 
 Run = Mapping[str, Any]
 COLUMNS = tuple(OPERATORS)
-NOT_JUDGED = "not yet judged"
+NOT_JUDGED, NOT_ASKED = "not yet judged", "not asked"
 HEAD = """# The matrix
 
 Rendered by `make matrix` from `docs/matrix.json` and `docs/matrix-judgements.toml`. Each candidate is a released
@@ -19,7 +19,8 @@ library behind an adapter in `implementations/`, judged in a process and an envi
 profile `torch` (a drop-in replacement of PyTorch), at the fixed seed. A cell has `ok` and the largest margin (1.0 is
 the limit), or the number of clauses that do not hold; `-` is what a library does not have. A star follows an operator
 for which the adapter declares a precision below strict. For a library that never claimed to be PyTorch,
-refusing invalid arguments is a difference and no fault; the judgements below say which is which.
+refusing invalid arguments is a difference and no fault; the judgements below say which is which. Who compiles for each
+shape anew was asked for some operators or dtypes alone (`ENTRANTS` in `tools/matrix.py`).
 """
 KEPT_OF_A_RUN = ("adapter", "extra", "verdict", "seconds", "declared_precision", "errors")
 KEPT_OF_A_ROW = ("operator", "tier", "verdict", "examples", "compared", "margin")
@@ -82,7 +83,8 @@ def page(runs: Sequence[Run], judgements: Mapping[str, Any]) -> str:
 def _overview(runs: Sequence[Run]) -> str:
     rows = [(f"[{run['adapter']}](#{run['adapter']})", run["version"], *_cells(run), run["budget"]) for run in runs]
     libraries = {run["version"].split(",")[0].split()[0] for run in runs}
-    count = f"{len(runs)} candidates from {len(libraries)} libraries, {len(conforming(runs))} of them conform.\n"
+    conform = f"{len(conforming(runs))} of them conform, in what was asked"
+    count = f"{len(runs)} candidates from {len(libraries)} libraries; {conform}.\n"
     return f"{count}\n{table(('candidate', 'version', *COLUMNS, 'budget'), rows)}"
 
 
@@ -100,8 +102,10 @@ def _cell(run: Run, operator: str) -> str:
         return "-"
     clauses = {each["clause"] for each in run["deviations"] if each["operator"] == operator}
     margins = [row["margin"] for row in run["rows"] if row["operator"] == operator]
+    if not margins:
+        return NOT_ASKED
     star = "*" if any(key.startswith(f"{operator}.") for key in run["declared_precision"]) else ""
-    return (f"**{len(clauses)}**" if clauses else f"ok {max(margins, default=0.0):.2f}") + star
+    return (f"**{len(clauses)}**" if clauses else f"ok {max(margins):.2f}") + star
 
 
 def _left_out(runs: Sequence[Run], judgements: Mapping[str, Any]) -> str:

@@ -134,7 +134,7 @@ RUN = {
         "budget": "quick",
         "profile": "torch",
         "dtypes": ["float32"],
-        "provides": ["max_pool2d", "swish"],
+        "provides": ["linear", "max_pool2d", "swish"],
     },
     "rows": [
         {"operator": "swish", "tier": "exact", "verdict": "conforms", "examples": 9, "compared": 9, "margin": 0.25},
@@ -160,7 +160,7 @@ def page(**judgements):
 
 
 def test_the_page_shows_each_operator_of_each_candidate():
-    assert "| [some](#some) | some 1.0 | ok 0.25* | - | - | - | - | - | **1** | quick |" in page()
+    assert "| [some](#some) | some 1.0 | ok 0.25* | not asked | - | - | - | - | **1** | quick |" in page()
     assert "| swish | ok 0.25 |" in page()
     assert "Cannot judge: no bound is known" in page()
 
