@@ -49,7 +49,7 @@ ENTRANTS = (
     Entrant("torch-without-onednn"),
     Entrant("torch-compiled", HERE, (*LARGE, *COMPILED)),
     Entrant("equinox", "jax", (*LARGE, *FEW)),
-    Entrant("flax", "jax", (*LARGE, *ONE)),
+    Entrant("flax", "jax", (*LARGE, *ONE, "--op", "swish", "--op", "max_pool2d")),
     Entrant("jax", "jax", (*LARGE, *ONE)),
     Entrant("liger", "triton"),
     Entrant("mlx", "mlx"),
