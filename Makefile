@@ -16,7 +16,7 @@ export STAMP := $(PYTHON) in $(CURDIR)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help check test lint pages clean
+.PHONY: help check test lint matrix pages clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
@@ -35,11 +35,14 @@ lint: $(READY)  ## ruff, mypy (strict, on spec and reference), and the project's
 	@cd $(TYPING) && ../bin/mypy --config-file ../../pyproject.toml -p assay.spec -p assay.reference
 	@$(BIN)/python tools/lint.py
 
+matrix: $(READY)  ## judge every adapter in an environment of its own (docs/matrix.md); ARGS="--only jax --budget quick"
+	@$(BIN)/python tools/matrix.py $(ARGS)
+
 pages: $(READY)  ## write the readable pages of the specification, spec/pages
 	@$(BIN)/assay pages
 
-clean:  ## remove the environment and every cache; saved runs in .assay stay
-	@rm -rf $(VENV) build dist *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+clean:  ## remove every environment and every cache; saved runs in .assay stay
+	@rm -rf $(VENV) .venvs build dist *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ifneq "$(shell cat $(READY) 2>/dev/null)" "$(STAMP)"

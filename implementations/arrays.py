@@ -6,6 +6,7 @@ The judge's side of every tensor is a float64 numpy array, which holds the value
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -130,10 +131,17 @@ class TorchArrays:
             self.torch.cuda.synchronize()
 
 
-class NumpyArrays:
-    """Arrays of numpy: no bfloat16, the CPU alone, and gradients only by the candidate's own ``vjp``."""
+def _numpy_dtypes() -> dict[str, Any]:
+    found: dict[str, Any] = {name: np.dtype(name) for name in ("float64", "float32", "float16")}
+    if importlib.util.find_spec("ml_dtypes"):  # where it is installed, numpy has bfloat16
+        found["bfloat16"] = np.dtype(importlib.import_module("ml_dtypes").bfloat16)
+    return found
 
-    dtypes: ClassVar = {name: np.dtype(name) for name in ("float64", "float32", "float16")}
+
+class NumpyArrays:
+    """Arrays of numpy: bfloat16 with ml_dtypes alone, the CPU, and gradients only by the candidate's own ``vjp``."""
+
+    dtypes: ClassVar = _numpy_dtypes()
 
     def device_problem(self, device: str) -> str | None:
         return None if device == "cpu" else "numpy has the CPU alone"

@@ -21,7 +21,31 @@ from assay.implementations.contract import ARRAYS, OPERATOR_NAMES, Implementatio
 from assay.reference.arithmetic.formats import STORAGE
 from assay.reference.arithmetic.precision import BadDeclaration, Precision
 
-ADAPTERS = {"torch": "assay.implementations.torch", "torch-tf32": "assay.implementations.torch_tf32"}
+ADAPTERS = {
+    "torch": "assay.implementations.torch",
+    "torch-channels-last": "assay.implementations.torch_channels_last",
+    "torch-compiled": "assay.implementations.torch_compiled",
+    "torch-tf32": "assay.implementations.torch_tf32",
+    "torch-without-onednn": "assay.implementations.torch_without_onednn",
+    "equinox": "assay.implementations.equinox",
+    "flax": "assay.implementations.flax",
+    "jax": "assay.implementations.jax",
+    "liger": "assay.implementations.liger",
+    "mlx": "assay.implementations.mlx",
+    "mnn": "assay.implementations.mnn",
+    "ncnn": "assay.implementations.ncnn",
+    "onnx-reference": "assay.implementations.onnx_reference",
+    "onnxruntime": "assay.implementations.onnxruntime",
+    "opencv": "assay.implementations.opencv",
+    "openvino": "assay.implementations.openvino",
+    "paddle": "assay.implementations.paddle",
+    "scipy": "assay.implementations.scipy",
+    "tensorflow": "assay.implementations.tensorflow",
+    "tinygrad": "assay.implementations.tinygrad",
+    "tract": "assay.implementations.tract",
+    "triton": "assay.implementations.triton",
+    "tvm": "assay.implementations.tvm",
+}
 DIRECTIONS = ("forward", "backward")
 FORMS = f"an adapter ({', '.join(ADAPTERS)}), a module pkg.mod, pkg.mod:attribute, a file path.py or path.py:attribute"
 

@@ -160,9 +160,9 @@ class Search:
 
     def fails(self, state: State) -> bool:
         """Whether the law fails on ``state`` as it did, for the right reason; if so, that is the state from now on."""
-        kept = all(map(smaller.keeps_its_word, self.state.values(), state.values()))
-        words = repr([smaller.in_words(value) for value in state.values()])
-        if self.left <= 0 or time.monotonic() > self.until or not kept or words in self.tried:
+        kept = not self.spent() and all(map(smaller.keeps_its_word, self.state.values(), state.values()))
+        words = repr([smaller.in_words(value) for value in state.values()]) if kept else ""
+        if not kept or words in self.tried:
             return False
         self.left -= 1
         self.tried.add(words)
@@ -174,6 +174,10 @@ class Search:
         self.state, self.problem = state, problem
         self.candidate.calls[:] = probe.calls
         return True
+
+    def spent(self) -> bool:
+        """Whether no more is to be tried: a tensor of many elements has more changes than there is time for."""
+        return self.left <= 0 or time.monotonic() > self.until
 
     def _passes(self, state: State) -> bool:
         return outcome(self.body, self.guard, state) is None
@@ -290,7 +294,7 @@ def _change_some(search: Search, holder: Holder, change: Callable[[Values], Valu
     new = change(old) + 0.0  # no zero becomes negative
     different = np.flatnonzero(~((new == old) & (np.signbit(new) == np.signbit(old)) | (new != new)))
     parts = [different] if len(different) else []
-    while parts:
+    while parts and not search.spent():
         part = parts.pop(0)
         texture = search.textures[holder]
         values = texture.values.copy()
