@@ -11,8 +11,8 @@ import hypothesis
 
 from assay.tests.mutants.mutant import Mutant
 from assay.tests.trial.candidate import Candidate
-from assay.tests.trial.failure import TIERS, NonConformance, verdict_of
-from assay.tests.trial.laws import SHARES, Law, under
+from assay.tests.trial.failure import NonConformance, verdict_of
+from assay.tests.trial.laws import Law, at_budget
 
 # A law on one operator: the second is what a law of several is given, or nothing.
 Trial = tuple[Law, str | None]
@@ -44,13 +44,7 @@ def searching(budget: str, laws: Iterable[Law]) -> Iterator[None]:
     """
     phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
     profile = hypothesis.settings.get_profile(f"assay-{budget}")
-    whole = hypothesis.settings(profile, phases=phases)
-    with contextlib.ExitStack() as stack:
-        laws = list(laws)
-        for tier in TIERS:
-            examples = max(1, profile.max_examples // SHARES.get(tier, 1))
-            mine = [law for law in laws if law.tier == tier]
-            stack.enter_context(under(hypothesis.settings(whole, max_examples=examples), mine))
+    with at_budget(hypothesis.settings(profile, phases=phases), laws):
         yield
 
 

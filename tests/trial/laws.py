@@ -15,7 +15,7 @@ import hypothesis
 
 from assay.reference.arithmetic.formats import STORAGE
 from assay.spec import CLAUSES
-from assay.tests.trial import simplify
+from assay.tests.trial import simplify, waivers
 from assay.tests.trial.failure import TIERS
 
 DTYPES = tuple(STORAGE)
@@ -77,6 +77,7 @@ def clause(
         unseen = " ".join(blind.split()).lstrip(":, ").rstrip(".")
         differentiates = tier == "gradient" if gradient is None else gradient
         where = (test.__name__, test.__module__)
+        test = _heed_waivers(test)
         law = Law(identifier, tier, *where, wanted, operators, dtypes, differentiates, told, unseen, test)
         _register(law)
         test.law = law  # type: ignore[attr-defined]
@@ -95,6 +96,17 @@ def _register(law: Law) -> None:
     share = SHARES.get(law.tier, 1)
     if share > 1 and hasattr(law.function, "hypothesis"):
         hypothesis.settings(max_examples=max(1, hypothesis.settings.default.max_examples // share))(law.function)
+
+
+def _heed_waivers(test: Callable[..., Any]) -> Callable[..., Any]:
+    """The test, in which a failure on a case that is waived ends the example and not the law."""
+    handle = getattr(test, "hypothesis", None)
+    inner = handle.inner_test if handle else test
+    heeding = functools.wraps(inner)(lambda **given: waivers.run(inner, given))
+    if handle is None:
+        return heeding
+    handle.inner_test = heeding
+    return test
 
 
 def _count_examples(test: Callable[..., Any]) -> None:
@@ -136,6 +148,18 @@ def under(settings: hypothesis.settings, laws: Iterable[Law]) -> Iterator[None]:
     finally:
         for test, kept in zip(tests, before, strict=True):
             test._hypothesis_internal_use_settings = kept  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def at_budget(settings: hypothesis.settings, laws: Iterable[Law]) -> Iterator[None]:
+    """Run laws under these settings, of whose examples each tier takes its share, for a while."""
+    laws = list(laws)
+    with contextlib.ExitStack() as stack:
+        for tier in TIERS:
+            examples = max(1, settings.max_examples // SHARES.get(tier, 1))
+            mine = [law for law in laws if law.tier == tier]
+            stack.enter_context(under(hypothesis.settings(settings, max_examples=examples), mine))
+        yield
 
 
 def all_laws() -> list[Law]:
