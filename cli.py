@@ -19,6 +19,7 @@ from assay.report import REPLAYS
 ROOT = Path(__file__).resolve().parent
 PYTEST_TO_ASSAY = {pytest.ExitCode.USAGE_ERROR: 2, pytest.ExitCode.NO_TESTS_COLLECTED: 3}
 EPILOG = "Whatever stands after -- goes to pytest: assay check torch -- -k conv2d -x"
+PRECISION = "declare this over what it declares itself; strict drops all that it does (repeatable)"
 QUIET = ["-qq", "--no-header", "-rN", "--tb=no", "--disable-warnings", "-oconsole_output_style=classic"]
 
 
@@ -63,6 +64,10 @@ def _check_arguments(check: argparse.ArgumentParser) -> None:
     check.add_argument("--profile", default="torch", metavar="documented|torch", help="default torch: a drop-in")
     check.add_argument("--budget", default="quick", metavar="quick|gate|deep", help="how hard (default quick)")
     check.add_argument("--seed", type=int, metavar="N", help="draw other examples than the fixed ones")
+    check.add_argument(
+        "--precision", action="append", default=[], metavar="OP.DIRECTION.DTYPE=KEY:VALUE,...|strict", help=PRECISION
+    )
+    check.add_argument("--waivers", metavar="FILE", help="cases on which it is known to fail (docs/waivers.md)")
     check.add_argument("--json", metavar="FILE", help="write everything that the terminal shows")
     check.add_argument("-n", default="0", metavar="WORKERS", help="processes (default 0: this one)")
     check.set_defaults(run=_check)
@@ -97,6 +102,7 @@ def _check(words: argparse.Namespace) -> int:
     options += [*(f"--op={op}" for op in words.op), *(f"--dtype={dtype}" for dtype in words.dtype)]
     options += [f"--time-limit={words.time_limit}", f"--memory-limit={words.memory_limit}"]
     options += [f"--seed={words.seed}"] if words.seed is not None else []
+    options += _terms(words.precision, words.waivers)
     options += [f"--json={words.json}"] if words.json else []
     options += ["-n", words.n] if words.n != "0" else []
     if words.n != "0":  # workers share the cores: their libraries' threads would wait for each other
@@ -109,6 +115,11 @@ def _placed(implementation: str | None, words: Mapping[str, Any]) -> list[str]:
     options = [f"--impl={implementation}"] if implementation is not None else []
     options += [f"--{name}={words[name]}" for name in ("python", "command") if words[name] is not None]
     return options + (["--in-process"] if words["in_process"] else [])
+
+
+def _terms(precision: Sequence[str], waivers: str | None) -> list[str]:
+    """pytest's options for what is declared and what is waived."""
+    return [*(f"--precision={word}" for word in precision), *([f"--waivers={waivers}"] if waivers is not None else [])]
 
 
 def _workers(given: str) -> int:
@@ -135,6 +146,7 @@ def _replay(words: argparse.Namespace) -> int:
     options += [f"--memory-limit={run['place']['memory'] / 2**30}"] if run["place"]["memory"] else []
     options += [f"--budget={run['budget']}", *(f"--dtype={dtype}" for dtype in run["dtypes"])]
     options += [f"--seed={run['seed']}"] if run["seed"] is not None else []
+    options += _terms(run["precision"], run["waivers"])
     return _pytest([str(ROOT / found["failure"]["nodeid"]), *options])
 
 

@@ -14,11 +14,13 @@ from assay.implementations.isolated import Place
 from assay.implementations.load import LoadError
 from assay.report.failures import record
 from assay.report.plugin import KEY, Recorder
-from assay.report.verdict import entry, operator_of
+from assay.report.verdict import WAIVED, entry, operator_of
 from assay.tests.trial.candidate import Tally
 from assay.tests.trial.failure import NonConformance, verdict_of
 from assay.tests.trial.laws import LAWS, check_bijection
 from assay.tests.trial.run import BUDGETS, Run, UsageProblem, make_run, register_budgets
+from assay.tests.trial.waiver_file import read
+from assay.tests.trial.waivers import Waiver
 
 LAW_FOLDER = Path(__file__).resolve().parent / "tests" / "conformance"
 RUN = pytest.StashKey[Run]()
@@ -40,6 +42,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--budget", default="quick", help=", ".join(f"{name} ({n} examples)" for name, n in BUDGETS.items())
     )
     group.addoption("--seed", type=int, help="draw other examples than the fixed ones")
+    group.addoption("--precision", action="append", default=[], help="declare this over what the candidate declares")
+    group.addoption("--waivers", metavar="FILE", help="cases on which it is known to fail (docs/waivers.md)")
     group.addoption("--json", dest="assay_json", metavar="FILE", help="write everything that the terminal shows")
     group.addoption("--command", help="judge this program, which speaks docs/protocol.md on its standard streams")
     group.addoption("--python", help="the interpreter in which the implementation is loaded")
@@ -55,15 +59,33 @@ def pytest_configure(config: pytest.Config) -> None:
     spec = option("impl") or (None if option("command") else "torch")
     try:
         run = make_run(spec, *words, _place(config))
+        hypothesis.settings.load_profile(f"assay-{run.budget}{'' if run.seed is None else '-seeded'}")
+        run = run.under(option("precision"), _waivers(config))  # whose reading imports laws, made under the profile
         _check_writable(option("assay_json"))
     except (LoadError, UsageProblem) as problem:
         raise pytest.UsageError(str(problem)) from None
     config.stash[RUN] = run
-    hypothesis.settings.load_profile(f"assay-{run.budget}{'' if run.seed is None else '-seeded'}")
-    judged = option("impl") or option("command")
-    if judged and not hasattr(config, "workerinput"):
+    if _judges(config) and not hasattr(config, "workerinput"):
         config.stash[RECORDER] = Recorder(run, option("assay_json"), live=option("assay_live"))
         config.pluginmanager.register(config.stash[RECORDER])
+
+
+def _judges(config: pytest.Config) -> bool:
+    return bool(config.getoption("impl") or config.getoption("command"))
+
+
+def _waivers(config: pytest.Config) -> tuple[Waiver, ...]:
+    """The waivers of the run.
+
+    Raises:
+        UsageProblem: there is nobody who is judged, or the file is not understood.
+    """
+    path = config.getoption("waivers")
+    if path is None:
+        return ()
+    if not _judges(config):
+        raise UsageProblem(f"--waivers {path}: give --impl too; a waiver is about one candidate")
+    return read(path)
 
 
 def _place(config: pytest.Config) -> Place:
@@ -138,8 +160,12 @@ def _belongs(item: pytest.Item, run: Run, recorder: Recorder | None) -> bool:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if getattr(getattr(item, "function", None), "law", None) and hasattr(item, "callspec"):
-        item.callspec.params["candidate"].tally = Tally()
+    law = getattr(getattr(item, "function", None), "law", None)
+    if law and hasattr(item, "callspec"):
+        candidate = item.callspec.params["candidate"]
+        operator = operator_of(law, item.callspec.params.get("operator"))
+        candidate.tally = Tally()
+        candidate.waivers = item.config.stash[RUN].waivers_for(law, operator, candidate.dtype)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -153,6 +179,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         found = entry(law, operator, candidate, problem, call.duration)
         failure = record(problem, law, candidate, item.nodeid) if isinstance(problem, NonConformance) else None
         report.user_properties.append((KEY, {"entry": found, "failure": failure}))
-        if problem is None and found["verdict"] != "conforms":
+        if found["verdict"] == WAIVED:  # which pytest calls an expected failure: it is not among what passed
+            report.outcome, report.wasxfail = "skipped", f"waived: {found['reason']}"
+        elif problem is None and found["verdict"] != "conforms":
             report.outcome, report.longrepr = "failed", found["reason"]
     return report

@@ -112,8 +112,13 @@ def text(found: Mapping[str, Any], others: Sequence[Record] = ()) -> str:
         rows.append(("hint", found["hint"]))
     if others:
         same = {other["clause"] for other in others} <= {found["clause"]}
-        rows.append(("also", ", ".join(f"{other['dtype' if same else 'clause']} ({other['id']})" for other in others)))
-    rows.append(("again", f"assay replay {found['id']}{'    or the script below' if found['script'] else ''}"))
+        names = [
+            (other["dtype" if same else "clause"], f" ({other['id']})" * bool(other["nodeid"])) for other in others
+        ]
+        rows.append(("also", ", ".join(dict.fromkeys(name + replay for name, replay in names))))
+    ways = [f"assay replay {found['id']}"] if found["nodeid"] else []  # in somebody else's suite there is none
+    ways += ["the script below"] if found["script"] else []
+    rows += [("again", "    or ".join(ways))] if ways else []
     heading = f"FAIL {found['clause']}   {found['statement']}"
     return "\n".join([heading, *(f"  {key:<10} {value}" for key, value in rows)])
 

@@ -107,6 +107,7 @@ class Recorder:
     def _keep_for_replay(self, config: pytest.Config, failures: list[dict[str, Any]]) -> None:
         run = self.verdict.run
         words = {"impl": None if run.place.command else run.implementation.name, "place": asdict(run.place)}
+        words |= {"precision": run.precision, "waivers": run.waivers[0].file if run.waivers else None}
         words |= {"dtypes": run.dtypes, "device": run.device, "profile": run.profile}
         kept = [{"failure": found, "run": words | {"budget": run.budget, "seed": run.seed}} for found in failures]
         try:

@@ -13,15 +13,21 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 from assay.report import failures
-from assay.report.verdict import CONFORMS, FAILS, NOT_PROVIDED, REFUSED, Verdict
+from assay.report.verdict import CONFORMS, FAILS, NOT_PROVIDED, OUTDATED, REFUSED, WAIVED, Verdict
+from assay.report.waivers import UNTOLD, USED, Use
+from assay.tests.trial.declared import keys
 from assay.tests.trial.failure import TIERS
 
-STYLES = {CONFORMS: "green", FAILS: "bold red", REFUSED: "yellow", NOT_PROVIDED: "dim", "no law": "dim"}
-MARKS = {CONFORMS: "ok", FAILS: "FAIL", REFUSED: "cannot judge", NOT_PROVIDED: "not provided", "no law": "-"}
+STYLES = {CONFORMS: "green", FAILS: "bold red", REFUSED: "yellow", WAIVED: "magenta"}
+STYLES |= {NOT_PROVIDED: "dim", "no law": "dim", OUTDATED: "bold red"}
+MARKS = {CONFORMS: "ok", FAILS: "FAIL", REFUSED: "cannot judge", WAIVED: "waived"}
+MARKS |= {NOT_PROVIDED: "not provided", "no law": "-"}
 SAID = {
     CONFORMS: "conforms",
     FAILS: "does not conform",
     REFUSED: "cannot be judged",
+    WAIVED: "conforms",
+    OUTDATED: "conforms, but for waivers that are out of date",
     "interrupted": "was not judged to the end",
 }
 LINES = 10  # progress lines of a run whose output is not a terminal
@@ -70,6 +76,10 @@ def header(verdict: Verdict, console: Console) -> None:
     if s["isolated"]:
         _say(console, f"  in a process of its own{'  ' if s['worker'] else ''}{s['worker']}")
     _say(console, f"  profile {s['profile']} · budget {s['budget']} · seed {seed}")
+    if s["precision"]:
+        _say(console, f"  precision on the command line: {escape(' '.join(s['precision']))}")
+    if s["waivers"]:
+        _say(console, f"  waivers of {escape(s['waivers'])}")
     _say(
         console,
         f"  python {s['python']} · numpy {s['numpy']} · torch {s['torch'] or '-'} · hypothesis {s['hypothesis']}",
@@ -87,6 +97,8 @@ def report(verdict: Verdict, console: Console) -> None:
             )
     for error in verdict.errors:
         _say(console, f"[red]ERROR[/] {escape(error)}")
+    for use in verdict.waivers():
+        _waiver(use, console)
     console.print(_table(verdict))
     _say(console, "[dim]each cell: examples tried · largest margin, of which 1.0 is the limit[/]")
     _closing(verdict, console)
@@ -107,6 +119,18 @@ def _failure(found: failures.Record, others: Sequence[failures.Record], console:
     _say(console, "")
 
 
+def _waiver(use: Use, console: Console) -> None:
+    """A waiver that was needed, in full; one that is out of date, with what to do; one that is neither, in a line."""
+    waiver = use.waiver
+    style = {USED: STYLES[WAIVED], UNTOLD: "dim"}.get(use.state, STYLES[OUTDATED])
+    heading = "WAIVER NOT USED" if use.state == UNTOLD else "WAIVED" if use.state == USED else f"WAIVER {use.state}"
+    about = escape(f"{waiver.clause} · {waiver.operator}  ({waiver.place})")
+    _say(console, f"[{style}]{heading}[/] {about}: {escape(use.said)}")
+    if use.state == USED:
+        counts = f"{use.laws} law{'s' * (use.laws != 1)}, {use.examples} example{'s' * (use.examples != 1)}"
+        _say(console, escape(f"  {counts}, until {waiver.expiry}: {waiver.reason}  {waiver.url}"))
+
+
 def _table(verdict: Verdict) -> Table:
     rows = {(row["operator"], row["tier"]): row for row in verdict.rows()}
     judged = {e["tier"] for e in verdict.entries}
@@ -122,7 +146,7 @@ def _table(verdict: Verdict) -> Table:
 def _cell(row: dict[str, object]) -> str:
     word = str(row["verdict"])
     text = MARKS[word]
-    if word in (CONFORMS, FAILS):
+    if word in (CONFORMS, FAILS, WAIVED):
         margin = float(str(row["margin"]))
         text += f" {row['examples']}"
         text += f" · {margin:.2f}" if margin and math.isfinite(margin) else ""
@@ -132,20 +156,24 @@ def _cell(row: dict[str, object]) -> str:
 
 
 def _closing(verdict: Verdict, console: Console) -> None:
+    commanded = keys(verdict.run.precision)
     for key, text in verdict.declared().items():
-        _say(console, f"  declared  {key}: {text}")
+        _say(console, f"  declared  {key}: {text}{'  (on the command line)' if key in commanded else ''}")
     missing = verdict.settings()["not_provided"]
     if missing:
         _say(console, f"  not provided  {', '.join(missing)}")
     words = [e["verdict"] for e in verdict.entries]
     clauses = len({e["clause"] for e in verdict.entries})
-    counts = ", ".join(f"{words.count(word)} {word}" for word in (CONFORMS, FAILS, REFUSED) if word in words)
+    counts = ", ".join(f"{words.count(word)} {word}" for word in (CONFORMS, WAIVED, FAILS, REFUSED) if word in words)
     elements = sum(e["compared"] for e in verdict.entries)
     seconds = f"{verdict.seconds:.1f} s"
     _say(
         console,
         f"{clauses} clauses, {len(words)} trials ({counts or 'none ran'}), {elements} elements, {seconds}",
     )
-    under = " under the precision that it declares" if verdict.word == CONFORMS and verdict.declared() else ""
+    loose = [text for text in verdict.declared().values() if text != "strict"]
+    under = " under the declared precision" if verdict.word in (CONFORMS, WAIVED) and loose else ""
+    waived = words.count(WAIVED)
+    but = f", {waived} law{'s' * (waived != 1)} waived" if verdict.word == WAIVED else ""
     style = STYLES.get(verdict.word, "yellow")
-    _say(console, f"[{style}]{escape(verdict.run.implementation.name)} {SAID[verdict.word]}{under}[/]")
+    _say(console, f"[{style}]{escape(verdict.run.implementation.name)} {SAID[verdict.word]}{under}{but}[/]")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import platform
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from assay.reference.arithmetic.formats import STORAGE
 from assay.reference.arithmetic.precision import Precision, Refusal
+from assay.report.waivers import OUT_OF_DATE, Use, uses
 from assay.spec import OPERATORS
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.failure import TIERS, NonConformance
@@ -17,7 +18,8 @@ from assay.tests.trial.run import Run
 
 SCHEMA = 1
 CONFORMS, FAILS, REFUSED, NOT_PROVIDED = "conforms", "fails", "cannot judge", "not provided"
-EXIT_CODES = {CONFORMS: 0, FAILS: 1, "usage": 2, REFUSED: 3, "interrupted": 130}
+WAIVED, OUTDATED = "waived", "waivers out of date"  # of a law or a run: it conforms on all but what is waived
+EXIT_CODES = {CONFORMS: 0, WAIVED: 0, FAILS: 1, OUTDATED: 1, "usage": 2, REFUSED: 3, "interrupted": 130}
 
 
 def entry(
@@ -34,6 +36,8 @@ def entry(
         verdict, reason = REFUSED, candidate.given_up
     elif problem is not None:
         verdict, reason = REFUSED, f"the law itself raised {type(problem).__name__}: {problem}"
+    elif failed := [met.what for met in tally.waived.values() if met.failed]:
+        verdict, reason = WAIVED, failed[0]
     elif not tally.compared:
         verdict, reason = REFUSED, "the law compared nothing"
     return {
@@ -49,6 +53,7 @@ def entry(
         "compared": tally.compared,
         "undetermined": tally.undetermined,
         "margin": tally.margin,
+        "waived": [{"line": line, **asdict(met)} for line, met in tally.waived.items()],
         "seconds": round(seconds, 4),
     }
 
@@ -77,7 +82,15 @@ class Verdict:
             return FAILS
         if self.interrupted:
             return "interrupted"
-        return REFUSED if REFUSED in found or self.errors or not found else CONFORMS
+        if any(use.state in OUT_OF_DATE for use in self.waivers()):
+            return OUTDATED
+        if REFUSED in found or self.errors or CONFORMS not in found:  # no run conforms by its waivers alone
+            return REFUSED
+        return WAIVED if WAIVED in found else CONFORMS
+
+    def waivers(self) -> list[Use]:
+        """What became of each waiver."""
+        return uses(self.run, self.entries)
 
     def rows(self) -> list[dict[str, Any]]:
         """One row for each operator and tier: examples, largest margin, verdict."""
@@ -95,12 +108,13 @@ class Verdict:
             "examples": sum(e["examples"] for e in mine),
             "compared": sum(e["compared"] for e in mine),
             "margin": max((e["margin"] for e in mine), default=0.0),
-            "verdict": next((word for word in (FAILS, REFUSED, CONFORMS) if word in words), absent),
+            "verdict": next((word for word in (FAILS, REFUSED, WAIVED, CONFORMS) if word in words), absent),
+            "waived": words.count(WAIVED),
             "missing": missing,
         }
 
     def declared(self) -> dict[str, str]:
-        """What the candidate declares beyond the strict precision, by operator.direction.dtype."""
+        """What is declared beyond the strict precision, by operator.direction.dtype."""
         found = {}
         for key, declaration in self.run.implementation.precision.items():
             operator, _, dtype = key.split(".")
@@ -127,6 +141,8 @@ class Verdict:
             "profile": run.profile,
             "budget": run.budget,
             "seed": run.seed,
+            "precision": list(run.precision),
+            "waivers": run.waivers[0].file if run.waivers else None,
             "python": platform.python_version(),
             "machine": platform.machine(),
             "hypothesis": hypothesis.__version__,
@@ -148,6 +164,7 @@ class Verdict:
             "rows": self.rows(),
             "laws": self.entries,
             "failures": self.failures,
+            "waivers": [use.as_data() for use in self.waivers()],
             "errors": self.errors,
         }
 

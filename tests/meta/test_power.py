@@ -8,18 +8,15 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assay import cli
-from assay.implementations.load import load
 from assay.report import power
 from assay.tests.mutants import hunt
 from assay.tests.mutants.catalogue import MUTANTS
 from assay.tests.mutants.mutant import Mutant
-from assay.tests.power import journal, peers, processes, record, smallest
-from assay.tests.trial.candidate import Candidate
+from assay.tests.power import journal, processes, record
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import Law, all_laws
 
@@ -234,86 +231,6 @@ def test_an_interrupt_while_the_report_is_printed_is_no_traceback_and_the_file_i
     path = tmp_path / "power.json"
     assert cli.main(["power", "--only", "linear-nan-lost", "--json", str(path)]) == 130
     assert len(json.loads(path.read_text())["mutants"]) == 1
-
-
-# --- the smallest error
-
-
-@pytest.mark.parametrize("operator", smallest.SUMS)
-def test_statistics_see_a_common_factor_that_no_single_sum_shows(operator):
-    case = smallest._case(operator, 256, "normal", 1)
-    wrong = smallest.planted(operator, "float32", "all", 2e-6)
-    rejects = [smallest._rejects(smallest.TRIED[tier][0], wrong, case) for tier in ("enclosure", "statistics")]
-    assert rejects == [False, True]
-    assert not smallest._rejects(smallest.averages_out, smallest.planted(operator, "float32", "all", 0.0), case)
-
-
-@pytest.mark.parametrize(("dtype", "threshold"), [("float32", 1e-3), ("float32", 1e-7), ("bfloat16", 0.02)])
-def test_bisection_finds_the_threshold_from_above(dtype, threshold):
-    e = smallest.smallest(lambda e: e >= threshold, dtype)
-    assert threshold <= e < threshold * 1.2
-
-
-def test_what_is_not_seen_at_all_has_no_smallest_error():
-    assert smallest.smallest(lambda e: False, "float32") is None
-
-
-@pytest.mark.parametrize(("where", "wrong"), [("all", 12), ("one", 1)])
-def test_the_error_is_planted_in_all_elements_or_in_one(where, wrong):
-    operators = smallest.planted("swish", "float32", where, 0.5).made()
-    x = torch.ones(3, 4)
-    assert int((operators["swish"](x) != load("torch").operators["swish"](x)).sum()) == wrong
-
-
-@pytest.mark.parametrize("operator", smallest.SUMS)
-def test_integers_see_one_wrong_element_in_the_last_place_however_long_the_sum(operator):
-    case = smallest._case(operator, 4096, "integers", 1)
-    assert case.result_shape in ((8, 16), (2, 8, 2, 4))
-    rejects = [
-        smallest._rejects(smallest.TRIED["exact"][0], smallest.planted(operator, "float32", "one", e), case)
-        for e in (0.0, 1e-7)
-    ]
-    assert rejects == [False, True]
-
-
-def test_laws_are_grouped_by_tier_and_are_those_of_the_formula_and_its_gradient():
-    groups = smallest.laws_of("conv2d", "float32", all_laws())
-    assert {"exact", "enclosure", "gradient"} <= groups.keys()
-    assert all(
-        law.clause.startswith("conv2d.") or operator == "conv2d" for each in groups.values() for law, operator in each
-    )
-
-
-# --- the peers
-
-
-@pytest.mark.parametrize("peer", peers.PEERS)
-def test_a_peer_accepts_pytorch_and_rejects_half_of_it_without_a_gradient(peer):
-    assert peers.accepted_by(peer, load("torch"), peers.DRAWN, "float32")
-    halved = {name: lambda *a, f=f: f(*a).detach() / 2 + 0 * f(*a) for name, f in load("torch").operators.items()}
-    wrong = dataclasses.replace(load("torch"), operators=halved)
-    assert not peers.accepted_by(peer, wrong, ["linear"], "float32")
-
-
-def test_a_peer_rejects_what_raises_and_does_not_look_at_what_it_has_no_case_for():
-    broken = dataclasses.replace(SCALED, operators={"linear": raising(ValueError("no"))}).implementation()
-    assert [peers.accepted_by(peer, broken, ["linear"], "float32") for peer in peers.PEERS] == [False] * 4
-    assert peers.accepted_by("allclose 1e-2", broken, ["conv2d_parameters"], "float32")
-
-
-def test_peers_differ_as_their_tolerances_do():
-    accepted = {peer: peers.accepted_by(peer, SCALED.implementation(), ["linear"], "float32") for peer in peers.PEERS}
-    assert accepted == {"allclose 1e-2": True, "assert_close": False, "fixed vectors": True, "gradcheck": True}
-    with pytest.raises(NonConformance):
-        smallest.judge.conforms_exactly(
-            Candidate(SCALED.implementation(), "float32"), smallest._case("linear", 16, "integers", 1)
-        )
-
-
-def test_peers_are_asked_only_about_correct_implementations_that_they_could_accept():
-    asked = {task[1:] for task in record.Asked(only="linear-no-tail", peers=True).tasks() if task[0] == "correct"}
-    assert ("eager", "bfloat16") in asked
-    assert {"numpy", "winograd"} & {name for name, _ in asked} == set()
 
 
 # --- what is written

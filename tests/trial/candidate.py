@@ -20,16 +20,21 @@ from assay.reference.arithmetic.precision import Precision
 from assay.spec import OPERATORS
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import NonConformance
+from assay.tests.trial.waivers import Waived, Waiver
 
 
 @dataclass
 class Tally:
-    """Examples tried, elements compared, elements of which nothing was required, and the largest margin seen."""
+    """Examples tried, elements compared, elements of which nothing was required, and the largest margin seen.
+
+    ``waived`` holds what was met of each waiver, by its line.
+    """
 
     examples: int = 0
     compared: int = 0
     undetermined: int = 0
     margin: float = 0.0
+    waived: dict[int, Waived] = field(default_factory=dict)
 
 
 @dataclass
@@ -42,6 +47,7 @@ class Candidate:
     tally: Tally = field(default_factory=Tally)
     calls: list[Call] = field(default_factory=list)
     given_up: str = ""  # why it was not asked again, if it was not
+    waivers: Sequence[Waiver] = ()  # those that may cover a case of the law that is running
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """A word for Hypothesis, which would print every array of every call."""

@@ -15,7 +15,7 @@ import hypothesis
 
 from assay.reference.arithmetic.formats import STORAGE
 from assay.spec import CLAUSES
-from assay.tests.trial import simplify
+from assay.tests.trial import simplify, waivers
 from assay.tests.trial.failure import TIERS
 
 DTYPES = tuple(STORAGE)
@@ -77,6 +77,7 @@ def clause(
         unseen = " ".join(blind.split()).lstrip(":, ").rstrip(".")
         differentiates = tier == "gradient" if gradient is None else gradient
         where = (test.__name__, test.__module__)
+        test = _heed_waivers(test)
         law = Law(identifier, tier, *where, wanted, operators, dtypes, differentiates, told, unseen, test)
         _register(law)
         test.law = law  # type: ignore[attr-defined]
@@ -99,6 +100,17 @@ def _register(law: Law) -> None:
 def share_of(tier: str, examples: int) -> int:
     """How many of a budget's examples a law of this tier tries."""
     return max(1, examples // SHARES.get(tier, 1))
+
+
+def _heed_waivers(test: Callable[..., Any]) -> Callable[..., Any]:
+    """The test, in which a failure on a case that is waived ends the example and not the law."""
+    handle = getattr(test, "hypothesis", None)
+    inner = handle.inner_test if handle else test
+    heeding = functools.wraps(inner)(lambda **given: waivers.run(inner, given))
+    if handle is None:
+        return heeding
+    handle.inner_test = heeding
+    return test
 
 
 def _count_examples(test: Callable[..., Any]) -> None:

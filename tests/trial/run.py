@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, Verbosity, settings
 
 from assay.implementations.contract import Implementation
 from assay.implementations.isolated import Place, started
@@ -14,16 +14,15 @@ from assay.implementations.load import LoadError, load
 from assay.reference.arithmetic.formats import STORAGE
 from assay.spec import CLAUSES, OPERATORS, PROFILES
 from assay.tests.trial.candidate import Candidate
+from assay.tests.trial.declared import overridden
 from assay.tests.trial.laws import Law
+from assay.tests.trial.usage import UsageProblem, known
+from assay.tests.trial.waivers import Waiver
 
-# Examples a law. The gate is derandomised: the same verdict on the same code.
 # PyTorch's own adapters run in the judge's process, unless told otherwise: it is PyTorch that the judge trusts.
 AT_HOME = ("torch", "torch-tf32")
+# Examples a law. The gate is derandomised: the same verdict on the same code.
 BUDGETS = {"quick": 12, "gate": 40, "deep": 1000}
-
-
-class UsageProblem(ValueError):
-    """The run cannot be made from what was given; the text says what was given, what is allowed, what to do."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,8 @@ class Run:
     budget: str
     seed: int | None
     place: Place = Place(in_process=True)
+    precision: tuple[str, ...] = ()  # what the command line says of it
+    waivers: tuple[Waiver, ...] = ()
 
     def candidates(self, law: Law) -> list[Candidate]:
         """The candidate once for each dtype that the law and the run have in common."""
@@ -54,9 +55,34 @@ class Run:
             return lacking[0]
         return "gradients" if law.gradient and not self.implementation.gradients else ""
 
+    def under(self, precision: Sequence[str], waivers: Sequence[Waiver]) -> Run:
+        """The run with other words about the candidate's precision, and with waivers.
+
+        Raises:
+            UsageProblem: a word about the precision is not understood.
+        """
+        stated = overridden(self.implementation.precision, precision)
+        implementation = replace(self.implementation, precision=stated)
+        return replace(self, implementation=implementation, precision=tuple(precision), waivers=tuple(waivers))
+
+    def waivers_for(self, law: Law, operator: str, dtype: str) -> list[Waiver]:
+        """The waivers that may cover a case of this law on this operator in this dtype today."""
+        return [
+            waiver
+            for waiver in self.waivers
+            if (waiver.clause, waiver.operator, waiver.candidate) == (law.clause, operator, self.implementation.name)
+            and waiver.where.may_hold(law.tier, dtype, self.device)
+            and not waiver.expired(date.today())
+        ]
+
+
+def operators_of(law: Law) -> tuple[str, ...]:
+    """The operators that a law judges: those that it names, or its clause's."""
+    return law.operators or (law.clause.partition(".")[0],)
+
 
 def make_run(
-    spec: str | None,
+    spec: str | Implementation | None,
     operators: Sequence[str] = (),
     dtypes: Sequence[str] = (),
     device: str = "cpu",
@@ -65,21 +91,21 @@ def make_run(
     seed: int | None = None,
     place: Place = Place(in_process=True),
 ) -> Run:
-    """The run that these words ask for.
+    """The run that these words ask for, of what ``spec`` names, or of an implementation that is loaded already.
 
     Raises:
         UsageProblem: a word is unknown, the device is missing, or the candidate has nothing of what is asked.
         LoadError: the candidate cannot be loaded.
     """
-    _known("operator", operators, OPERATORS)
-    _known("dtype", dtypes, STORAGE)
-    _known("profile", [profile], PROFILES)
-    _known("budget", [budget], BUDGETS)
-    implementation = found(spec, place)
+    known("operator", operators, OPERATORS)
+    known("dtype", dtypes, STORAGE)
+    known("profile", [profile], PROFILES)
+    known("budget", [budget], BUDGETS)
+    implementation = spec if isinstance(spec, Implementation) else found(spec, place)
     wanted = tuple(operators) or tuple(OPERATORS)
     if not any(name in implementation.operators for name in wanted):
-        has = ", ".join(implementation.operators)
-        raise UsageProblem(f"{spec} has none of the operators asked for ({', '.join(wanted)}); it has {has}")
+        has, asked = ", ".join(implementation.operators), ", ".join(wanted)
+        raise UsageProblem(f"{implementation.name} has none of the operators asked for ({asked}); it has {has}")
     _check_device(implementation, device)
     return Run(implementation, wanted, _dtypes(implementation, dtypes), device, profile, budget, seed, place)
 
@@ -96,14 +122,6 @@ def found(spec: str | None, place: Place) -> Implementation:
         raise LoadError("--in-process runs in this interpreter: give no --python and no --command with it")
     at_home = spec in AT_HOME and place.python is None
     return load(str(spec)) if place.in_process or at_home else started(spec, place)
-
-
-def _known(what: str, given: Sequence[str], allowed: Sequence[str] | dict[str, object]) -> None:
-    for word in given:
-        if word not in allowed:
-            close = difflib.get_close_matches(word, allowed, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise UsageProblem(f"unknown {what} {word!r}; allowed: {', '.join(allowed)}{hint}")
 
 
 def _check_device(implementation: Implementation, device: str) -> None:
@@ -138,6 +156,8 @@ def register_budgets() -> None:
                 database=None,
                 deadline=None,
                 print_blob=False,
+                verbosity=Verbosity.normal,  # and the engine: not what somebody else's profile has made the default
+                backend="hypothesis",
                 report_multiple_bugs=False,
                 phases=(Phase.explicit, Phase.generate, Phase.shrink),
                 suppress_health_check=list(HealthCheck),

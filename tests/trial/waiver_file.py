@@ -1,0 +1,175 @@
+"""Reading a file of waivers: TOML, one ``[[waiver]]`` an entry, every word of it held to what there is."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from assay.implementations.arrays import LAYOUTS
+from assay.implementations.load import DIRECTIONS
+from assay.reference.arithmetic.formats import STORAGE
+from assay.spec import CLAUSES, OPERATORS
+from assay.tests.trial.failure import TIERS
+from assay.tests.trial.laws import all_laws
+from assay.tests.trial.run import BUDGETS, operators_of
+from assay.tests.trial.usage import UsageProblem, known
+from assay.tests.trial.waivers import SPECIAL, Waiver, Where
+
+NEEDED = ("clause", "operator", "candidate", "reason", "url", "expiry")
+EXAMPLE = "[[waiver]] and, below it, " + ", ".join(f"{key} = ..." for key in NEEDED)
+_HEADER = re.compile(r"\s*\[\[\s*waiver\s*\]\]")
+_AXIS = re.compile(r"shape\[[0-7]\]|size")
+
+
+def read(path: str | Path) -> tuple[Waiver, ...]:
+    """The waivers of a file.
+
+    Raises:
+        UsageProblem: there is no such file, it is not TOML, or an entry names what does not exist, lacks what is
+            needed or says the same as another; with the file, the line, and what to do.
+    """
+    text = _text(Path(path))
+    try:
+        entries = _entries(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as problem:
+        raise UsageProblem(f"{path} is not TOML: {problem}") from None
+    except UsageProblem as problem:
+        raise UsageProblem(f"{path}: {problem}") from None
+    found: list[Waiver] = []
+    for entry, line in zip(entries, _lines(text, len(entries)), strict=True):
+        try:
+            found.append(_waiver(entry, str(path), line, found))
+        except UsageProblem as problem:
+            raise UsageProblem(f"{path}, line {line}: {problem}") from None
+    return tuple(found)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as problem:
+        raise UsageProblem(f"--waivers {path} cannot be read: {problem.strerror}; give a file of waivers") from None
+    except UnicodeDecodeError:
+        raise UsageProblem(f"--waivers {path} is not UTF-8 text; give a TOML file of waivers") from None
+
+
+def _entries(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    known("table", data, ("waiver",))
+    entries = data.get("waiver", [])
+    if not (isinstance(entries, list) and entries and all(isinstance(entry, dict) for entry in entries)):
+        raise UsageProblem(f"holds no waivers; write each as {EXAMPLE}")
+    return entries
+
+
+def _lines(text: str, count: int) -> list[int]:
+    """The line of each header. One inside of a text over several lines is none: what is before it is not TOML."""
+    lines, found = text.splitlines(), list[int]()
+    for number, line in enumerate(lines, 1):
+        if _HEADER.match(line) and _is_toml("\n".join(lines[: number - 1])):
+            found.append(number)
+    return found if len(found) == count else [1] * count  # written as one array, waiver = [{...}, ...]
+
+
+def _is_toml(text: str) -> bool:
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return False
+    return True
+
+
+def _waiver(entry: Mapping[str, Any], file: str, line: int, before: Iterable[Waiver]) -> Waiver:
+    known("key", entry, (*NEEDED, "where", "budget"))
+    if missing := [key for key in NEEDED if key not in entry]:
+        raise UsageProblem(f"lacks {', '.join(missing)}; each waiver is {EXAMPLE}")
+    for key in (*NEEDED[:-1], "budget"):
+        if not isinstance(text := entry.get(key, "quick"), str) or not text.strip():
+            raise UsageProblem(f"{key} = {text!r}; give a text that is not empty")
+    _check_url(entry["url"])
+    if not isinstance(entry["expiry"], date) or isinstance(entry["expiry"], datetime):
+        raise UsageProblem(f"expiry = {str(entry['expiry'])!r}; give a day, without quotes: expiry = 2027-01-31")
+    known("clause", [entry["clause"]], CLAUSES)
+    known("operator", [entry["operator"]], OPERATORS)
+    known("budget", [entry.get("budget", "quick")], BUDGETS)
+    where = _where(entry.get("where", {}), entry["operator"])
+    made = Waiver(file, line, **{**entry, "where": where})
+    _check_laws(made)
+    for other in before:
+        if _same(made, other):
+            raise UsageProblem(f"says the same as the waiver on line {other.line}; drop one of them")
+    return made
+
+
+def _check_url(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise UsageProblem(f"url = {url!r}; give the address of the report, beginning in https://")
+
+
+def _same(one: Waiver, other: Waiver) -> bool:
+    return all(getattr(one, key) == getattr(other, key) for key in ("clause", "operator", "candidate", "where"))
+
+
+def _check_laws(waiver: Waiver) -> None:
+    """Hold a waiver to the laws that there are."""
+    laws = [law for law in all_laws() if law.clause == waiver.clause]
+    operators = list(dict.fromkeys(operator for law in laws for operator in operators_of(law)))
+    if waiver.operator not in operators:
+        raise UsageProblem(f"{waiver.clause} says nothing of {waiver.operator}, but of {', '.join(operators)}")
+    mine = [law for law in laws if waiver.operator in operators_of(law)]
+    known(f"tier of {waiver.clause}", waiver.where.tier, dict.fromkeys(law.tier for law in mine))
+    known(f"dtype of {waiver.clause}", waiver.where.dtype, dict.fromkeys(each for law in mine for each in law.dtypes))
+
+
+# --- where
+
+
+def _where(given: Any, operator: str) -> Where:
+    if not isinstance(given, dict):
+        raise UsageProblem(f"where = {given!r}; give a table, for example where = {{ dtype = ['bfloat16'] }}")
+    known("key of where", given, _READERS)
+    return Where(**{key: _READERS[key](key, value, operator) for key, value in given.items()})
+
+
+def _words(allowed: Iterable[str], key: str, given: Any, operator: str) -> tuple[str, ...]:
+    if not (isinstance(given, list) and given and all(isinstance(word, str) for word in given)):
+        raise UsageProblem(f"where.{key} = {given!r}; give a list, of {', '.join(allowed)}")
+    known(key, given, tuple(allowed))
+    return tuple(given)
+
+
+def _bounds(key: str, given: Any, operator: str) -> dict[str, int]:
+    if not (isinstance(given, dict) and given):
+        raise UsageProblem(f"where.{key} = {given!r}; give a table of sizes and whole numbers")
+    for name, bound in given.items():
+        tensor, dot, part = name.partition(".")
+        spec = OPERATORS[operator]
+        if not (name in spec.parameters or (dot and tensor in spec.tensors and _AXIS.fullmatch(part))):
+            raise UsageProblem(f"where.{key} names {name!r}; allowed for {operator}: {_sizes(operator)}")
+        if not isinstance(bound, int) or isinstance(bound, bool):
+            raise UsageProblem(f"where.{key}: {name} = {bound!r}; give a whole number")
+    return dict(given)
+
+
+def _sizes(operator: str) -> str:
+    spec = OPERATORS[operator]
+    tensors = [f'"{name}.{part}"' for name in spec.tensors for part in ("shape[0]", "size")]
+    return ", ".join([*spec.parameters, *tensors])
+
+
+_READERS: dict[str, Callable[[str, Any, str], Any]] = {
+    "dtype": partial(_words, tuple(STORAGE)),
+    "device": partial(_words, ("cpu", "cuda")),
+    "tier": partial(_words, TIERS),
+    "direction": partial(_words, DIRECTIONS),
+    "special": partial(_words, tuple(SPECIAL)),
+    "layout": partial(_words, LAYOUTS),
+    "least": _bounds,
+    "most": _bounds,
+}
