@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 
@@ -17,9 +18,16 @@ def write(folder, text, name="kernels.py"):
     return path
 
 
-@pytest.mark.parametrize("name", ADAPTERS)
+@pytest.mark.parametrize("name", ["torch", "torch-tf32"])
 def test_an_adapter_loads_by_name(name):
     assert set(load(name).operators) >= {"swish", "conv2d"}
+
+
+def test_an_adapter_whose_library_is_missing_says_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    monkeypatch.delitem(sys.modules, ADAPTERS["scipy"], raising=False)
+    with pytest.raises(LoadError, match=r"scipy: importing it failed: .*scipy.*; install what it needs"):
+        load("scipy")
 
 
 def test_a_module_loads_by_name_and_offers_what_it_has():
