@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument
@@ -15,11 +15,18 @@ from assay.tests.trial import judge
 from assay.tests.trial.cases import SMALL, Case, conv2d_cases
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import clause
-from assay.tests.trial.textures import INTEGERS, Texture
+from assay.tests.trial.textures import INTEGERS, WITH_SUBNORMALS, Texture
 
 dense = conv2d_cases(("integers",))
 few = conv2d_cases(("integers",), SMALL, (1, 2, 3))
 picks = st.integers(0, 4095)
+SUBNORMAL = Case(
+    "conv2d",
+    {"input": (1, 1, 6, 5), "weight": (2, 1, 3, 2), "bias": (2,)},
+    {"input": Texture("subnormal", 1), "weight": Texture("ones"), "bias": Texture("zeros")},
+    {"stride": 1, "padding": 0},
+    terms=6,
+)
 
 
 def arrays(candidate, case):
@@ -59,7 +66,8 @@ def test_conv2d_of_integers_is_exact(candidate, case):
 
 
 @clause("conv2d.formula", tier="enclosure")
-@given(case=conv2d_cases())
+@example(case=SUBNORMAL)
+@given(case=conv2d_cases(WITH_SUBNORMALS))
 def test_conv2d_stays_within_its_enclosure(candidate, case):
     """Each output is among the results of some order of summation. Blind to errors below the worst order's."""
     judge.conforms(candidate, case)

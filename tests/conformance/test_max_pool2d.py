@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument
@@ -30,14 +30,23 @@ from assay.tests.trial.planes import (
     windows_of,
     with_parameters,
 )
-from assay.tests.trial.textures import INTEGERS, rounded, textures
+from assay.tests.trial.textures import INTEGERS, Texture, rounded, textures
 
 SEEDS = st.integers(0, 2**16 - 1)
+
+
+def planes(height: int, width: int, family: str = "distinct") -> Case:
+    """Two planes of different numbers, under windows of 2 x 2, the stride left out."""
+    parameters = {"kernel_size": 2, "padding": 0}
+    return Case("max_pool2d", {"input": (1, 2, height, width)}, {"input": Texture(family, 1)}, parameters)
+
+
 AXES = st.sampled_from(((1, 1), (0, 1), (1, 0)))  # both directions, or one of them
 INF, HUGE = math.inf, 1e300  # HUGE stands for the dtype's largest finite number
 
 
 @clause("max_pool2d.definition", tier="exact")
+@example(case=planes(6, 6, "subnormal"))
 @given(case=max_pool2d_cases(channels=(2, 1, 3, 5, 9, 17, 33)))
 def test_max_pool2d_takes_the_largest_of_each_window_bit_for_bit(candidate, case):
     """Every output is its window's largest element. Blind to NaN and infinities."""

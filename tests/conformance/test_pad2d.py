@@ -5,23 +5,30 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.tests.trial import judge
-from assay.tests.trial.cases import pad2d_cases
+from assay.tests.trial.cases import Case, pad2d_cases
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import Texture
 
 paddings = st.integers(0, 6)
 SPECIALS = (math.nan, math.inf, -math.inf, -0.0)
-special_elements = st.lists(st.tuples(st.integers(0, 4095), st.sampled_from(SPECIALS)), max_size=4)
+EXTREMES = ("largest", "least_subnormal", "least_normal")  # of the dtype
+special_elements = st.lists(st.tuples(st.integers(0, 4095), st.sampled_from((*SPECIALS, *EXTREMES))), max_size=4)
 
 
 def within(case, values):
     """What lies ``padding`` elements from every end of the last two axes."""
     p = case.parameters["padding"]
     return values[..., p : values.shape[-2] - p, p : values.shape[-1] - p]
+
+
+def extreme(candidate, name):
+    """The format's number of this name; the least that is not flushed, where flushing is declared."""
+    flushed = name == "least_subnormal" and candidate.precision("pad2d").flush
+    return getattr(candidate.format, "least_normal" if flushed else name)
 
 
 @clause("pad2d.both-ends", tier="exact")
@@ -37,18 +44,19 @@ def test_pad2d_adds_as_many_elements_at_both_ends(candidate, case):
 @given(seed=st.integers(0, 255), leading=st.sampled_from(((), (2,), (2, 3))))
 def test_pad2d_of_five_by_five_by_one_is_seven_by_seven(candidate, seed, leading):
     """The sizes that the notes show. Blind to any other size."""
-    x = Texture("normal", seed).fill((*leading, 5, 5), candidate.format).values
+    x = Texture("distinct", seed).fill((*leading, 5, 5), candidate.format).values
     got = np.array(candidate.values("pad2d", x, 1).shape, dtype=float)
     judge.same_arrays(candidate, "5 x 5 padded by 1 is not 7 x 7", got, np.array((*leading, 7.0, 7.0)))
 
 
 @clause("pad2d.zeros", tier="exact")
+@example(case=Case("pad2d", {"x": (2, 3)}, {"x": Texture("ones")}, {"padding": 1}), placed=[*enumerate(EXTREMES)])
 @given(case=pad2d_cases(), placed=special_elements)
 def test_pad2d_adds_zeros_and_leaves_the_rest(candidate, case, placed):
-    """Every element, NaN and infinities among them, and zeros around. Blind to the sign of a zero."""
+    """Every element, NaN, infinities and extremes of the dtype among them. Blind to the sign of a zero."""
     x, p = case.arguments(candidate.format)["x"].values.copy(), case.parameters["padding"]
     for place, value in placed:
-        x.flat[place % x.size] = value
+        x.flat[place % x.size] = extreme(candidate, value) if isinstance(value, str) else value
     expected = np.pad(x, [(0, 0)] * (x.ndim - 2) + [(p, p)] * 2)
     judge.same_arrays(candidate, "padding is not zeros around the input", candidate.values("pad2d", x, p), expected)
 

@@ -82,6 +82,15 @@ def test_the_gradient_of_swish_by_beta_stays_within_its_enclosure(candidate, cas
     judge.gradient_conforms(candidate, _with_beta(case, beta, tensor=True), ["beta"])
 
 
+@clause("swish.beta-learned", tier="gradient")
+def test_the_gradient_of_swish_by_beta_of_a_thousand_elements(candidate):
+    """A sum of a thousand terms of one sign is no running sum in the dtype. Blind to longer sums, and to most betas."""
+    for seed, beta in ((0, 0.5), (1, -1.0)):
+        candidate.begin()
+        case = Case("swish", {"x": (1025,)}, {"x": Texture("positive", seed)}, incoming=Texture("ones"))
+        judge.gradient_conforms(candidate, _with_beta(case, beta, tensor=True), ["beta"])
+
+
 @clause("swish.smooth", tier="gradient")
 @given(finest=st.integers(0, 10))
 def test_the_derivative_of_swish_is_one_half_at_zero_and_near_it_on_both_sides(candidate, finest):
@@ -122,10 +131,14 @@ def test_swish_of_zero_is_zero(candidate, case, zero, beta):
 
 
 @clause("swish.beta-zero", tier="exact")
-@given(case=swish_cases(("integers", "positive", "negative", "spikes", "large")), tensor=st.booleans())
-def test_swish_with_beta_zero_is_half_of_x(candidate, case, tensor):
+@given(
+    case=swish_cases(("integers", "positive", "negative", "spikes", "large")),
+    tensor=st.booleans(),
+    zero=st.sampled_from((0.0, -0.0)),
+)
+def test_swish_with_beta_zero_is_half_of_x(candidate, case, tensor, zero):
     """The enclosure of x / 2 is that one number wherever the format has it. Blind to halves of subnormals."""
-    judge.conforms(candidate, _with_beta(case, 0.0, tensor))
+    judge.conforms(candidate, _with_beta(case, zero, tensor))
 
 
 @clause("swish.odd-part", tier="enclosure")

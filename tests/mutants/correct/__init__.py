@@ -20,7 +20,9 @@ from assay.tests.mutants.correct.arguments import Function, in_float64
 STORED = {f"conv2d.backward.{dtype}": {"accumulation": "storage"} for dtype in ("bfloat16", "float16")}
 SUMMED = {f"linear.backward.{dtype}": {"accumulation": "storage"} for dtype in ("bfloat16", "float16")}
 POOLED = {f"max_pool2d.backward.{dtype}": {"accumulation": "storage"} for dtype in ("bfloat16", "float16")}
-SPREADS = {"conv2d.forward.bfloat16": {"spreads": True}}
+# oneDNN's bfloat16 products of matrices take subnormal numbers for zero, in batches as in convolutions.
+FLUSHED = {"conv2d.forward.bfloat16": {"flush": True}}
+SPREADS = {"conv2d.forward.bfloat16": {"spreads": True, "flush": True}}
 
 
 def declared(operator: str, direction: str = "forward", **words: Any) -> dict[str, Mapping[str, object]]:
@@ -68,7 +70,7 @@ def _gated_by(sigmoid: Function) -> dict[str, Function]:
 
 
 VARIANTS: dict[str, Variant] = {
-    "eager": Variant(EAGER, STORED | POOLED),
+    "eager": Variant(EAGER, STORED | POOLED | FLUSHED),
     "float64": Variant({name: in_float64(function) for name, function in EAGER.items()}),
     # Sums in other orders.
     "reversed": Variant(sums.summed_by(sums.from_the_end) | {"max_pool2d": pooling.separable}, POOLED),
@@ -90,7 +92,7 @@ VARIANTS: dict[str, Variant] = {
         dtypes=("float64", "float32", "float16"),
     ),
     # linear and conv2d as other products.
-    "einsum": Variant({"linear": linear.by_einsum, "conv2d": conv2d.unfold_einsum}, STORED | SUMMED),
+    "einsum": Variant({"linear": linear.by_einsum, "conv2d": conv2d.unfold_einsum}, STORED | SUMMED | FLUSHED),
     "batched": Variant(
         {"linear": linear.by_bmm, "conv2d": conv2d.sample_by_sample, "max_pool2d": pooling.volumes},
         STORED | SUMMED | POOLED,
