@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from assay.implementations.load import FORMS, LoadError, described, load
+from assay.implementations.load import ADAPTERS, FORMS, LoadError, described, load
 
 OPERATORS = "swish, glu, swiglu, linear, pad2d, conv2d, max_pool2d, conv2d_parameters"
 
