@@ -27,13 +27,15 @@ MARKS = {"wrong": "WRONG", "regressed": "REGRESSED"}
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's words."""
     parser.add_argument("implementation", help="what is timed: torch, pkg.mod[:attribute], path.py[:attribute]")
-    parser.add_argument("--against", default="torch", metavar="BASELINE", help="what it is timed against (default torch)")
+    parser.add_argument(
+        "--against", default="torch", metavar="BASELINE", help="what it is timed against (default torch)"
+    )
     parser.add_argument("--set", default="quick", metavar="quick|standard|full", help="which cases (default quick)")
     parser.add_argument("--op", action="append", default=[], metavar="NAME", help="this operator only (repeatable)")
     parser.add_argument("--case", default="", metavar="TEXT", help="only cases whose name holds this")
     parser.add_argument("--dtype", action="append", default=[], metavar="NAME", help="in this dtype only (repeatable)")
     parser.add_argument("--device", default="cpu", metavar="cpu|cuda|cuda:N", help="where it runs (default cpu)")
-    parser.add_argument("--seconds", type=float, metavar="S", help="to spend on a case (default 4, 6 or 15 by set)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="to spend on a case (default 3, 6 or 15 by set)")
     parser.add_argument("--rounds", type=int, metavar="N", help="A B B A blocks a case, instead of --seconds")
     parser.add_argument("--save", metavar="NAME", help="keep the run in .benchmarks under this name")
     parser.add_argument("--compare", metavar="NAME", help="hold it against the newest run of this name, or a file")
@@ -93,7 +95,10 @@ def header(session: Any, console: Console) -> None:
     asked, machine = session.asked, session.machine
     _say(console, f"[bold]assay[/] times [bold]{escape(asked.candidate.name)}[/]  {machine['candidate_version']}")
     _say(console, f"  against {escape(asked.baseline.name)}  {machine['baseline_version']}")
-    _say(console, f"  on {machine['device']} · {machine['processor']} · {machine['threads']} of {machine['cores']} threads")
+    _say(
+        console,
+        f"  on {machine['device']} · {machine['processor']} · {machine['threads']} of {machine['cores']} threads",
+    )
     _say(console, f"  {len(asked.cases)} cases, each interval at {asked.confidence:.2%}")
     if asked.compare:
         _say(console, f"  held against {asked.compare.path}, at most {asked.limit:+.1%}")
@@ -105,7 +110,16 @@ def show(rows: Sequence[Any], session: Any, console: Console) -> None:
     """The table, and a line for each case that has more to say."""
     compared = session.asked.compare is not None
     table = Table(box=None, pad_edge=False)
-    for name in ("case", "candidate", "baseline", "ratio", "sees", "of ceiling", "memory", "against" if compared else ""):
+    for name in (
+        "case",
+        "candidate",
+        "baseline",
+        "ratio",
+        "sees",
+        "of ceiling",
+        "memory",
+        "against" if compared else "",
+    ):
         table.add_column(name, justify="left" if name in ("case", "against", "") else "right", no_wrap=True)
     layer = None
     for row in rows:
@@ -114,7 +128,9 @@ def show(rows: Sequence[Any], session: Any, console: Console) -> None:
             table.add_row(f"[bold]{layer.id}[/]")
         table.add_row(*_cells(row, compared))
     console.print(table, highlight=False)
-    _say(console, "[dim]ratio: candidate / baseline, with its interval; sees: the smallest difference that would show[/]")
+    _say(
+        console, "[dim]ratio: candidate / baseline, with its interval; sees: the smallest difference that would show[/]"
+    )
     for row in rows:
         if row.reason:
             mark = MARKS.get(row.verdict, row.verdict)
@@ -158,8 +174,13 @@ def _closing(rows: Sequence[Any], session: Any, console: Console) -> None:
         _say(console, f"  not provided  {', '.join(lacking)}")
     judged = sum(row.judged for row in rows)
     rounds = sum(row.times.rounds for row in rows)
-    counts = [f"{sum(r.verdict == word for r in rows)} {word}" for word in dict.fromkeys(r.verdict for r in rows) if word]
-    _say(console, f"{len(rows)} of {len(asked.cases)} cases ({', '.join(counts)}), {rounds} rounds, {judged} elements judged")
+    counts = [
+        f"{sum(r.verdict == word for r in rows)} {word}" for word in dict.fromkeys(r.verdict for r in rows) if word
+    ]
+    _say(
+        console,
+        f"{len(rows)} of {len(asked.cases)} cases ({', '.join(counts)}), {rounds} rounds, {judged} elements judged",
+    )
     if asked.save and any(row.ratio for row in rows):
         _say(console, f"  kept as {asked.save} in {Path('.benchmarks')}")
 

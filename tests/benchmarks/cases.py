@@ -63,13 +63,34 @@ def _conv(inputs: int, outputs: int, kernel: int, size: int) -> dict[str, Index]
 
 
 LAYERS = (
-    Layer("conv2d.documents", "conv2d", "3 -> 64, 3x3, 224x224", _conv(3, 64, 3, 224), {"stride": 1, "padding": 1}, "quick"),
+    Layer(
+        "conv2d.documents",
+        "conv2d",
+        "3 -> 64, 3x3, 224x224",
+        _conv(3, 64, 3, 224),
+        {"stride": 1, "padding": 1},
+        "quick",
+    ),
     Layer(
         "conv2d.resnet-stem", "conv2d", "3 -> 64, 7x7 by 2, 224x224", _conv(3, 64, 7, 224), {"stride": 2, "padding": 3}
     ),
-    Layer("conv2d.resnet-3x3", "conv2d", "64 -> 64, 3x3, 56x56", _conv(64, 64, 3, 56), {"stride": 1, "padding": 1}, "quick"),
+    Layer(
+        "conv2d.resnet-3x3",
+        "conv2d",
+        "64 -> 64, 3x3, 56x56",
+        _conv(64, 64, 3, 56),
+        {"stride": 1, "padding": 1},
+        "quick",
+    ),
     Layer("conv2d.resnet-1x1", "conv2d", "64 -> 256, 1x1, 56x56", _conv(64, 256, 1, 56)),
-    Layer("conv2d.vgg-second", "conv2d", "64 -> 64, 3x3, 224x224", _conv(64, 64, 3, 224), {"stride": 1, "padding": 1}, "full"),
+    Layer(
+        "conv2d.vgg-second",
+        "conv2d",
+        "64 -> 64, 3x3, 224x224",
+        _conv(64, 64, 3, 224),
+        {"stride": 1, "padding": 1},
+        "full",
+    ),
     Layer("max_pool2d.2x2", "max_pool2d", "64, 112x112", {"input": (1, 64, 112, 112)}, {"kernel_size": 2}, "quick"),
     Layer(
         "max_pool2d.3x3-by-2",

@@ -139,9 +139,7 @@ class Subject:
             arguments = dict(zip(OPERATORS[self.timed.layer.operator].arguments, self._all(given), strict=True))
             return Visit(self._by_vjp, (arguments, incoming), draw)
         function = self._operator()
-        return Visit(
-            self.library.gradients, (lambda a: function(*self._ordered(a)), given, names, incoming), draw
-        )
+        return Visit(self.library.gradients, (lambda a: function(*self._ordered(a)), given, names, incoming), draw)
 
     def _write(self, array: Any, name: str, draw: Draw) -> None:
         """Copy values within the library, without a word to the tensor: not even its version changes."""
@@ -160,7 +158,9 @@ class Subject:
     def _by_vjp(self, arguments: dict[str, Any], incoming: Any) -> tuple[Any, Any]:
         vjp = self.implementation.vjp
         assert vjp is not None
-        return self._operator()(*_trimmed(list(arguments.values()))), vjp(self.timed.layer.operator, arguments, incoming)
+        return self._operator()(*_trimmed(list(arguments.values()))), vjp(
+            self.timed.layer.operator, arguments, incoming
+        )
 
     def _all(self, arrays: Mapping[str, Any]) -> list[Any]:
         names = OPERATORS[self.timed.layer.operator].arguments

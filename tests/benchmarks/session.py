@@ -23,9 +23,11 @@ from assay.tests.benchmarks.paired import Match, rounds_within
 from assay.tests.trial.run import UsageProblem, make_run
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = {"quick": 4.0, "standard": 6.0, "full": 15.0}  # a case
+SECONDS = {"quick": 3.0, "standard": 6.0, "full": 15.0}  # a case
 TIMED, WRONG, REGRESSED, UNKNOWN, REFUSED, NEW = "timed", "wrong", "regressed", "cannot tell", "cannot judge", "new"
 QUIET = ["-qq", "--no-header", "-rN", "--tb=no", "--disable-warnings", "-p", "no:cacheprovider"]
+# Hypothesis, which is a plugin of pytest too, has been imported by then: its assertions need no rewriting.
+QUIET += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,9 @@ def asked(words: Any) -> Asked:
     cases = chosen(size, words.device, tuple(operators), tuple(dtypes), words.case)
     cases = [c for c in cases if run.implementation.gradients or c.direction != BACKWARD]
     if not cases:
-        raise UsageProblem(f"nothing to time: no case of the set {size!r} that {words.implementation} has an operator for")
+        raise UsageProblem(
+            f"nothing to time: no case of the set {size!r} that {words.implementation} has an operator for"
+        )
     kept = saved.load(words.compare) if words.compare else None
     machine = saved.machine_of(run.implementation, baseline, words.device)
     if kept and (why := kept.differences(machine)):
