@@ -21,6 +21,8 @@ from assay.tests.trial.run import UsageProblem
 
 LACKING = "assay bench needs scipy, and matplotlib for --growth: pip install 'assay[bench]'"
 STYLES = {"wrong": "bold red", "regressed": "bold red", "cannot tell": "yellow", "cannot judge": "yellow"}
+HEAD = ("case", "candidate", "baseline", "ratio", "sees", "of ceiling", "memory")
+LEGEND = "ratio: candidate / baseline, with its interval; sees: the smallest difference that would show"
 MARKS = {"wrong": "WRONG", "regressed": "REGRESSED"}
 
 
@@ -108,18 +110,18 @@ def header(session: Any, console: Console) -> None:
 
 def show(rows: Sequence[Any], session: Any, console: Console) -> None:
     """The table, and a line for each case that has more to say."""
-    compared = session.asked.compare is not None
+    console.print(_table(rows, session.asked.compare is not None), highlight=False)
+    _say(console, f"[dim]{LEGEND}[/]")
+    for row in rows:
+        if row.reason:
+            mark = MARKS.get(row.verdict, row.verdict)
+            _say(console, f"[{STYLES.get(row.verdict, 'dim')}]{mark}[/] {row.timed.id}: {escape(row.reason)}")
+    _closing(rows, session, console)
+
+
+def _table(rows: Sequence[Any], compared: bool) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in (
-        "case",
-        "candidate",
-        "baseline",
-        "ratio",
-        "sees",
-        "of ceiling",
-        "memory",
-        "against" if compared else "",
-    ):
+    for name in (*HEAD, "against" if compared else ""):
         table.add_column(name, justify="left" if name in ("case", "against", "") else "right", no_wrap=True)
     layer = None
     for row in rows:
@@ -127,15 +129,7 @@ def show(rows: Sequence[Any], session: Any, console: Console) -> None:
             layer = row.timed.layer
             table.add_row(f"[bold]{layer.id}[/]")
         table.add_row(*_cells(row, compared))
-    console.print(table, highlight=False)
-    _say(
-        console, "[dim]ratio: candidate / baseline, with its interval; sees: the smallest difference that would show[/]"
-    )
-    for row in rows:
-        if row.reason:
-            mark = MARKS.get(row.verdict, row.verdict)
-            _say(console, f"[{STYLES.get(row.verdict, 'dim')}]{mark}[/] {row.timed.id}: {escape(row.reason)}")
-    _closing(rows, session, console)
+    return table
 
 
 def _cells(row: Any, compared: bool) -> list[str]:
@@ -145,7 +139,8 @@ def _cells(row: Any, compared: bool) -> list[str]:
     candidate, baseline = row.times.typical()
     words = {1: "slower", -1: "faster", 0: ""}[row.ratio.excludes(1.0)]
     if compared:
-        words = f"[{STYLES.get(row.verdict, 'green')}]{MARKS.get(row.verdict, 'ok' if row.verdict == 'timed' else row.verdict)}[/]"
+        mark = "ok" if row.verdict == "timed" else MARKS.get(row.verdict, row.verdict)
+        words = f"[{STYLES.get(row.verdict, 'green')}]{mark}[/]"
     middle, low, high = (math.exp(part) for part in (row.ratio.middle, row.ratio.low, row.ratio.high))
     return [
         name,

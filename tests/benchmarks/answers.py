@@ -107,9 +107,10 @@ class Answers:
             self.judged += ball.determined
             if margin > 1.0:
                 low, high = ball.bounds()
+                declared = self.candidate.precision(self.timed.layer.operator, direction)
                 raise Wrong(
                     f"its {what}[{', '.join(map(str, at))}] is {got:.9g}; permitted [{low:.9g}, {high:.9g}], "
-                    f"margin {margin:.3g} under the precision {self.candidate.precision(self.timed.layer.operator, direction)}"
+                    f"margin {margin:.3g} under the precision {declared}"
                 )
             self.margin = max(self.margin, margin)
 
@@ -187,4 +188,4 @@ def _windows(timed: Timed, at: Index, result: Index) -> list[range]:
 
 
 def _number(array: Any, at: Index) -> float:
-    return float(array[at])
+    return float(array[at].item())

@@ -5,9 +5,9 @@ lower quartiles of both sides' times in it. The lower quartile, because noise on
 nobody disturbed, as long as one call in four is one, and unlike the least time it does not hang on a single call. Both
 sides of a stretch were taken in turn, so a clock that slows or a neighbour that stays is in both.
 
-The interval is the bootstrap's (`scipy.stats.bootstrap`, percentiles) of the median of the stretches: nothing is assumed
-of the noise's form. For a median the percentile bootstrap is nearly the binomial interval between two order statistics
-(Efron, *The Jackknife, the Bootstrap and Other Resampling Plans*, 1982, section 10.1), whose confidence holds for any
+The interval is the bootstrap's (`scipy.stats.bootstrap`, percentiles) of the median of the stretches: nothing is
+assumed of the noise's form. For a median the percentile bootstrap is nearly the binomial interval between two order
+statistics (Efron, *The Jackknife, the Bootstrap and Other Resampling Plans*, 1982, section 10.1), whose confidence holds for any
 distribution. What it needs is independence: the noise of neighbouring calls is alike, that of stretches, which are long
 against it, nearly not (batch means: Law, *Simulation Modeling and Analysis*, section 9.5.3).
 """
@@ -44,7 +44,7 @@ class Times:
         return _quartile(self.candidate), _quartile(self.baseline)
 
     def stretches(self) -> list[float]:
-        """The log-ratio of each stretch: at most `STRETCHES`, as even as they can be, of `IN_STRETCH` blocks or more."""
+        """The log-ratio of each stretch: at most `STRETCHES` even ones, of `IN_STRETCH` blocks or more."""
         parts = max(1, min(STRETCHES, self.rounds // IN_STRETCH))
         cut = [np.array_split(np.reshape(t, (-1, 2)), parts) for t in (self.candidate, self.baseline)]
         return [math.log(_quartile(a) / _quartile(b)) for a, b in zip(*cut, strict=True)]

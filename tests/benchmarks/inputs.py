@@ -105,11 +105,10 @@ class Subject:
     """One implementation in one case: its tensors, and its calls. Here a worker process would take its place."""
 
     def __init__(self, implementation: Implementation, numbers: Numbers, device: str, shared: dict[str, Any]) -> None:
-        """``shared`` holds, by array library, the memory that both sides of a match use: where it lies is no difference."""
+        """``shared`` is, by array library, the memory that both sides of a match use: its place cannot favour one."""
         self.implementation, self.numbers, self.device = implementation, numbers, device
         self.timed = numbers.timed
         self.library = arrays_of(implementation.array)
-        dtype = self.timed.dtype
         if implementation.array not in shared:
             shared[implementation.array] = self._memory()
         self.pools, self.slots = shared[implementation.array]

@@ -20,7 +20,7 @@ from assay.tests.benchmarks.answers import Wrong
 from assay.tests.benchmarks.blocks import Interval, Times, confidence, fewest, interval, moved, rounds_for
 from assay.tests.benchmarks.cases import BACKWARD, DTYPES, SETS, Timed, chosen
 from assay.tests.benchmarks.paired import Match, rounds_within
-from assay.tests.trial.run import UsageProblem, make_run
+from assay.tests.trial.run import Run, UsageProblem, make_run
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = {"quick": 3.0, "standard": 6.0, "full": 15.0}  # a case
@@ -73,37 +73,47 @@ def asked(words: Any) -> Asked:
         UsageProblem: a word has no meaning, or a kept run cannot be compared with this one.
         LoadError: the candidate or the baseline cannot be loaded.
     """
-    size = words.set
-    if size not in SETS:
-        raise UsageProblem(f"unknown set {size!r}; allowed: {', '.join(SETS)}")
+    if words.set not in SETS:
+        raise UsageProblem(f"unknown set {words.set!r}; allowed: {', '.join(SETS)}")
     if words.max_regression is not None and words.compare is None:
         raise UsageProblem("--max-regression needs --compare and the name of a run that was kept with --save")
     limit = percentage("5%" if words.max_regression is None else words.max_regression)
+    kept = saved.load(words.compare) if words.compare else None
+    save = saved.check_name(words.save) if words.save else None
     baseline = load(words.against)  # before the candidate, which could change what it is made of
-    home = Place(in_process=True)
-    run = make_run(words.implementation, words.op, words.dtype, words.device, place=home)
-    dtypes = [dtype for dtype in run.dtypes if words.dtype or dtype in DTYPES[size]]
-    operators = [name for name in run.operators if all(name in i.operators for i in (run.implementation, baseline))]
-    cases = chosen(size, words.device, tuple(operators), tuple(dtypes), words.case)
-    cases = [c for c in cases if run.implementation.gradients or c.direction != BACKWARD]
+    run = make_run(words.implementation, words.op, words.dtype, words.device, place=Place(in_process=True))
+    cases = _cases(words, run, baseline)
+    seconds = _seconds(words, len(cases))
+    if kept and (why := kept.differences(saved.machine_of(run.implementation, baseline, words.device))):
+        raise UsageProblem(f"{kept.path} cannot be compared with this run: {'; '.join(why)}")
+    return Asked(run.implementation, baseline, words.device, cases, seconds, words.rounds, save, kept, limit)
+
+
+def _cases(words: Any, run: Run, baseline: Implementation) -> list[Timed]:
+    dtypes = tuple(dtype for dtype in run.dtypes if words.dtype or dtype in DTYPES[words.set])
+    both = (run.implementation, baseline)
+    operators = tuple(name for name in run.operators if all(name in each.operators for each in both))
+    cases = chosen(words.set, words.device, operators, dtypes, words.case)
+    cases = [each for each in cases if each.direction != BACKWARD or all(one.gradients for one in both)]
     if not cases:
         raise UsageProblem(
-            f"nothing to time: no case of the set {size!r} that {words.implementation} has an operator for"
+            f"nothing to time: the set {words.set!r} has no case named like {words.case!r} for the operators that "
+            f"{words.implementation} and {words.against} have in common ({', '.join(operators) or 'none'})"
         )
-    kept = saved.load(words.compare) if words.compare else None
-    machine = saved.machine_of(run.implementation, baseline, words.device)
-    if kept and (why := kept.differences(machine)):
-        raise UsageProblem(f"{kept.path} cannot be compared with this run: {'; '.join(why)}")
-    seconds = SECONDS[size] if words.seconds is None else words.seconds
+    return cases
+
+
+def _seconds(words: Any, cases: int) -> float:
+    seconds = SECONDS[words.set] if words.seconds is None else words.seconds
     if not 0 < seconds < math.inf:
         raise UsageProblem(f"--seconds {seconds:g}: give a positive number")
-    least = fewest(confidence(len(cases)))
-    if words.rounds is not None and words.rounds < least:
+    level = confidence(cases)
+    if words.rounds is not None and words.rounds < fewest(level):
         raise UsageProblem(
-            f"--rounds {words.rounds} is too few: {len(cases)} cases at {confidence(len(cases)):.2%} need {least} or more"
+            f"--rounds {words.rounds} is too few: an interval at {level:.2%}, for {cases} cases, needs at least "
+            f"{fewest(level)}"
         )
-    save = saved.check_name(words.save) if words.save else None
-    return Asked(run.implementation, baseline, words.device, cases, seconds, words.rounds, save, kept, limit)
+    return float(seconds)
 
 
 def percentage(text: str) -> float:
