@@ -7,9 +7,9 @@ sides of a stretch were taken in turn, so a clock that slows or a neighbour that
 
 The interval is the bootstrap's (`scipy.stats.bootstrap`, percentiles) of the median of the stretches: nothing is
 assumed of the noise's form. For a median the percentile bootstrap is nearly the binomial interval between two order
-statistics (Efron, *The Jackknife, the Bootstrap and Other Resampling Plans*, 1982, section 10.1), whose confidence holds for any
-distribution. What it needs is independence: the noise of neighbouring calls is alike, that of stretches, which are long
-against it, nearly not (batch means: Law, *Simulation Modeling and Analysis*, section 9.5.3).
+statistics (Efron, *The Jackknife, the Bootstrap and Other Resampling Plans*, 1982, section 10.1), whose confidence
+holds for any distribution. What it needs is independence: the noise of neighbouring calls is alike, that of stretches,
+which are long against it, nearly not (batch means: Law, *Simulation Modeling and Analysis*, section 9.5.3).
 """
 
 from __future__ import annotations

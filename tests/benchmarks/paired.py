@@ -75,14 +75,14 @@ class Match:
             nonlocal made
             draw = self.numbers.draw()
             if made % 2:
-                times.baseline.append(self._timed(1, draw))
+                times.baseline.append(self.timed_call(1, draw))
             made += 1
-            return (self._ready(0, draw),), {}
+            return (self.ready(0, draw),), {}
 
         def teardown(visit: Visit) -> None:
-            self._finish(0, visit, gradients=made - 1 == deep)
+            self.finish(0, visit, gradients=made - 1 == deep)
             if made % 2:
-                times.baseline.append(self._timed(1, visit.draw))
+                times.baseline.append(self.timed_call(1, visit.draw))
 
         benchmark.pedantic(Visit.make, setup=setup, teardown=teardown, rounds=2 * rounds)
         times.candidate = list(benchmark.stats.stats.data)
@@ -92,37 +92,43 @@ class Match:
         """Four calls that do not count."""
         draws = self.numbers.draw(), self.numbers.draw()
         order = ((0, draws[0]), (1, draws[0]), (1, draws[1]), (0, draws[1]))
-        return statistics.fmean(self._timed(who, draw) for who, draw in order)
+        return statistics.fmean(self.timed_call(who, draw) for who, draw in order)
 
     def _first(self, who: int) -> None:
         draws: list[Draw] = [self.numbers.draw()]
         draws += [self.numbers.draw(nonzero=SPARSE)] if self.timed.direction == BACKWARD else []
         for draw in draws:
             self.elements = JUDGED_FIRST if draw.kept is None else SPARSE
-            visit = self._ready(who, draw)
+            visit = self.ready(who, draw)
             visit.make()
             self.clock.settle()
-            self._finish(who, visit, gradients=draw.kept is not None)
+            self.finish(who, visit, gradients=draw.kept is not None)
         self.elements = 2
 
-    def _ready(self, who: int, draw: Draw) -> Visit:
+    def ready(self, who: int, draw: Draw) -> Visit:
+        """A call of the candidate (0) or the baseline (1) with these numbers; caches are as they are to be."""
         visit = self.subjects[who].prepare(draw)
         self.answers[who].expect(visit, self.elements)
         self.clock.flush()
         return visit
 
-    def _timed(self, who: int, draw: Draw) -> float:
+    def timed_call(self, who: int, draw: Draw) -> float:
         """The seconds of one call, taken as pytest-benchmark takes them."""
-        visit = self._ready(who, draw)
+        visit = self.ready(who, draw)
         timer = self.clock.stamp
         start = timer()
         visit.make()
         end = timer()
         seconds: float = end - start
-        self._finish(who, visit)
+        self.finish(who, visit)
         return seconds
 
-    def _finish(self, who: int, visit: Visit, gradients: bool = False) -> None:
+    def finish(self, who: int, visit: Visit, gradients: bool = False) -> None:
+        """Judge the answer of a call that has been made.
+
+        Raises:
+            Wrong, Refusal: as `begin`.
+        """
         try:
             taken = self.answers[who].take(visit)
             self.answers[who].check(visit, taken, gradients)

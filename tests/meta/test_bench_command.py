@@ -54,7 +54,7 @@ def kept(tmp_path_factory):
 
 
 def test_a_run_shows_times_ratio_interval_and_what_it_could_have_seen(kept):
-    folder, text = kept
+    _, text = kept
     assert "assay times torch" in text and "against torch" in text
     assert "swish.million" in text and "float32 forward" in text
     assert "1 of 1 cases (1 timed)" in text and "elements judged" in text
