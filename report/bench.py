@@ -22,6 +22,7 @@ from assay.tests.trial.run import UsageProblem
 LACKING = "assay bench needs scipy, and matplotlib for --growth: pip install 'assay[bench]'"
 STYLES = {"wrong": "bold red", "regressed": "bold red", "cannot tell": "yellow", "cannot judge": "yellow"}
 HEAD = ("case", "candidate", "baseline", "ratio", "sees", "of ceiling", "memory")
+CEILINGS = {"product": "ops", "copy": "copy"}
 LEGEND = "ratio: candidate / baseline, with its interval; sees: the smallest difference that would show"
 MARKS = {"wrong": "WRONG", "regressed": "REGRESSED"}
 
@@ -120,7 +121,7 @@ def show(rows: Sequence[Any], session: Any, console: Console) -> None:
 
 
 def _table(rows: Sequence[Any], compared: bool) -> Table:
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, collapse_padding=True, padding=(0, 1))
     for name in (*HEAD, "against" if compared else ""):
         table.add_column(name, justify="left" if name in ("case", "against", "") else "right", no_wrap=True)
     layer = None
@@ -148,7 +149,7 @@ def _cells(row: Any, compared: bool) -> list[str]:
         seconds(baseline),
         f"{middle:.3f} \\[{low:.3f}, {high:.3f}]",
         f"{row.ratio.visible:.1%}",
-        f"{row.fraction:.0%} {row.ceiling}",
+        f"{row.fraction:.0%} {CEILINGS[row.ceiling]}",
         "-" if row.peak is None else f"{row.peak / 2**20:.1f} MiB",
         words,
     ]

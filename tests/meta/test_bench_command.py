@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 import os
@@ -10,11 +11,13 @@ import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
 from assay.implementations.load import LoadError, load
 from assay.report import bench
 from assay.tests.benchmarks import saved, session
-from assay.tests.benchmarks.blocks import Times
+from assay.tests.benchmarks.blocks import Interval, Times
+from assay.tests.benchmarks.cases import LAYERS, Timed
 from assay.tests.benchmarks.session import Row, Session, asked, percentage
 from assay.tests.trial.run import UsageProblem
 
@@ -241,3 +244,15 @@ def test_the_baseline_is_loaded_first(monkeypatch):
     with pytest.raises(ZeroDivisionError):
         asked(words())
     assert order == ["torch", "candidate"]
+
+
+def test_the_widest_row_fits_a_terminal_of_100_columns():
+    times, interval = Times([0.123] * 8, [0.0333] * 8), Interval(0.5, 0.2, 1.5)
+    longest = max(LAYERS, key=lambda layer: len(layer.id))
+    row = Row(
+        Timed(longest, "bfloat16", "backward"), "cannot tell", "", times, interval, None, 1.91, "product", 25 << 20
+    )
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(bench._table([row], compared=True))
+    shown = console.export_text()
+    assert "cannot tell" in shown and max(len(line.rstrip()) for line in shown.splitlines()) <= 100
