@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from assay.report import REPLAYS
+from assay.report import REPLAYS, bench
 
 ROOT = Path(__file__).resolve().parent
 PYTEST_TO_ASSAY = {pytest.ExitCode.USAGE_ERROR: 2, pytest.ExitCode.NO_TESTS_COLLECTED: 3}
@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     pages.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is out of step")
     pages.set_defaults(run=_pages)
     _power_arguments(commands.add_parser("power", help="run wrong implementations: what do the laws catch?"))
+    bench.arguments(commands.add_parser("bench", help="time an implementation against another", epilog=EPILOG))
     return parser
 
 

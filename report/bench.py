@@ -1,0 +1,190 @@
+"""`assay bench`: its words, the table of times in a terminal, and the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from assay.implementations.load import LoadError
+from assay.report.verdict import CONFORMS, EXIT_CODES, FAILS
+from assay.report.verdict import REFUSED as CANNOT_JUDGE
+from assay.tests.trial.run import UsageProblem
+
+LACKING = "assay bench needs scipy, and matplotlib for --growth: pip install 'assay[bench]'"
+STYLES = {"wrong": "bold red", "regressed": "bold red", "cannot tell": "yellow", "cannot judge": "yellow"}
+HEAD = ("case", "candidate", "baseline", "ratio", "sees", "of ceiling", "memory")
+CEILINGS = {"product": "ops", "copy": "copy"}
+LEGEND = "ratio: candidate / baseline, with its interval; sees: the smallest difference that would show"
+MARKS = {"wrong": "WRONG", "regressed": "REGRESSED"}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's words."""
+    parser.add_argument("implementation", help="what is timed: torch, pkg.mod[:attribute], path.py[:attribute]")
+    parser.add_argument(
+        "--against", default="torch", metavar="BASELINE", help="what it is timed against (default torch)"
+    )
+    parser.add_argument("--set", default="quick", metavar="quick|standard|full", help="which cases (default quick)")
+    parser.add_argument("--op", action="append", default=[], metavar="NAME", help="this operator only (repeatable)")
+    parser.add_argument("--case", default="", metavar="TEXT", help="only cases whose name holds this")
+    parser.add_argument("--dtype", action="append", default=[], metavar="NAME", help="in this dtype only (repeatable)")
+    parser.add_argument("--device", default="cpu", metavar="cpu|cuda|cuda:N", help="where it runs (default cpu)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="to spend on a case (default 3, 6 or 15 by set)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="A B B A blocks a case, instead of --seconds")
+    parser.add_argument("--save", metavar="NAME", help="keep the run in .benchmarks under this name")
+    parser.add_argument("--compare", metavar="NAME", help="hold it against the newest run of this name, or a file")
+    parser.add_argument("--max-regression", metavar="P%", help="how much slower it may have become (default 5%%)")
+    parser.add_argument("--growth", metavar="FILE", help="instead: time against size, as a picture (.png or .svg)")
+    parser.set_defaults(run=run)
+
+
+def run(words: argparse.Namespace) -> int:
+    """Time what is asked, and show it. The exit code is as `assay check`'s."""
+    try:
+        import scipy  # noqa: F401  asked for before anything is timed
+    except ImportError:
+        return _usage(LACKING)
+    console = Console()
+    try:
+        if words.growth:
+            from assay.tests.benchmarks import growth
+
+            return growth.run(words, console)
+        return _timed(words, console)
+    except (LoadError, UsageProblem) as problem:
+        return _usage(str(problem))
+    except KeyboardInterrupt:
+        return EXIT_CODES["interrupted"]
+
+
+def _timed(words: argparse.Namespace, console: Console) -> int:
+    from assay.tests.benchmarks import session as sessions
+
+    asked = sessions.asked(words)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("timing", total=len(asked.cases))
+        session = sessions.Session(asked, lambda row: bar.update(task, advance=1, description=row.timed.id))
+        header(session, console)
+        code = sessions.run(session, words.pytest)
+    rows = session.rows
+    show(rows, session, console)
+    if code not in (0, 1):  # neither all done nor a case that raised
+        return EXIT_CODES["interrupted" if code == 2 else "usage"]
+    if code == 1 and not any(row.verdict in ("wrong", "cannot judge") for row in rows):
+        return EXIT_CODES[FAILS]  # what pytest-benchmark was asked to hold it to, after --
+    return exit_code([row.verdict for row in rows])
+
+
+def exit_code(verdicts: Sequence[str]) -> int:
+    """1 where something is wrong or has become slower, 3 where nobody can tell, else 0."""
+    if {"wrong", "regressed"} & set(verdicts):
+        return EXIT_CODES[FAILS]
+    unknown = not verdicts or {"cannot tell", "cannot judge", ""} & set(verdicts)
+    return EXIT_CODES[CANNOT_JUDGE if unknown else CONFORMS]
+
+
+def header(session: Any, console: Console) -> None:
+    """Who is timed against whom, on what."""
+    asked, machine = session.asked, session.machine
+    _say(console, f"[bold]assay[/] times [bold]{escape(asked.candidate.name)}[/]  {machine['candidate_version']}")
+    _say(console, f"  against {escape(asked.baseline.name)}  {machine['baseline_version']}")
+    _say(
+        console,
+        f"  on {machine['device']} · {machine['processor']} · {machine['threads']} of {machine['cores']} threads",
+    )
+    _say(console, f"  {len(asked.cases)} cases, each interval at {asked.confidence:.2%}")
+    if asked.compare:
+        _say(console, f"  held against {asked.compare.path}, at most {asked.limit:+.1%}")
+        for change in asked.compare.changed(machine):
+            _say(console, f"    {escape(change)}")
+
+
+def show(rows: Sequence[Any], session: Any, console: Console) -> None:
+    """The table, and a line for each case that has more to say."""
+    console.print(_table(rows, session.asked.compare is not None), highlight=False)
+    _say(console, f"[dim]{LEGEND}[/]")
+    for row in rows:
+        if row.reason:
+            mark = MARKS.get(row.verdict, row.verdict)
+            _say(console, f"[{STYLES.get(row.verdict, 'dim')}]{mark}[/] {row.timed.id}: {escape(row.reason)}")
+    _closing(rows, session, console)
+
+
+def _table(rows: Sequence[Any], compared: bool) -> Table:
+    table = Table(box=None, pad_edge=False, collapse_padding=True, padding=(0, 1))
+    for name in (*HEAD, "against" if compared else ""):
+        table.add_column(name, justify="left" if name in ("case", "against", "") else "right", no_wrap=True)
+    layer = None
+    for row in rows:
+        if row.timed.layer is not layer:
+            layer = row.timed.layer
+            table.add_row(f"[bold]{layer.id}[/]")
+        table.add_row(*_cells(row, compared))
+    return table
+
+
+def _cells(row: Any, compared: bool) -> list[str]:
+    name = f"  {row.timed.dtype} {row.timed.direction}"
+    if row.ratio is None:
+        return [name, f"[{STYLES.get(row.verdict, 'dim')}]{MARKS.get(row.verdict, row.verdict or '-')}[/]"]
+    candidate, baseline = row.times.typical()
+    words = {1: "slower", -1: "faster", 0: ""}[row.ratio.excludes(1.0)]
+    if compared:
+        mark = "ok" if row.verdict == "timed" else MARKS.get(row.verdict, row.verdict)
+        words = f"[{STYLES.get(row.verdict, 'green')}]{mark}[/]"
+    middle, low, high = (math.exp(part) for part in (row.ratio.middle, row.ratio.low, row.ratio.high))
+    return [
+        name,
+        seconds(candidate),
+        seconds(baseline),
+        f"{middle:.3f} \\[{low:.3f}, {high:.3f}]",
+        f"{row.ratio.visible:.1%}",
+        f"{row.fraction:.0%} {CEILINGS[row.ceiling]}",
+        "-" if row.peak is None else f"{row.peak / 2**20:.1f} MiB",
+        words,
+    ]
+
+
+def seconds(value: float) -> str:
+    """A time in the unit that suits it, to three digits."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value / 1e-9:.3g} ns"
+
+
+def _closing(rows: Sequence[Any], session: Any, console: Console) -> None:
+    asked = session.asked
+    lacking = [name for name in asked.baseline.operators if name not in asked.candidate.operators]
+    if lacking:
+        _say(console, f"  not provided  {', '.join(lacking)}")
+    judged = sum(row.judged for row in rows)
+    rounds = sum(row.times.rounds for row in rows)
+    counts = [
+        f"{sum(r.verdict == word for r in rows)} {word}" for word in dict.fromkeys(r.verdict for r in rows) if word
+    ]
+    _say(
+        console,
+        f"{len(rows)} of {len(asked.cases)} cases ({', '.join(counts)}), {rounds} rounds, {judged} elements judged",
+    )
+    if asked.save and any(row.ratio for row in rows):
+        _say(console, f"  kept as {asked.save} in {Path('.benchmarks')}")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True)
+
+
+def _usage(message: str) -> int:
+    print(f"assay: {message}", file=sys.stderr)
+    return EXIT_CODES["usage"]
