@@ -20,7 +20,15 @@ ROOT = Path(__file__).resolve().parent
 PYTEST_TO_ASSAY = {pytest.ExitCode.USAGE_ERROR: 2, pytest.ExitCode.NO_TESTS_COLLECTED: 3}
 EPILOG = "Whatever stands after -- goes to pytest: assay check torch -- -k conv2d -x"
 PRECISION = "declare this over what it declares itself; strict drops all that it does (repeatable)"
-QUIET = ["-qq", "--no-header", "-rN", "--tb=no", "--disable-warnings", "-oconsole_output_style=classic"]
+QUIET = [
+    "-qq",
+    "--assert=plain",
+    "--no-header",
+    "-rN",
+    "--tb=no",
+    "--disable-warnings",
+    "-oconsole_output_style=classic",
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
