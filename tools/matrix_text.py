@@ -114,15 +114,15 @@ def _left_out(runs: Sequence[Run], judgements: Mapping[str, Any]) -> str:
     return f"\n## Left out\n\n{table(('library', 'why'), rows)}"
 
 
-def cause_of(run: Run, deviation: Run, causes: Iterable[Run]) -> Run | None:
-    """The hand-written judgement of a deviation: by candidate, clause and, where it names some, operator."""
-    for cause in causes:
-        operators = cause.get("operators", (deviation["operator"],))
-        for candidate in cause["candidates"]:
-            there = candidate == run["adapter"] and deviation["operator"] in operators
-            if there and deviation["clause"] in cause["clauses"]:
-                return cause
-    return None
+def causes_of(run: Run, deviation: Run, causes: Iterable[Run]) -> list[Run]:
+    """The hand-written judgements of a deviation: by candidate, clause and, where named, operator and dtype."""
+    return [cause for cause in causes if run["adapter"] in cause["candidates"] and _covers(cause, deviation)]
+
+
+def _covers(cause: Run, deviation: Run) -> bool:
+    operators, dtypes = cause.get("operators", [deviation["operator"]]), cause.get("dtypes", deviation["dtypes"])
+    named = deviation["clause"] in cause["clauses"] and deviation["operator"] in operators
+    return named and not set(dtypes).isdisjoint(deviation["dtypes"])
 
 
 def _causes(runs: Sequence[Run], judgements: Mapping[str, Any]) -> str:
@@ -132,7 +132,7 @@ def _causes(runs: Sequence[Run], judgements: Mapping[str, Any]) -> str:
         lines += [cause["why"].strip() + "\n"]
         lines += [f"```python\n{cause['snippet'].strip()}\n```\n"] if "snippet" in cause else []
     unseen = [(run["adapter"], each["clause"], each["operator"]) for run in runs for each in run["deviations"]]
-    open_ones = sum(cause_of(run, each, judgements["cause"]) is None for run in runs for each in run["deviations"])
+    open_ones = sum(not causes_of(run, each, judgements["cause"]) for run in runs for each in run["deviations"])
     return "\n".join([*lines, f"{len(unseen)} deviations; {open_ones} of them {NOT_JUDGED}.\n"])
 
 
@@ -164,8 +164,7 @@ def _margin(margin: float) -> str:
 
 
 def _row(run: Run, each: Run, causes: Iterable[Run]) -> list[str]:
-    cause = cause_of(run, each, causes)
-    judgement = NOT_JUDGED if cause is None else f"{cause['judgement']}: {cause['title']}"
+    found = [f"{cause['judgement']}: {cause['title']}" for cause in causes_of(run, each, causes)]
     return [
         each["clause"],
         each["operator"],
@@ -174,7 +173,7 @@ def _row(run: Run, each: Run, causes: Iterable[Run]) -> list[str]:
         "; ".join(each["input"]),
         _number(each["got"]),
         _permitted(each),
-        judgement,
+        "; ".join(found) or NOT_JUDGED,
     ]
 
 

@@ -173,9 +173,14 @@ def test_a_deviation_without_a_judgement_says_so_and_one_with_it_names_the_cause
     assert "```python\npool(nan)\n```" in judged
 
 
-def test_a_judgement_of_other_operators_is_not_taken():
-    assert "0 of them not yet judged" in page(cause=[{**CAUSE, "operators": ["max_pool2d"]}])
+def test_a_judgement_of_other_operators_or_dtypes_is_not_taken():
+    assert "0 of them not yet judged" in page(cause=[{**CAUSE, "operators": ["max_pool2d"], "dtypes": ["float64"]}])
     assert "1 of them not yet judged" in page(cause=[{**CAUSE, "operators": ["swish"]}])
+    assert "1 of them not yet judged" in page(cause=[{**CAUSE, "dtypes": ["float16"]}])
+
+
+def test_a_deviation_of_two_causes_names_both():
+    assert "| bug: NaN is lost; bug: Both |" in page(cause=[CAUSE, {**CAUSE, "title": "Both"}])
 
 
 def test_of_several_failures_the_smallest_input_is_shown():
