@@ -26,6 +26,7 @@ from assay.tests.trial.cases import (
 )
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import SEEDED as VALUES
+from assay.tests.trial.textures import Texture
 
 REPEATS = 100  # a fault of one call in 50 is missed by 100 calls and 6 examples with a probability of 6e-6
 
@@ -99,14 +100,16 @@ def test_state_results_stay_as_they_are(candidate, operator, data):
 
 
 # Allocators give a block back at once where it is not too small: results of some 300 elements and more.
+# They hold numbers below 0.7 in float16, and below 1e-8 in wider formats: no sum or product of them overflows.
+SMALL_VALUES = ("tiny",)
 SPACIOUS: dict[str, Any] = {
-    "swish": swish_cases(VALUES, sizes=(385, 400)),
-    "glu": gated_cases("glu", VALUES, sizes=(257, 301)),
-    "swiglu": gated_cases("swiglu", VALUES, sizes=(257, 301)),
-    "linear": linear_cases(VALUES, sizes=(301, 257)),
-    "pad2d": pad2d_cases(VALUES, sizes=(129, 257)),
-    "conv2d": conv2d_cases(VALUES, places=(17, 16, 20), channels=(5, 4)),
-    "max_pool2d": max_pool2d_cases(VALUES, places=(17, 16, 20)),
+    "swish": swish_cases(SMALL_VALUES, sizes=(385, 400)),
+    "glu": gated_cases("glu", SMALL_VALUES, sizes=(257, 301)),
+    "swiglu": gated_cases("swiglu", SMALL_VALUES, sizes=(257, 301)),
+    "linear": linear_cases(SMALL_VALUES, sizes=(301, 257)),
+    "pad2d": pad2d_cases(SMALL_VALUES, sizes=(129, 257)),
+    "conv2d": conv2d_cases(SMALL_VALUES, places=(17, 16, 20), channels=(5, 4)),
+    "max_pool2d": max_pool2d_cases(SMALL_VALUES, places=(17, 16, 20)),
 }
 
 
@@ -129,7 +132,8 @@ def test_state_what_was_in_memory_does_not_show(candidate, operator, data):
 @given(data=st.data())
 def test_state_what_was_in_memory_does_not_show_going_back(candidate, operator, data):
     """Nor in gradients. Blind to blocks of other sizes than the result's."""
-    no_nan(candidate, candidate.ask_gradient(data.draw(SPACIOUS[operator])))
+    case = data.draw(SPACIOUS[operator])
+    no_nan(candidate, candidate.ask_gradient(case.changed(incoming=Texture("tiny", case.pick))))
 
 
 @clause("contract.samples-apart", tier="state", operators=ALL)
