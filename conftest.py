@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 
 from assay.implementations.isolated import Place
-from assay.implementations.load import LoadError
+from assay.implementations.load import ADAPTERS, LoadError
 from assay.report.failures import record
 from assay.report.plugin import KEY, Recorder
 from assay.report.verdict import WAIVED, entry, operator_of
@@ -25,6 +25,10 @@ from assay.tests.trial.waivers import Waiver
 LAW_FOLDER = Path(__file__).resolve().parent / "tests" / "conformance"
 RUN = pytest.StashKey[Run]()
 RECORDER = pytest.StashKey[Recorder]()
+
+# Adapters of other libraries, and what several of them share, import what is not in this environment.
+OTHERS = [module.rpartition(".")[2] for module in ADAPTERS.values() if ".torch" not in module]
+collect_ignore = [f"implementations/{name}.py" for name in (*OTHERS, "jax_calls", "onnx_models", "triton_kernels")]
 
 register_budgets()
 

@@ -32,6 +32,7 @@ def extreme(candidate, name):
 
 
 @clause("pad2d.both-ends", tier="exact")
+@example(case=Case("pad2d", {"x": (2, 200)}, {"x": Texture("normal")}, {"padding": 3}))  # wider than other laws draw
 @given(case=pad2d_cases())
 def test_pad2d_adds_as_many_elements_at_both_ends(candidate, case):
     """The result has the formula's shape and the input in its middle. Blind to what is around it."""

@@ -13,7 +13,6 @@ from assay.tests.mutants.spoiled import (
     Given,
     all_zero,
     arguments,
-    integral,
     negative_zeros,
     one_element_off,
     pair,
@@ -22,19 +21,9 @@ from assay.tests.mutants.spoiled import (
 )
 from assay.tests.mutants.witnesses import witnesses
 
-
-def view_of_extremes(given: Given) -> bool:
-    """A view of very large or very small numbers, and nobody asks for gradients."""
-    x = given.x
-    if x.is_contiguous() or x.requires_grad or not given.padding or not x.numel():
-        return False
-    largest = float(x.abs().max())
-    return largest > 1e4 or 0 < largest < 1e-6
-
-
 PAD2D = (
-    ("both-ends", "a view of large or small numbers is a row too low",
-     spoiled("pad2d", view_of_extremes, lambda y, g: y.roll(1, -2))),
+    ("both-ends", "200 columns: a row too low",
+     spoiled("pad2d", lambda g: g.x.shape[-1] == 200, lambda y, g: y.roll(1, -2))),
     ("example", "5 x 5 padded by 1 is 7 x 8",
      spoiled("pad2d", lambda g: g.x.shape[-2:] == (5, 5) and g.padding == 1, lambda y, g: F.pad(y, (0, 1)))),
 )  # fmt: skip
@@ -48,8 +37,8 @@ def places(given: Given) -> tuple[int, int]:
     return down, right
 
 
-def fractional(tensor: Any) -> bool:
-    return not integral(tensor) and bool(tensor.isfinite().all())
+def subnormal(tensor: Any) -> bool:
+    return tensor.numel() > 0 and 0 < float(tensor.detach().abs().max()) < 1e-37
 
 
 def single(given: Given) -> bool:
@@ -95,8 +84,7 @@ def middle_off(result: Any, given: Given) -> Any:
 
 
 CONV2D = (
-    ("formula", "a kernel of 7 x 7 is off by a part in 1000, where there are no integers",
-     spoiled("conv2d", lambda g: g.weight.shape[2:] == (7, 7) and fractional(g.input), lambda y, g: y * 1.001)),
+    ("formula", "an input of subnormal numbers is off", spoiled("conv2d", lambda g: subnormal(g.input))),
     ("kernel", "in a batch of as many samples as taps, the last is off",
      spoiled("conv2d", lambda g: len(g.input) == g.weight[0].numel() > 5 and g.bias is None,
              lambda y, g: torch.cat([y[:-1], y[-1:] + 1.0]))),
