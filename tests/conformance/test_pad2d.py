@@ -63,6 +63,7 @@ def test_pad2d_adds_zeros_and_leaves_the_rest(candidate, case, placed):
 
 
 @clause("pad2d.additive", tier="exact")
+@example(case=Case("pad2d", {"x": (2, 3)}, {"x": Texture("normal")}, {"padding": 0}), first=6, second=6)
 @given(case=pad2d_cases(), first=paddings, second=paddings)
 def test_pad2d_twice_is_pad2d_by_the_sum(candidate, case, first, second):
     """pad(pad(x, n), m) = pad(x, n + m). Blind to what is added, where it is the same everywhere."""

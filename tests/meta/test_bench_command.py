@@ -34,13 +34,15 @@ def words(*given):
 
 def assay(*given, cwd, check):
     """Run the command; the answer's text holds both streams."""
+    # pytest-benchmark times nothing in a process that xdist's environment calls a worker
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
     done = subprocess.run(
         [sys.executable, "-m", "assay.cli", "bench", *map(str, given)],
         cwd=cwd,
         capture_output=True,
         text=True,
         timeout=240,
-        env={**os.environ, "COLUMNS": "100", "PYTEST_ADDOPTS": "", "OMP_NUM_THREADS": "1"},
+        env={**environment, "COLUMNS": "100", "PYTEST_ADDOPTS": "", "OMP_NUM_THREADS": "1"},
     )
     text = done.stdout + done.stderr
     assert "Traceback (most recent call last)" not in text, text

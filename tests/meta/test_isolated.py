@@ -132,8 +132,8 @@ def test_learned_tensors_are_counted_there():
 
 
 def test_an_operator_that_costs_too_much_is_not_called_again(strange, monkeypatch):
-    monkeypatch.setattr(isolated, "PATIENCE", 0.0)
     observe(strange, call(3))
+    monkeypatch.setattr(isolated, "PATIENCE", 0.0)
     assert observe(strange, call(3)).died == "crash"  # known already
     with pytest.raises(GivenUp, match="linear is not called again: its hangs and crashes have cost "):
         observe(strange, call(2))

@@ -12,7 +12,6 @@ from assay.tests.mutants import witnesses, witnesses_of_images
 # Bugs that were planted for other reasons, and turned out to be seen by one clause's laws alone.
 FOUND = {
     "swish.beta-learned": "gradient-swish-beta-deaf",
-    "linear.formula": "value-subnormal-operands",
     "linear.gradient": "gradient-linear-w-transposed",
     "linear.special": "linear-infinity-blank",
     "linear.refuses-sizes": "linear-bias-cut",
