@@ -17,6 +17,7 @@ from assay.implementations.contract import Implementation
 from assay.reference.arithmetic.formats import STORAGE
 from assay.spec import CLAUSES
 from assay.tests.mutants import correct, hunt
+from assay.tests.mutants.alone import implied_by
 from assay.tests.mutants.catalogue import MUTANTS
 from assay.tests.mutants.mutant import Mutant
 from assay.tests.power import journal, peers, processes, smallest
@@ -97,7 +98,7 @@ def of_mutant(identifier: str, seed: str, budget: str, whole: bool = True) -> di
         "kill": kill and {name: kill[name] for name in ("tier", "clause", "examples", "seconds")},
         "by_file": by_file["seconds"] if whole and by_file else None,
         "tiers": {tier: _brief(first_kill([f for f in found if f.tier == tier])) for tier in tiers},
-        "clauses": sorted({each.clause for each in found if each.caught}),
+        "clauses": sorted({each.clause for each in found if each.caught and not each.malformed}),
         "laws": len(found),
         "problems": [f"{each.law}: {each.problem}" for each in found if each.problem],
     }
@@ -239,12 +240,13 @@ class Record:
         return row
 
     def _alone(self) -> dict[str, list[str]]:
-        """Each clause's mutants that only its own laws catch, at the hardest budget that was run."""
+        """Each clause's mutants that only its own laws catch, and those of clauses that it follows from."""
         found: dict[str, list[str]] = {identifier: [] for identifier in CLAUSES}
         for task, answer in self.answers.items():
             last = task[0] == "mutant" and task[2] == ""
-            if last and len(answer["clauses"]) == 1:
-                found[answer["clauses"][0]].append(task[1])
+            for clause in answer["clauses"] if last else ():
+                if set(answer["clauses"]) <= implied_by(clause):
+                    found[clause].append(task[1])
         return {identifier: sorted(mutants) for identifier, mutants in found.items()}
 
     def _correct(self) -> list[dict[str, Any]]:
