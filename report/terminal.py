@@ -100,7 +100,7 @@ def report(verdict: Verdict, console: Console) -> None:
     for use in verdict.waivers():
         _waiver(use, console)
     console.print(_table(verdict))
-    _say(console, "[dim]each cell: examples tried · largest margin, of which 1.0 is the limit[/]")
+    _say(console, "[dim]each cell: examples tried; below, the largest margin, of which 1.0 is the limit[/]")
     _closing(verdict, console)
 
 
@@ -135,7 +135,10 @@ def _table(verdict: Verdict) -> Table:
     rows = {(row["operator"], row["tier"]): row for row in verdict.rows()}
     judged = {e["tier"] for e in verdict.entries}
     tiers = [tier for tier in TIERS if tier in judged]
-    table = Table("operator", *tiers, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("operator", no_wrap=True)
+    for tier in tiers:  # at their narrowest, a word and a number below each other
+        table.add_column(tier)
     for operator in verdict.run.operators:
         if operator not in verdict.run.implementation.operators:
             continue  # it is named below, as not provided
@@ -144,15 +147,21 @@ def _table(verdict: Verdict) -> Table:
 
 
 def _cell(row: dict[str, object]) -> str:
+    """Verdict and examples, and below them the margin: eight columns stand side by side in a terminal of 80."""
     word = str(row["verdict"])
-    text = MARKS[word]
+    lines = MARKS[word].split()
     if word in (CONFORMS, FAILS, WAIVED):
         margin = float(str(row["margin"]))
-        text += f" {row['examples']}"
-        text += f" · {margin:.2f}" if margin and math.isfinite(margin) else ""
-        if row["missing"]:
-            text += " (part)"
+        below = [_short(margin)] if margin and math.isfinite(margin) else []
+        below += ["(part)"] if row["missing"] else []
+        lines = [f"{MARKS[word]} {row['examples']}", *below]
+    text = "\n".join(lines)
     return f"[{STYLES[word]}]{text}[/]"
+
+
+def _short(margin: float) -> str:
+    """Two decimals, or as few digits as a margin of many thousands needs."""
+    return f"{margin:.2f}" if margin < 1000 else f"{margin:.1e}"
 
 
 def _closing(verdict: Verdict, console: Console) -> None:
