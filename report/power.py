@@ -41,7 +41,8 @@ apart; `tests/meta/` holds assay to rejecting none of them."""
 SMALLEST = """The least e with which the operator's result x (1 + e) is seen by the laws of its formula, its gradient
 and its statistics at the quick budget: in all elements / in one. Found by bisection. Rounding the result to its dtype
 loses what is less than half a unit roundoff, so nothing is seen below 5.6e-17, 3.0e-08, 2.0e-03 and 2.4e-04 in float64,
-float32, bfloat16 and float16."""
+float32, bfloat16 and float16. It takes longer than the kills, and may be kept from an earlier run, one without a tier
+that is not in the table."""
 TERMS_ABOUT = """The same for a sum of n products, in three results of 128 elements, on one family of values each; the
 statistics in three results of 1024 sums of random products."""
 
