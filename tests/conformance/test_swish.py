@@ -7,7 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument
@@ -113,6 +113,7 @@ def test_the_derivative_of_swish_never_steps_as_far_as_that_of_relu(candidate, f
 
 
 @clause("swish.silu", tier="enclosure")
+@example(case=Case("swish", {"x": (1025,)}, {"x": Texture("normal")}))
 @given(case=swish_cases())
 def test_swish_without_beta_is_swish_with_beta_one(candidate, case):
     """Left out, 1.0, and a tensor of 1 are one function. Blind to rounding: all three may differ within it."""
@@ -142,6 +143,7 @@ def test_swish_with_beta_zero_is_half_of_x(candidate, case, tensor, zero):
 
 
 @clause("swish.odd-part", tier="enclosure")
+@example(case=Case("swish", {"x": (8,)}, {"x": Texture("zeros")}), beta=0.5)
 @given(case=swish_cases(sizes=SHORT), beta=st.sampled_from((None, *BETAS)))
 def test_swish_minus_its_mirror_image_is_x(candidate, case, beta):
     """swish(x) - swish(-x) = x, up to what both may round. Blind to errors that are even in x."""
