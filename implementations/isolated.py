@@ -26,7 +26,7 @@ from assay.implementations import protocol
 from assay.implementations.arrays import Values
 from assay.implementations.channel import Channel, Garbled, Gone, Message, Shared, Silent
 from assay.implementations.contract import Implementation
-from assay.implementations.load import LoadError
+from assay.implementations.load import LoadError, check_precision
 from assay.implementations.observe import Call, Observation
 from assay.implementations.worker import SHARED
 
@@ -78,9 +78,11 @@ class Worker:
         if self.greeting.get("fault"):
             raise LoadError(self.greeting.get("fault"))
         try:
-            return replace(protocol.greeted(self.greeting, self.name), worker=self)
+            found = replace(protocol.greeted(self.greeting, self.name), worker=self)
         except ValueError as problem:
             raise LoadError(f"{self.name}: {problem}; docs/protocol.md has the form{self._last_words()}") from None
+        check_precision(found.precision, self.name)
+        return found
 
     @property
     def environment(self) -> str:
@@ -112,7 +114,10 @@ class Worker:
         """Why it cannot use a device, or None."""
         if not self.greeting.get("environment"):
             return None if device == "cpu" else "a command runs where it likes; its tensors come from the CPU"
-        return self._exchanged(Message([("device", device)]), STARTING).get("fault") or None
+        try:
+            return self._exchanged(Message([("device", device)]), STARTING).get("fault") or None
+        except (Silent, Gone, Garbled, _Died) as problem:
+            return f"asked for it, the candidate {self._what_happened(problem, STARTING)}"
 
     def close(self) -> None:
         """End the process and everything that it has started."""
@@ -157,7 +162,7 @@ class Worker:
             raise LoadError(f"{self.name}: {problem}; docs/protocol.md has the form{self._last_words()}") from None
         if not greeting.flag("maps"):
             self.channel.shared = None
-        self.pid = int(greeting.get("pid") or self.process.pid)  # type: ignore[union-attr]
+        self.pid = _number(greeting.get("pid"), self.process.pid)  # type: ignore[union-attr]
         _limit_memory(self.pid, self.place.memory)
         return greeting
 
@@ -170,7 +175,7 @@ class Worker:
     def _ask(self, call: Call, message: Message) -> Observation:
         start = time.monotonic()
         try:
-            seen = protocol.read_answer(self._exchanged(message, self._limit()), call)
+            seen = _read(self._exchanged(message, self._limit()), call)
         except (Silent, Gone, Garbled, _Died) as problem:
             seen = Observation(call, died="hang" if isinstance(problem, Silent) else "crash")
             seen.fault = self._what_happened(problem, time.monotonic() - start)
@@ -190,7 +195,7 @@ class Worker:
     def _heard(self, until: float) -> Message:
         answer = self.channel.receive(until)
         if answer.lines[0][0] == "died":
-            raise _Died(int(answer.get("died")))
+            raise _Died(_number(answer.get("died"), -1))
         return answer
 
     def _limit(self) -> float:
@@ -240,6 +245,17 @@ class Worker:
 
 class _Died(Exception):
     """The process that answered has died, and a spare takes its place; the argument is its exit code."""
+
+
+def _number(words: str, otherwise: int) -> int:
+    return int(words) if words.removeprefix("-").isdigit() else otherwise
+
+
+def _read(answer: Message, call: Call) -> Observation:
+    try:
+        return protocol.read_answer(answer, call)
+    except ValueError as problem:  # a word where a number belongs
+        raise Garbled(f"cannot be read: {problem}") from None
 
 
 def _digest(call: Call) -> bytes:

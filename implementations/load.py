@@ -94,7 +94,7 @@ def described(found: Any, name: str, recipe: str = "") -> Implementation:
     if array not in ARRAYS:
         raise LoadError(f"{name}: array={array!r}; allowed: {', '.join(ARRAYS)}")
     precision = getattr(found, "precision", {})
-    _check_precision(precision, name)
+    check_precision(precision, name)
     return Implementation(
         name,
         operators,
@@ -121,7 +121,12 @@ def _names(found: Any, key: str, name: str) -> tuple[str, ...] | None:
     return tuple(value)
 
 
-def _check_precision(precision: Any, name: str) -> None:
+def check_precision(precision: Any, name: str) -> None:
+    """Hold what a candidate declares to having a meaning.
+
+    Raises:
+        LoadError: it has none; the text says which declaration, and what is allowed.
+    """
     example = "precision = {'conv2d.backward.bfloat16': {'accumulation': 'storage'}}"
     if not isinstance(precision, Mapping):
         raise LoadError(f"{name}: precision={precision!r} is not a mapping; for example {example}")

@@ -200,6 +200,10 @@ GREETING = "print('assay 1\\noperator linear\\ndtype float32\\n', flush=True)\n"
         ("print('assay 1\\noperator matmul\\ndtype float32\\n')", "offers 'matmul'; allowed: operator swish, glu"),
         ("print('assay 1\\noperator swish\\ndtype int8\\n')", "offers 'int8'; allowed: "),
         ("print('assay 1\\nfault no licence\\n')", "no licence"),
+        (
+            "print('assay 1\\noperator swish\\ndtype float32\\nprecision swish.forward.float32 {\"sums\": 1}\\n')",
+            "precision['swish.forward.float32']: ",
+        ),
         ("print('assay 1')", "ended before it answered, with exit code 0"),
         ("import sys; sys.exit('lost my keys')", "with exit code 1; its last lines of stderr: lost my keys"),
     ],
@@ -216,6 +220,7 @@ def test_a_command_that_does_not_greet_is_told_so(tmp_path, text, words):
         ("print('what?', flush=True)", "answered with what is no message: it begins with 'what?'"),
         ("print('answer\\ntensor result float32 2 3\\n\\nabc', flush=True)", "ended its process, with exit code 0"),
         ("print('answer\\ntensor result float32 99999999 99999999\\n\\n', flush=True)", "announces tensors of"),
+        ("print('answer\\nseconds few\\n', flush=True)", "cannot be read: could not convert string to float: 'few'"),
         ("print('answer\\ntensor result int8 2\\n\\n', flush=True)", "says 'tensor result int8 2'; allowed: a name"),
         ("raise SystemExit('out of paper')", "with exit code 1; its last lines of stderr: out of paper"),
     ],
