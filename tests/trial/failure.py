@@ -59,7 +59,3 @@ def verdict_of(problem: BaseException | None) -> BaseException | None:
             found = found.exceptions[0]
         return found or problem
     return problem
-
-
-class Vacuous(AssertionError):
-    """A law ran and compared nothing: the verdict is *cannot judge*."""
