@@ -251,6 +251,21 @@ def test_given_integers_are_cut_to_the_size_that_longer_sums_allow():
     assert held.fill((2,), STORAGE["float32"], 4096).values.tolist() == [63.0, -3.0]
 
 
+def test_a_search_that_is_spent_goes_through_no_more_values(monkeypatch):
+    """Halves of halves of a tensor of a million elements are many, though none of them is tried any more."""
+    asked, fails = [], simplify.Search.fails
+    monkeypatch.setattr(simplify, "CALLS", 1)
+    monkeypatch.setattr(simplify, "STEPS", (simplify.round_values,))
+    monkeypatch.setattr(simplify.Search, "fails", lambda search, state: asked.append(state) or fails(search, state))
+
+    def law(candidate, case):
+        if filled(candidate, case) and candidate.implementation.name == "wrong":
+            raise NonConformance("it is wrong", [])
+
+    simplest(law, case=Case("swish", {"x": (64,)}, {"x": Texture("normal")}))
+    assert len(asked) == 1
+
+
 def test_an_interrupt_is_not_swallowed():
     calls = []
 

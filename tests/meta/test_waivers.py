@@ -7,6 +7,7 @@ import re
 from datetime import date
 from io import StringIO
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -317,11 +318,19 @@ def test_workers_tell_what_they_waived(tmp_path):
     entry = ENTRY.replace("swish.formula", "pad2d.zeros").replace('"swish"', '"pad2d"').replace('"kernels"', '"k.py"')
     (tmp_path / "w.toml").write_text(entry + 'where = { special = ["nan"] }\n')
     words = ("--op", "pad2d", "--dtype", "float32", "--waivers", "w.toml", "-n", "2", "--json", "out.json")
-    text = assay("check", "k.py", "--in-process", *words, "--", "-k", "pad2d.py", cwd=tmp_path, check=0).text
+    theirs = ("--", "-k", "pad2d.py", f"--junit-xml={tmp_path / 'out.xml'}")
+    text = assay("check", "k.py", "--in-process", *words, *theirs, cwd=tmp_path, check=0).text
     assert "k.py conforms, 1 law waived" in text
     data = json.loads((tmp_path / "out.json").read_text())
     assert (data["verdict"], data["settings"]["waivers"]) == ("waived", "w.toml")
     assert [(use["state"], use["laws"]) for use in data["waivers"]] == [("waived", 1)]
+    (skipped,) = ElementTree.parse(tmp_path / "out.xml").iter("skipped")  # what other tools are told: not a pass
+    assert (skipped.get("type"), skipped.get("message")) == ("pytest.xfail", f"waived: {_reason(data)}")
+
+
+def _reason(data):
+    (waived,) = [entry for entry in data["laws"] if entry["verdict"] == "waived"]
+    return waived["reason"]
 
 
 def test_a_bad_file_is_a_usage_error(tmp_path):
