@@ -4,7 +4,7 @@
 
 An environment is made from the extra of the same name in pyproject.toml, pinned by constraints-matrix.txt. A run that
 was made before, of the same adapter under the same pins, is kept; a library that does not install, or does not load,
-stops nobody else.
+stops nobody else. Who was never judged on this machine keeps the row that docs/matrix.json has.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def main() -> int:
     if not words.render:
         for entrant in chosen:
             print(f"{entrant.adapter:<22}{judged(entrant, words.budget)}", flush=True)
-    found = matrix_text.condensed(map(_kept, ENTRANTS))
+    found = rows()
     DATA.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(matrix_text.page(json.loads(DATA.read_text()), _judgements()), encoding="utf-8")
     return 0
@@ -112,12 +112,17 @@ def judged(entrant: Entrant, budget: str) -> str:
     return str(found.get("verdict") or found["problem"])
 
 
-def _kept(entrant: Entrant) -> dict[str, Any]:
-    """The last run of a candidate, or why there is none."""
+def rows() -> list[dict[str, Any]]:
+    """Every candidate's last run on this machine; of who had none here, what the table has already."""
+    written = {row["adapter"]: row for row in json.loads(DATA.read_text())} if DATA.is_file() else {}
+    return [_row(entrant, written) for entrant in ENTRANTS]
+
+
+def _row(entrant: Entrant, written: dict[str, Any]) -> dict[str, Any]:
     if _record(entrant).is_file():
-        return dict(json.loads(_record(entrant).read_text()))
+        return matrix_text.condensed([json.loads(_record(entrant).read_text())])[0]
     unseen = f"not judged yet: make matrix ARGS='--only {entrant.adapter}'"
-    return {"adapter": entrant.adapter, "extra": entrant.extra, "problem": unseen}
+    return dict(written.get(entrant.adapter, {"adapter": entrant.adapter, "extra": entrant.extra, "problem": unseen}))
 
 
 def _record(entrant: Entrant) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import math
 import sys
 import tomllib
@@ -90,6 +91,17 @@ def test_an_adapter_of_another_library_says_what_it_has_and_how_it_differentiate
 def test_numpy_has_bfloat16_where_ml_dtypes_is_installed():
     pytest.importorskip("ml_dtypes")
     assert str(NumpyArrays.dtypes["bfloat16"]) == "bfloat16"
+
+
+def test_who_was_not_judged_here_keeps_the_row_that_the_table_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(matrix, "KEPT", tmp_path)
+    monkeypatch.setattr(matrix, "DATA", tmp_path / "matrix.json")
+    first, second = matrix.ENTRANTS[0].adapter, matrix.ENTRANTS[1].adapter
+    matrix.DATA.write_text(json.dumps([{"adapter": first, "extra": "", "problem": "as it was"}]))
+    (tmp_path / f"{second}.json").write_text(json.dumps(RUN | {"adapter": second}))
+    found = matrix.rows()
+    assert (found[0]["problem"], found[1]["adapter"]) == ("as it was", second)
+    assert found[1]["deviations"] and found[2]["problem"].startswith("not judged yet")
 
 
 def test_every_adapter_is_in_the_matrix_and_its_extra_in_the_project():
@@ -193,6 +205,4 @@ def test_who_did_not_run_is_left_out_with_the_reason_and_stops_nobody():
 
 
 def test_what_is_kept_is_json_without_nan():
-    import json
-
     assert json.loads(json.dumps(matrix_text.condensed([RUN]), allow_nan=False))[0]["deviations"][0]["margin"] == "inf"
