@@ -13,6 +13,7 @@ import select
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ SIZES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes an el
 FIRST_WORDS = ("assay", "answer", "died", "call", "kept", "device")
 HEADER = 2**20  # bytes of lines, at most
 LARGEST = 2**36  # bytes of tensors, at most
+PIPE = 2**16  # bytes that a pipe holds: room for more would be made at every reading, at 40 microseconds a call
 INLINE = 2**14  # bytes of tensors from which they travel in shared memory, where there is any
 
 
@@ -43,18 +45,25 @@ class Message:
 
     lines: list[tuple[str, str]] = field(default_factory=list)
     tensors: dict[str, tuple[str, Values]] = field(default_factory=dict)
+    _by_key: dict[str, list[str]] = field(default_factory=dict, repr=False, compare=False)
+    _sorted: int = field(default=0, repr=False, compare=False)  # how many of the lines are in ``_by_key``
 
     def say(self, key: str, *words: object) -> None:
         """Add a line; what would break it is made a space."""
-        self.lines.append((key, " ".join(" ".join(str(word).splitlines()) for word in words)))
+        text = " ".join(map(str, words))
+        self.lines.append((key, text if text.isprintable() else " ".join(text.splitlines())))
 
     def all(self, key: str) -> list[str]:
         """What stands behind every line of this key."""
-        return [words for found, words in self.lines if found == key]
+        for found, words in self.lines[self._sorted :]:
+            self._by_key.setdefault(found, []).append(words)
+        self._sorted = len(self.lines)
+        return self._by_key.get(key, [])
 
     def get(self, key: str, otherwise: str = "") -> str:
         """What stands behind the first line of this key."""
-        return next((words for found, words in self.lines if found == key), otherwise)
+        found = self.all(key)
+        return found[0] if found else otherwise
 
     def flag(self, key: str) -> bool:
         """Whether this key is said to be on."""
@@ -94,11 +103,15 @@ class Shared:
 
 
 class Channel:
-    """Messages over two file descriptors, large tensors over shared memory where there is any."""
+    """Messages over two file descriptors, large tensors over shared memory where there is any.
+
+    A time limit on writing needs a descriptor that does not block.
+    """
 
     def __init__(self, reading: int, writing: int, shared: Shared | None = None) -> None:
         self.reading, self.writing, self.shared = reading, writing, shared
         self.waiting = bytearray()
+        self.readable, self.writable = _poll(reading, select.POLLIN), _poll(writing, select.POLLOUT)
 
     def send(self, message: Message, until: float = math.inf) -> None:
         """Write a message; ``until`` is a time of `time.monotonic`.
@@ -166,8 +179,9 @@ class Channel:
         return taken
 
     def _more(self, until: float) -> None:
-        _wait(self.reading, select.POLLIN, until)
-        found = os.read(self.reading, 2**20)
+        if until < math.inf:
+            _wait(self.readable, until)
+        found = os.read(self.reading, PIPE)
         if not found:
             raise Gone
         self.waiting += found
@@ -175,11 +189,10 @@ class Channel:
     def _write(self, data: bytes, until: float) -> None:
         view = memoryview(data)
         while view:
-            _wait(self.writing, select.POLLOUT, until)
             try:
                 view = view[os.write(self.writing, view) :]
             except BlockingIOError:
-                continue
+                _wait(self.writable, until)
             except BrokenPipeError:
                 raise Gone from None
 
@@ -190,12 +203,14 @@ def _check_first(text: bytes) -> None:
         raise Garbled(f"begins with {line[:200]!r}, which begins no message of less than {HEADER} bytes")
 
 
-def _wait(descriptor: int, event: int, until: float) -> None:
-    if until == math.inf:
-        return
+def _poll(descriptor: int, event: int) -> Any:
     poll = select.poll()
     poll.register(descriptor, event)
-    if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
+    return poll
+
+
+def _wait(poll: Any, until: float) -> None:
+    if not poll.poll(None if until == math.inf else max(0.0, until - time.monotonic()) * 1000):
         raise Silent
 
 

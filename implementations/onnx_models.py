@@ -6,7 +6,7 @@ Tensors are the models' inputs, of any size; what a runtime wants to know before
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,20 @@ def pad2d(x: Any, padding: int) -> tuple[tuple[str, ...], dict[str, Any]]:
     """The nodes, and the tensors by name."""
     around = ([0] * (x.ndim - 2) + [padding] * 2) * 2
     return tuple(node.format(padding=around) for node in PAD2D), {"x": x}
+
+
+def operators(run: Callable[..., Any], parts: bool = False) -> tuple[Callable[..., Any], ...]:
+    """swish, linear, glu, swiglu, pad2d, conv2d and max_pool2d, as whatever ``run`` makes of nodes and tensors.
+
+    With ``parts`` Swish is taken to pieces, for a runtime that does not have it.
+    """
+    gates = (GLU, SWIGLU_OF_ITS_PARTS if parts else SWIGLU)
+    made = (functools.partial(swish, parts=parts), linear, *(functools.partial(gated, gate) for gate in gates))
+    return tuple(_ran(run, make) for make in (*made, pad2d, conv2d, max_pool2d))
+
+
+def _ran(run: Callable[..., Any], make: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *given, **named: run(*make(*given, **named))
 
 
 def model(nodes: tuple[str, ...], tensors: Mapping[str, Any], constants: Mapping[str, Any]) -> Any:

@@ -23,29 +23,4 @@ def run(nodes, tensors):
     return session(nodes, models.signature(tensors)).run(None, dict(tensors))[0]
 
 
-def swish(x, beta=None):
-    return run(*models.swish(x, beta))
-
-
-def linear(x, w, b=None):
-    return run(*models.linear(x, w, b))
-
-
-def glu(x, w, v, b=None, c=None):
-    return run(*models.gated(models.GLU, x, w, v, b, c))
-
-
-def swiglu(x, w, v, b=None, c=None):
-    return run(*models.gated(models.SWIGLU, x, w, v, b, c))
-
-
-def pad2d(x, padding):
-    return run(*models.pad2d(x, padding))
-
-
-def conv2d(input, weight, bias=None, stride=1, padding=0):
-    return run(*models.conv2d(input, weight, bias, stride, padding))
-
-
-def max_pool2d(input, kernel_size, stride=None, padding=0):
-    return run(*models.max_pool2d(input, kernel_size, stride, padding))
+swish, linear, glu, swiglu, pad2d, conv2d, max_pool2d = models.operators(run)

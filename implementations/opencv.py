@@ -19,34 +19,12 @@ def run(nodes, tensors):
     return network.forward()
 
 
-def swish(x, beta=None):
-    return run(*models.swish(x, beta, parts=True))
-
-
-def rows(x, w, nodes, tensors):
+def rows(nodes, tensors):
     """Its MatMul takes no vector, so samples come as the rows of a matrix."""
+    if "w" not in tensors:
+        return run(nodes, tensors)
+    x, w = tensors["x"], tensors["w"]
     return run(nodes, tensors | {"x": x.reshape(-1, x.shape[-1])}).reshape(*x.shape[:-1], w.shape[0])
 
 
-def linear(x, w, b=None):
-    return rows(x, w, *models.linear(x, w, b))
-
-
-def glu(x, w, v, b=None, c=None):
-    return rows(x, w, *models.gated(models.GLU, x, w, v, b, c))
-
-
-def swiglu(x, w, v, b=None, c=None):
-    return rows(x, w, *models.gated(models.SWIGLU_OF_ITS_PARTS, x, w, v, b, c))
-
-
-def pad2d(x, padding):
-    return run(*models.pad2d(x, padding))
-
-
-def conv2d(input, weight, bias=None, stride=1, padding=0):
-    return run(*models.conv2d(input, weight, bias, stride, padding))
-
-
-def max_pool2d(input, kernel_size, stride=None, padding=0):
-    return run(*models.max_pool2d(input, kernel_size, stride, padding))
+swish, linear, glu, swiglu, pad2d, conv2d, max_pool2d = models.operators(rows, parts=True)

@@ -23,29 +23,4 @@ def run(nodes, tensors):
     return network.run([np.array(first, order="C")])[0].to_numpy()
 
 
-def swish(x, beta=None):
-    return run(*models.swish(x, beta, parts=True))
-
-
-def linear(x, w, b=None):
-    return run(*models.linear(x, w, b))
-
-
-def glu(x, w, v, b=None, c=None):
-    return run(*models.gated(models.GLU, x, w, v, b, c))
-
-
-def swiglu(x, w, v, b=None, c=None):
-    return run(*models.gated(models.SWIGLU_OF_ITS_PARTS, x, w, v, b, c))
-
-
-def pad2d(x, padding):
-    return run(*models.pad2d(x, padding))
-
-
-def conv2d(input, weight, bias=None, stride=1, padding=0):
-    return run(*models.conv2d(input, weight, bias, stride, padding))
-
-
-def max_pool2d(input, kernel_size, stride=None, padding=0):
-    return run(*models.max_pool2d(input, kernel_size, stride, padding))
+swish, linear, glu, swiglu, pad2d, conv2d, max_pool2d = models.operators(run, parts=True)
