@@ -13,7 +13,6 @@ import select
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -45,25 +44,18 @@ class Message:
 
     lines: list[tuple[str, str]] = field(default_factory=list)
     tensors: dict[str, tuple[str, Values]] = field(default_factory=dict)
-    _by_key: dict[str, list[str]] = field(default_factory=dict, repr=False, compare=False)
-    _sorted: int = field(default=0, repr=False, compare=False)  # how many of the lines are in ``_by_key``
 
     def say(self, key: str, *words: object) -> None:
         """Add a line; what would break it is made a space."""
-        text = " ".join(map(str, words))
-        self.lines.append((key, text if text.isprintable() else " ".join(text.splitlines())))
+        self.lines.append((key, " ".join(" ".join(str(word).splitlines()) for word in words)))
 
     def all(self, key: str) -> list[str]:
         """What stands behind every line of this key."""
-        for found, words in self.lines[self._sorted :]:
-            self._by_key.setdefault(found, []).append(words)
-        self._sorted = len(self.lines)
-        return self._by_key.get(key, [])
+        return [words for found, words in self.lines if found == key]
 
     def get(self, key: str, otherwise: str = "") -> str:
         """What stands behind the first line of this key."""
-        found = self.all(key)
-        return found[0] if found else otherwise
+        return next((words for found, words in self.lines if found == key), otherwise)
 
     def flag(self, key: str) -> bool:
         """Whether this key is said to be on."""
@@ -103,15 +95,11 @@ class Shared:
 
 
 class Channel:
-    """Messages over two file descriptors, large tensors over shared memory where there is any.
-
-    A time limit on writing needs a descriptor that does not block.
-    """
+    """Messages over two file descriptors, large tensors over shared memory where there is any."""
 
     def __init__(self, reading: int, writing: int, shared: Shared | None = None) -> None:
         self.reading, self.writing, self.shared = reading, writing, shared
         self.waiting = bytearray()
-        self.readable, self.writable = _poll(reading, select.POLLIN), _poll(writing, select.POLLOUT)
 
     def send(self, message: Message, until: float = math.inf) -> None:
         """Write a message; ``until`` is a time of `time.monotonic`.
@@ -179,8 +167,7 @@ class Channel:
         return taken
 
     def _more(self, until: float) -> None:
-        if until < math.inf:
-            _wait(self.readable, until)
+        _wait(self.reading, select.POLLIN, until)
         found = os.read(self.reading, PIPE)
         if not found:
             raise Gone
@@ -189,10 +176,11 @@ class Channel:
     def _write(self, data: bytes, until: float) -> None:
         view = memoryview(data)
         while view:
+            _wait(self.writing, select.POLLOUT, until)
             try:
                 view = view[os.write(self.writing, view) :]
             except BlockingIOError:
-                _wait(self.writable, until)
+                continue
             except BrokenPipeError:
                 raise Gone from None
 
@@ -203,14 +191,12 @@ def _check_first(text: bytes) -> None:
         raise Garbled(f"begins with {line[:200]!r}, which begins no message of less than {HEADER} bytes")
 
 
-def _poll(descriptor: int, event: int) -> Any:
+def _wait(descriptor: int, event: int, until: float) -> None:
+    if until == math.inf:
+        return
     poll = select.poll()
     poll.register(descriptor, event)
-    return poll
-
-
-def _wait(poll: Any, until: float) -> None:
-    if not poll.poll(None if until == math.inf else max(0.0, until - time.monotonic()) * 1000):
+    if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
         raise Silent
 
 
