@@ -3,7 +3,8 @@
     python -m assay.tests.mutants.soundness --seeds 20 --budget quick --variants eager fft --dtypes float32 -n 2
 
 Each false alarm is a line: variant, dtype, seed, law, and what was said. The exit code is 1 where there is one. Laws
-have the examples of a judged run (`at_budget`); each variant, dtype and seed has a process of its own.
+have the examples of a judged run (`at_budget`). An example is drawn once, what is permitted for it is worked out once,
+and all variants answer it in turn; a file of laws, with a dtype and a seed, has a process of its own.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from __future__ import annotations
 import argparse
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import hypothesis
+from hypothesis import strategies as st
+from hypothesis.errors import HypothesisException
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -24,11 +28,12 @@ from assay.implementations.contract import Implementation
 from assay.reference.arithmetic.formats import STORAGE
 from assay.tests.mutants.correct import VARIANTS, variant
 from assay.tests.power import processes
+from assay.tests.trial import permitted
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.laws import Law, all_laws, at_budget
 from assay.tests.trial.run import BUDGETS, register_budgets
 
-# A variant, a dtype and a seed.
+# A file of laws, a dtype and a seed.
 Task = tuple[str, str, int]
 
 
@@ -45,102 +50,144 @@ class Alarm:
 
 @dataclass(frozen=True)
 class Search:
-    """Alarms, the examples that were tried, and how many laws tried them."""
+    """Alarms, and by variant the laws that were tried and their examples."""
 
     alarms: list[Alarm]
-    examples: int
-    laws: int
+    laws: Mapping[str, int]
+    examples: Mapping[str, int]
 
 
-def pairs(implementation: Implementation, dtype: str, laws: Sequence[Law]) -> Iterator[tuple[Law, str]]:
-    """The laws that have something to judge, each with its operator."""
-    if dtype not in implementation.offered():
-        return
-    for law in laws:
-        if dtype not in law.dtypes or (law.gradient and not implementation.gradients):
-            continue
-        for operator in law.operators or (law.clause.split(".")[0],):
-            if {operator, *law.needs} <= implementation.operators.keys():
-                yield law, operator
+class Again:
+    """Stands for ``data`` in a law: what was drawn once comes again for the next candidate."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        self.data, self.drawn, self.at = data, list[Any](), 0
+
+    def draw(self, strategy: st.SearchStrategy[Any], label: Any = None) -> Any:
+        if self.at == len(self.drawn):
+            self.drawn.append(self.data.draw(strategy, label))
+        self.at += 1
+        return self.drawn[self.at - 1]
 
 
-def complaint(law: Law, operator: str, candidate: Candidate) -> str:
-    """What the law says against the candidate, or nothing."""
-    try:
-        law.function(candidate=candidate, **({"operator": operator} if law.operators else {}))
-    except Exception as problem:
-        return f"{type(problem).__name__}: {str(problem).strip().splitlines()[0]}"
-    return "" if candidate.tally.compared else "compared nothing"
+def judges(law: Law, operator: str, implementation: Implementation, dtype: str) -> bool:
+    """Whether the law has something to judge here."""
+    able = dtype in implementation.offered() and dtype in law.dtypes
+    return (
+        able
+        and (implementation.gradients or not law.gradient)
+        and {operator, *law.needs} <= set(implementation.operators)
+    )
 
 
-def alarms(name: str, dtype: str, seed: int | None, laws: Sequence[Law]) -> Iterator[Alarm]:
-    """The false alarms of all laws on one variant in one dtype, each law with this seed, or with the fixed examples.
+def complaints(law: Law, operator: str, candidates: Mapping[str, Candidate]) -> dict[str, str]:
+    """What the law says against each of these, if it says anything."""
+    said: dict[str, str] = {}
+    given = {"operator": operator} if law.operators else {}
+    handle = getattr(law.function, "hypothesis", None)
+    if handle is None:
+        _put_to_all(law.function, candidates, said, given)
+    else:
+        body = handle.inner_test
+        handle.inner_test = functools.wraps(body)(lambda **drawn: _put_to_all(body, candidates, said, drawn))
+        try:
+            law.function(candidate=None, **given)
+        finally:
+            handle.inner_test = body
+    silent = {name: "compared nothing" for name, each in candidates.items() if not each.tally.compared}
+    return silent | said
+
+
+def _put_to_all(
+    body: Callable[..., Any], candidates: Mapping[str, Candidate], said: dict[str, str], given: Mapping[str, Any]
+) -> None:
+    """Run a law's body on one example with each candidate; the first complaint about each is kept."""
+    shared = {name: Again(value) if isinstance(value, st.DataObject) else value for name, value in given.items()}
+    for name, candidate in candidates.items():
+        for value in shared.values():
+            if isinstance(value, Again):
+                value.at = 0
+        try:
+            body(**{**shared, "candidate": candidate})
+        except HypothesisException:  # the example is dropped, for all
+            raise
+        except Exception as problem:
+            said.setdefault(name, f"{type(problem).__name__}: {str(problem).strip().splitlines()[0]}")
+
+
+def searched(names: Iterable[str], dtype: str, seed: int | None, laws: Iterable[Law]) -> Search:
+    """The laws on these variants in one dtype, each law with this seed, or with the fixed examples.
 
     A seed stays with the laws, in this process.
     """
-    return iter(searched(name, dtype, seed, laws).alarms)
-
-
-def searched(name: str, dtype: str, seed: int | None, laws: Sequence[Law]) -> Search:
-    """As `alarms`, with what was tried."""
-    implementation, found, tried, examples = variant(name), [], 0, 0
-    for law, operator in pairs(implementation, dtype, laws):
+    implementations = {name: variant(name) for name in names}
+    alarms, tried, examples = list[Alarm](), Counter[str](), Counter[str]()
+    for law in laws:
         if seed is not None and hasattr(law.function, "hypothesis"):
             hypothesis.seed(seed)(law.function)
-        candidate = Candidate(implementation, dtype)
-        said = complaint(law, operator, candidate)
-        tried, examples = tried + 1, examples + candidate.tally.examples
-        if said:
-            found.append(Alarm(name, dtype, seed, f"{law.name}[{operator}]", said))
-    return Search(found, examples, tried)
+        for operator in law.operators or (law.clause.split(".")[0],):
+            able = {name: each for name, each in implementations.items() if judges(law, operator, each, dtype)}
+            candidates = {name: Candidate(each, dtype) for name, each in able.items()}
+            said = complaints(law, operator, candidates) if candidates else {}
+            alarms += [Alarm(name, dtype, seed, f"{law.name}[{operator}]", words) for name, words in said.items()]
+            tried.update(candidates.keys())
+            examples.update({name: each.tally.examples for name, each in candidates.items()})
+    return Search(alarms, dict(tried), dict(examples))
 
 
-def work(task: Task, budget: str) -> dict[str, Any]:
+def work(task: Task, budget: str, names: Sequence[str]) -> dict[str, Any]:
     """What one process does."""
     register_budgets()
-    laws = all_laws()
+    module, dtype, seed = task
+    permitted.KEPT.size = 64  # of all variants' calls for one example: those of the layouts, modes and turns of a law
+    laws = [law for law in all_laws() if law.module == module]
     with at_budget(hypothesis.settings.get_profile(f"assay-{budget}-seeded"), laws):
-        return asdict(searched(*task, laws))
+        return asdict(searched(names, dtype, seed, laws))
 
 
-def tasks_of(names: Sequence[str], dtypes: Sequence[str], seeds: range) -> list[Task]:
-    """One a process; the seeds outermost, so that a search that is cut short has met every variant."""
-    offered = {name: variant(name).offered() for name in names}
-    return [(name, dtype, seed) for seed in seeds for name in names for dtype in dtypes if dtype in offered[name]]
+def tasks_of(dtypes: Sequence[str], seeds: range) -> list[Task]:
+    """One a process; the seeds outermost, so that a search that is cut short has met every law and dtype."""
+    modules = dict.fromkeys(law.module for law in all_laws())
+    return [(module, dtype, seed) for seed in seeds for dtype in dtypes for module in modules]
 
 
-def search(tasks: Sequence[Task], budget: str, workers: int, console: Console) -> dict[Task, Search]:
+def search(
+    tasks: Sequence[Task], budget: str, names: Sequence[str], workers: int, console: Console
+) -> dict[Task, Search]:
     """What came of each task, until an interrupt; each false alarm is printed when it is seen."""
     found: dict[Task, Search] = {}
-    preload = [__name__, *sorted({law.module for law in all_laws()})]
+    each = functools.partial(work, budget=budget, names=names)
     with Progress(console=console) as progress:
         bar = progress.add_task("", total=len(tasks))
         try:
-            for number, answer in processes.each(functools.partial(work, budget=budget), tasks, workers, preload):
-                name, dtype, seed = tasks[number]
+            for number, answer in processes.each(each, tasks, workers, [__name__, *{task[0] for task in tasks}]):
+                module, dtype, seed = tasks[number]
                 if isinstance(answer, processes.Died):
-                    answer = {"alarms": [asdict(Alarm(name, dtype, seed, "-", str(answer)))], "examples": 0, "laws": 0}
-                mine = [Alarm(**each) for each in answer["alarms"]]
-                for each in mine:
-                    console.print(f"{name} {dtype} seed {seed} {each.law}: {each.said}", markup=False)
-                found[tasks[number]] = Search(mine, answer["examples"], answer["laws"])
-                progress.update(bar, advance=1, description=f"{name} {dtype} seed {seed}")
+                    answer = {
+                        "alarms": [asdict(Alarm("-", dtype, seed, module, str(answer)))],
+                        "laws": {},
+                        "examples": {},
+                    }
+                mine = [Alarm(**alarm) for alarm in answer["alarms"]]
+                for alarm in mine:
+                    console.print(f"{alarm.variant} {dtype} seed {seed} {alarm.law}: {alarm.said}", markup=False)
+                found[tasks[number]] = Search(mine, answer["laws"], answer["examples"])
+                progress.update(bar, advance=1, description=f"{module.rpartition('.')[2]} {dtype} seed {seed}")
         except KeyboardInterrupt:
             console.print("interrupted: what follows is a part")
     return found
 
 
-def summary(found: dict[Task, Search]) -> Table:
-    """A line a variant: how often it was tried and rejected, and by which laws."""
-    table = Table("variant", "dtypes", "seeds", "laws run", "examples", "false alarms", "laws")
-    for name in dict.fromkeys(task[0] for task in found):
-        mine = {task: each for task, each in found.items() if task[0] == name}
-        alarmed = [alarm for each in mine.values() for alarm in each.alarms]
-        counted = (len({t[1] for t in mine}), len({t[2] for t in mine}))
-        done = (sum(each.laws for each in mine.values()), sum(each.examples for each in mine.values()))
-        table.add_row(
-            name, *map(str, (*counted, *done, len(alarmed))), "\n".join(sorted({alarm.law for alarm in alarmed}))
-        )
+def summary(found: Mapping[Task, Search]) -> Table:
+    """A line a variant: how many laws and examples it met, how often it was rejected, and by which laws."""
+    table = Table("variant", "laws run", "examples", "false alarms", "laws")
+    laws, examples = (
+        sum((Counter(getattr(each, what)) for each in found.values()), Counter[str]()) for what in ("laws", "examples")
+    )
+    alarms = [alarm for each in found.values() for alarm in each.alarms]
+    for name in dict.fromkeys((*laws, *(alarm.variant for alarm in alarms))):
+        mine = [alarm.law for alarm in alarms if alarm.variant == name]
+        table.add_row(name, *map(str, (laws[name], examples[name], len(mine))), "\n".join(sorted(set(mine))))
     return table
 
 
@@ -155,10 +202,11 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("-n", type=int, default=1, metavar="WORKERS", help="processes at a time")
     given = parser.parse_args(words)
     console, start = Console(), time.perf_counter()
-    tasks = tasks_of(given.variants, given.dtypes, range(given.first, given.first + given.seeds))
-    found = search(tasks, given.budget, given.n, console)
+    tasks = tasks_of(given.dtypes, range(given.first, given.first + given.seeds))
+    found = search(tasks, given.budget, given.variants, given.n, console)
     console.print(summary(found))
-    alarmed, examples = sum(len(each.alarms) for each in found.values()), sum(e.examples for e in found.values())
+    alarmed = sum(len(each.alarms) for each in found.values())
+    examples = sum(sum(each.examples.values()) for each in found.values())
     took = time.perf_counter() - start
     console.print(f"{len(found)} of {len(tasks)} searches, {examples} examples, {alarmed} false alarms, {took:.0f} s")
     return 1 if alarmed else 0

@@ -123,8 +123,8 @@ def channels_last(input, weight, bias, stride, padding):
 
 @refusing_conv2d
 def turned(input, weight, bias, stride, padding):
-    """Planes and kernels on their side, and the result turned back."""
-    wide = widened(wide_of(input), input.transpose(2, 3), weight.transpose(2, 3), bias)
+    """Planes and kernels on their side, and the result turned back; kernels in a copy, for docs/findings.md, 3."""
+    wide = widened(wide_of(input), input.transpose(2, 3), weight.transpose(2, 3).contiguous(), bias)
     return F.conv2d(*wide, stride[::-1], padding[::-1]).transpose(2, 3).to(input.dtype)
 
 
