@@ -25,6 +25,7 @@ SEEDED = ("normal", "positive", "negative")
 PLAIN = (MANNERS, SEEDED)
 # For results that a candidate going forward must not flush to zero, unless it declares that.
 WITH_SUBNORMALS = (*REALS, "subnormal")
+REPEATED = "repeated"  # a layout of textures alone: the contiguous copy of an expanded tensor
 SPECIAL_ELEMENTS = (1.0, -1.0, 2.0, -3.0, 0.5, -0.0, 10.0, -20.0, 100.0)
 
 
@@ -47,7 +48,7 @@ class Texture:
         values = FAMILIES[self.family](np.random.default_rng(self.seed), size, fmt, terms)
         for position, value in self.elements if size else ():
             values[position % size] = value
-        return Argument(repeated(rounded(values, fmt).reshape(shape), self.layout), self.layout)
+        return laid(rounded(values, fmt).reshape(shape), self.layout)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +77,14 @@ class Given(Texture):
             values = np.clip(values, -largest_integer(fmt, terms), largest_integer(fmt, terms))
         for position, value in self.elements if values.size else ():
             values.flat[position % values.size] = value
-        return Argument(repeated(values, self.layout), self.layout)
+        return laid(values, self.layout)
 
 
-def repeated(values: Values, layout: str) -> Values:
-    """The values as a layout can hold them: an expanded tensor repeats its first sample."""
-    expanded = layout == "expanded" and values.ndim and values.shape[0]
-    return np.array(np.broadcast_to(values[:1], values.shape)) if expanded else values
+def laid(values: Values, layout: str) -> Argument:
+    """An argument that lies so, and holds what such a tensor can: an expanded one repeats its first sample."""
+    if layout in ("expanded", REPEATED) and values.ndim and values.shape[0]:
+        values = np.array(np.broadcast_to(values[:1], values.shape))
+    return Argument(values, "contiguous" if layout == REPEATED else layout)
 
 
 def rounded(values: Values, fmt: Format) -> Values:
