@@ -11,10 +11,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from assay.implementations.load import LoadError
+from assay.report.progress import Steps
 from assay.report.verdict import CONFORMS, EXIT_CODES, FAILS
 from assay.report.verdict import REFUSED as CANNOT_JUDGE
 from assay.tests.trial.run import UsageProblem
@@ -70,10 +70,8 @@ def _timed(words: argparse.Namespace, console: Console) -> int:
     from assay.tests.benchmarks import session as sessions
 
     asked = sessions.asked(words)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("timing", total=len(asked.cases))
-        session = sessions.Session(asked, lambda row: bar.update(task, advance=1, description=row.timed.id))
+    with Steps(console, "cases", len(asked.cases)) as steps:
+        session = sessions.Session(asked, lambda row: steps.step(row.timed.id))
         header(session, console)
         code = sessions.run(session, words.pytest)
     rows = session.rows

@@ -71,7 +71,7 @@ class Recorder:
                 self.verdict.entries.append(found["entry"])
                 self.verdict.failures += [found["failure"]] if found["failure"] else []
                 if self.live:
-                    self.live.step(found["entry"]["operator"], found["entry"]["verdict"])
+                    self.live.judged(found["entry"]["operator"], found["entry"]["verdict"])
         if report.failed and report.when != "call":
             self.verdict.errors.append(f"{report.nodeid}: {report.longreprtext.strip()[-1500:]}")
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from assay.report.progress import Steps
 from assay.report.verdict import CONFORMS, EXIT_CODES, FAILS, REFUSED
 from assay.spec import OPERATORS
 from assay.tests.power.record import Asked, Record, written
@@ -97,10 +97,8 @@ def run(asked: Asked, path: str | None, console: Console) -> int:
 
 
 def _done(record: Record, keeping: Path | None, console: Console) -> Row:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        shown = bar.add_task("power", total=len(record.tasks))
-        record.run(lambda task: bar.update(shown, advance=1, description=" ".join(task[:2])), keeping)
+    with Steps(console, "tasks", len(record.tasks)) as steps:
+        record.run(lambda task: steps.step(" ".join(task[:2])), keeping)
     return record.data()
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.syntax import Syntax
 from rich.table import Table
 
 from assay.report import failures
+from assay.report.progress import Steps
 from assay.report.verdict import CONFORMS, FAILS, NOT_PROVIDED, OUTDATED, REFUSED, WAIVED, Verdict
 from assay.report.waivers import UNTOLD, USED, Use
 from assay.tests.trial.declared import keys
@@ -30,41 +29,19 @@ SAID = {
     OUTDATED: "conforms, but for waivers that are out of date",
     "interrupted": "was not judged to the end",
 }
-LINES = 10  # progress lines of a run whose output is not a terminal
 
 
-class Live:
-    """Progress: a bar in a terminal, ten lines in a log."""
+class Live(Steps):
+    """Progress of laws, and how many have failed."""
 
     def __init__(self, console: Console) -> None:
-        self.console, self.total, self.done, self.failed = console, 0, 0, 0
-        self.start = time.monotonic()
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self.bar = Progress(*columns, console=console, transient=True, auto_refresh=False)
-        self.task = self.bar.add_task("laws", total=None)
+        super().__init__(console, "laws")
+        self.failed = 0
 
-    def begin(self, total: int) -> None:
-        """The number of laws is known."""
-        self.total = total
-        if self.console.is_terminal:
-            self.bar.start()
-            self.bar.update(self.task, total=total, refresh=True)
-
-    def step(self, operator: str, verdict: str) -> None:
+    def judged(self, operator: str, verdict: str) -> None:
         """One more law has ended."""
-        self.done += 1
         self.failed += verdict == FAILS
-        red = f", {self.failed} failed" if self.failed else ""
-        if self.console.is_terminal:
-            self.bar.update(self.task, completed=self.done, description=f"{operator:<10}{red}", refresh=True)
-        elif self.total and self.done * LINES // self.total > (self.done - 1) * LINES // self.total:
-            seconds = time.monotonic() - self.start
-            self.console.print(f"{self.done}/{self.total} laws{red}, {seconds:.0f} s", highlight=False)
-
-    def end(self) -> None:
-        """Take the bar away."""
-        if self.bar.live.is_started:
-            self.bar.stop()
+        self.step(f"{operator:<10}", f", {self.failed} failed" if self.failed else "")
 
 
 def header(verdict: Verdict, console: Console) -> None:

@@ -21,11 +21,11 @@ import hypothesis
 from hypothesis import strategies as st
 from hypothesis.errors import HypothesisException
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from assay.implementations.contract import Implementation
 from assay.reference.arithmetic.formats import STORAGE
+from assay.report.progress import Steps
 from assay.tests.mutants.correct import VARIANTS, variant
 from assay.tests.power import processes
 from assay.tests.trial import permitted
@@ -157,8 +157,7 @@ def search(
     """What came of each task, until an interrupt; each false alarm is printed when it is seen."""
     found: dict[Task, Search] = {}
     each = functools.partial(work, budget=budget, names=names)
-    with Progress(console=console) as progress:
-        bar = progress.add_task("", total=len(tasks))
+    with Steps(console, "searches", len(tasks)) as steps:
         try:
             for number, answer in processes.each(each, tasks, workers, [__name__, *{task[0] for task in tasks}]):
                 module, dtype, seed = tasks[number]
@@ -172,7 +171,7 @@ def search(
                 for alarm in mine:
                     console.print(f"{alarm.variant} {dtype} seed {seed} {alarm.law}: {alarm.said}", markup=False)
                 found[tasks[number]] = Search(mine, answer["laws"], answer["examples"])
-                progress.update(bar, advance=1, description=f"{module.rpartition('.')[2]} {dtype} seed {seed}")
+                steps.step(f"{module.rpartition('.')[2]} {dtype} seed {seed}")
         except KeyboardInterrupt:
             console.print("interrupted: what follows is a part")
     return found
