@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from rich.console import Console
 
 from assay.implementations.load import LoadError, load
@@ -153,8 +154,8 @@ def changed(kept, tmp_path, change):
     return str(path)
 
 
-def other(key, value):
-    return lambda data: data["machine_info"]["assay"].update({key: value})
+def other(key, value, **more):
+    return lambda data: data["machine_info"]["assay"].update({key: value, **more})
 
 
 @pytest.mark.parametrize(
@@ -184,7 +185,7 @@ def test_a_kept_run_that_is_cut_off_is_told(kept, tmp_path):
 
 
 def test_other_versions_are_named_and_compared(kept, tmp_path):
-    path = changed(kept, tmp_path, other("numpy", "1.0"))
+    path = changed(kept, tmp_path, other("numpy", "1.0", threads=torch.get_num_threads()))
     run = asked(words(*SMALL, "--compare", path))
     session = Session(run)
     [change] = [each for each in run.compare.changed(session.machine) if each.startswith("numpy")]
