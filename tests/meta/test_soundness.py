@@ -45,3 +45,23 @@ def test_a_wrong_implementation_is_an_alarm(monkeypatch):
         (alarm,) = soundness.searched(["eager", "wrong"], "float32", None, laws).alarms
     assert alarm.variant == "wrong"
     assert alarm.law.startswith("test_pad2d_adds_zeros") and alarm.said.startswith("NonConformance: padding is not")
+
+
+def test_all_are_asked_the_same(monkeypatch):
+    """What one law draws for the first, before its calls or between them, is what the others get."""
+    asked = {"one": [], "another": []}
+
+    def noting(name):
+        def pad2d(x, padding):
+            asked[name].append((x.tolist(), padding))
+            return eager["pad2d"](x, padding)
+
+        return type(VARIANTS["eager"])({"pad2d": pad2d})
+
+    eager = VARIANTS["eager"].operators
+    for name in asked:
+        monkeypatch.setitem(VARIANTS, name, noting(name))
+    laws = [law for law in all_laws() if law.name == "test_state_calls_in_another_order_give_the_same"]
+    with at_budget(hypothesis.settings(max_examples=10), laws):
+        assert soundness.searched(asked, "float32", None, laws).alarms == []
+    assert asked["one"] == asked["another"] != []
