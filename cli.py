@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from assay.report import REPLAYS, bench
@@ -164,10 +165,10 @@ def _list(words: argparse.Namespace) -> int:
     from assay.tests.trial.laws import all_laws
 
     laws = all_laws()
-    table = Table("clause", "kind", "tiers", "statement", box=None, pad_edge=False)
+    table = Table("clause", "statement, kind, tiers of its laws", box=None, pad_edge=False)
     for each in CLAUSES.values():
         tiers = dict.fromkeys(law.tier for law in laws if law.clause == each.id)
-        table.add_row(each.id, each.kind, ", ".join(tiers), each.statement)
+        table.add_row(each.id, f"{escape(each.statement)}\n[dim]{each.kind} · {', '.join(tiers)}[/]")
     Console().print(table)
     return 0
 
