@@ -66,10 +66,11 @@ class Setting(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What some settings were at one moment."""
+    """What some settings were at one moment, and what is to be put back whether or not it changes."""
 
     settings: tuple[Setting, ...]
     values: list[Any]
+    stirred: list[tuple[Setting, Any]]
 
 
 def _attribute(label: str, owner: Any, name: str) -> Setting:
@@ -106,6 +107,7 @@ def _of_torch() -> tuple[Setting, ...]:
     )
 
 
+@functools.cache
 def _randoms(with_torch: bool) -> tuple[Setting, ...]:
     """The states of random numbers, which are long."""
     found = (
@@ -146,18 +148,35 @@ def _settings(thorough: bool, with_torch: bool) -> tuple[Setting, ...]:
 
 
 def state(thorough: bool = False) -> Look:
-    """Every setting that is looked after, as it is now; the states of random numbers, which are long, if thorough."""
-    settings = _settings(thorough, "torch" in sys.modules)
-    return Look(settings, [setting.read() for setting in settings])
+    """Every setting that is looked after, as it is now; the states of random numbers, which are long, if thorough.
+
+    A number of each kind is drawn first: who seeds at every call would leave the state in which its last call left it.
+    """
+    with_torch = "torch" in sys.modules
+    settings = _settings(thorough, with_torch)
+    stirred = [(setting, setting.read()) for setting in _randoms(with_torch)] if thorough else []
+    if thorough:
+        _stir(with_torch)
+    return Look(settings, [setting.read() for setting in settings], stirred)
+
+
+def _stir(with_torch: bool, draws: tuple[Callable[[], Any], ...] = (random.random, np.random.random)) -> None:
+    """Draw a number of each kind, by functions that were looked up before any candidate was loaded."""
+    for draw in draws:
+        draw()
+    if with_torch:
+        sys.modules["torch"].empty(1).uniform_()
 
 
 def restore(before: Look) -> tuple[str, ...]:
     """Put back whatever is not as it was ``before``; returns the names of what was not."""
     found = []
-    for setting, value in zip(*before, strict=True):
+    for setting, value in zip(before.settings, before.values, strict=True):
         now = setting.read()
         other = now is not value and (setting.by_identity or now != value)
         if other and value is not None:  # what was None is a function of a module that the call has imported
             found.append(setting.name)
             setting.write(value)
+    for setting, value in before.stirred:
+        setting.write(value)
     return tuple(found)
