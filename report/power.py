@@ -192,11 +192,16 @@ def _survivors(title: str, rows: Sequence[Row], budgets: Sequence[str]) -> Secti
         mine = [budget for budget in budgets if row["id"] in lived[budget]]
         if mine:
             seen = "; ".join(dict.fromkeys(p for budget in mine for p in row[budget]["problems"]))
-            found.append(
-                (row["id"], row["clause"], row["dtype"], ", ".join(mine), row["words"], row["reason"] or seen or NONE)
-            )
+            why = row["reason"] or seen or _later(row, budgets)
+            found.append((row["id"], row["clause"], row["dtype"], ", ".join(mine), row["words"], why))
     words = "" if found else "None: every mutant that ran was caught."
     return Section(f"Alive: {title}", words, ("mutant", "clause", "dtype", "alive at", "what is wrong", "why"), found)
+
+
+def _later(row: Row, budgets: Sequence[str]) -> str:
+    """That a mutant is seen with more examples, if it is."""
+    kills = {budget: row[budget]["kill"] for budget in budgets if row[budget] and row[budget]["kill"]}
+    return "; ".join(f"rare: seen at {budget}, by example {kill['examples']}" for budget, kill in kills.items()) or NONE
 
 
 def _alone(data: Row) -> Section:
