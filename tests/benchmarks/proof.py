@@ -14,7 +14,7 @@ import subprocess
 import sys
 import types
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pytest_benchmark.stats import Stats
@@ -29,7 +29,7 @@ from assay.tests.benchmarks.blocks import Times, confidence, fewest, interval, m
 from assay.tests.benchmarks.cases import Timed, chosen
 from assay.tests.benchmarks.paired import Match
 
-DELAYS = (0.0, 0.05, 0.10, 0.20)
+DELAYS = (0.0, 5.0, 10.0, 20.0)  # percent
 LIMITS = (0.02, 0.05)
 LOAD = "import torch\ntorch.set_num_threads(1)\na = torch.randn(512, 512)\nwhile True: a @ a"
 
@@ -99,13 +99,13 @@ def loaded(wanted: bool) -> Iterator[None]:
             other.wait()
 
 
-def proof(timed: Timed, runs: int, rounds: int, console: Console) -> None:
-    """One case: ``runs`` pairs of runs for each delay."""
+def proof(timed: Timed, delays: Sequence[float], runs: int, rounds: int, console: Console) -> None:
+    """One case: ``runs`` pairs of runs for each delay, in percent of a call's time."""
     torch = load("torch")
     level = confidence(5)  # as in a run of the quick set
     typical, _ = once(timed, torch, torch, rounds).typical()
-    for delay in DELAYS:
-        slow = delayed(torch, timed.layer.operator, delay * typical)
+    for delay in delays:
+        slow = delayed(torch, timed.layer.operator, delay / 100.0 * typical)
         found: Counter[str] = Counter()
         widths = []
         for _ in range(runs):
@@ -117,7 +117,7 @@ def proof(timed: Timed, runs: int, rounds: int, console: Console) -> None:
             unknown = found[f"assay {limit:.0%} cannot tell"]
             cells += [f"{found[f'assay {limit:.0%}']} ({unknown})", str(found[f"median:{limit:.0%}"])]
         sees = f"{sorted(widths)[len(widths) // 2]:.1%}"
-        console.print("| " + " | ".join((timed.layer.id, f"{delay:.0%}", str(runs), *cells, sees)) + " |")
+        console.print("| " + " | ".join((timed.layer.id, f"{delay:g}%", str(runs), *cells, sees)) + " |")
 
 
 def main() -> None:
@@ -125,6 +125,7 @@ def main() -> None:
     parser.add_argument("--case", action="append", help="cases of the quick set whose names hold this (repeatable)")
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=fewest(confidence(5)))
+    parser.add_argument("--delay", type=float, action="append", help="in percent (repeatable; default 0, 5, 10, 20)")
     parser.add_argument("--load", action="store_true", help="a second process computes meanwhile")
     words = parser.parse_args()
     head = [f"{who} {limit:.0%} fires" for limit in LIMITS for who in ("assay", "median")]
@@ -133,7 +134,7 @@ def main() -> None:
     with loaded(words.load):
         for timed in chosen("quick", "cpu", tuple(OPERATORS), ("float32",)):
             if not words.case or any(part in timed.id for part in words.case):
-                proof(timed, words.runs, words.rounds, console)
+                proof(timed, words.delay or DELAYS, words.runs, words.rounds, console)
 
 
 if __name__ == "__main__":
