@@ -16,7 +16,9 @@ from assay.reference.arithmetic.formats import STORAGE
 from assay.tests.mutants.correct import arrays, conv2d, gates, linear, pooling, sums, transforms
 from assay.tests.mutants.correct.arguments import Function, in_float64
 
-# Of the two half formats, going back, PyTorch's own operators sum in storage: docs/findings.md.
+HALVES, GATED = ("bfloat16", "float16"), ("glu", "swiglu")
+# Of the two half formats, going back, PyTorch's own operators sum in storage (docs/findings.md), and so do chunks,
+# whose gradients of x are added to each other as tensors.
 STORED = {f"conv2d.backward.{dtype}": {"accumulation": "storage"} for dtype in ("bfloat16", "float16")}
 SUMMED = {f"linear.backward.{dtype}": {"accumulation": "storage"} for dtype in ("bfloat16", "float16")}
 POOLED = {f"max_pool2d.backward.{dtype}": {"accumulation": "storage"} for dtype in ("bfloat16", "float16")}
@@ -136,7 +138,10 @@ VARIANTS: dict[str, Variant] = {
     "logsigmoid": Variant(_gated_by(gates.by_logsigmoid)),
     "quotient": Variant({"swish": gates.swish_as_quotient}),
     "rounded": Variant({"glu": gates.rounded_everywhere(torch.sigmoid), "swiglu": gates.rounded_everywhere(F.silu)}),
-    "chunked": Variant({"glu": gates.chunked(gates.eager_glu), "swiglu": gates.chunked(gates.fused(F.silu))}),
+    "chunked": Variant(
+        {"glu": gates.chunked(gates.eager_glu), "swiglu": gates.chunked(gates.fused(F.silu))},
+        {f"{operator}.backward.{dtype}": {"accumulation": "storage"} for operator in GATED for dtype in HALVES},
+    ),
     "checkpointed": Variant({"glu": gates.recomputed(gates.eager_glu), "swiglu": gates.recomputed(gates.eager_swiglu)}),
     # Derivatives of their own, and another array library.
     "recomputed": Variant({"glu": gates.glu_of_two, "swiglu": gates.swiglu_of_two}),

@@ -23,6 +23,11 @@ def widened(dtype: Any, *tensors: Any) -> list[Any]:
     return [None if tensor is None else tensor.to(dtype) for tensor in tensors]
 
 
+def plain(x: Any) -> Any:
+    """A copy in row order, whose strides say nothing else: else PyTorch's conv2d may be wrong (docs/findings.md, 4)."""
+    return x.clone(memory_format=torch.contiguous_format)
+
+
 def demand(fits: bool) -> None:
     """Raise unless the arguments fit each other."""
     if not fits:

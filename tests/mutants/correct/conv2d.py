@@ -7,7 +7,16 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from assay.tests.mutants.correct.arguments import framed, places, refusing_conv2d, taps, wide_of, widened, windows
+from assay.tests.mutants.correct.arguments import (
+    framed,
+    places,
+    plain,
+    refusing_conv2d,
+    taps,
+    wide_of,
+    widened,
+    windows,
+)
 
 
 def _reached(padded: Any, kernel: Any, stride: Any) -> Any:
@@ -67,7 +76,7 @@ def sample_by_sample(input, weight, bias, stride, padding):
     if not len(input):
         return F.conv2d(input, weight, bias, stride, padding)
     half = input.shape[1] // 2 or 1
-    x, w, b = widened(wide_of(input), input, weight, bias)
+    x, w, b = widened(wide_of(input), plain(input), weight, bias)
     parts = [(x[:, :half], w[:, :half], b), *([(x[:, half:], w[:, half:], None)] if half < x.shape[1] else [])]
     results = [sum(F.conv2d(p[n : n + 1], k, c, stride, padding) for p, k, c in parts) for n in range(len(x))]
     return torch.cat(results).to(input.dtype)
@@ -75,10 +84,13 @@ def sample_by_sample(input, weight, bias, stride, padding):
 
 @refusing_conv2d
 def correlated(input, weight, bias, stride, padding):
-    """A correlation is what a convolution's weight has for a gradient: samples for channels, the stride a dilation."""
+    """A correlation is what a convolution's weight has for a gradient: samples for channels, the stride a dilation.
+
+    In float64, for docs/findings.md, 5.
+    """
     if not len(input):
         return F.conv2d(input, weight, bias, stride, padding)
-    x, w, b = widened(wide_of(input), input, weight, bias)
+    x, w, b = widened(torch.float64, input, weight, bias)
     seen = _reached(framed(x, padding), weight.shape[2:], stride)
     shape = (len(w), len(x), *places(seen, weight.shape[2:], stride))
     result = torch.nn.grad.conv2d_weight(seen.transpose(0, 1), shape, w.transpose(0, 1), dilation=stride)
@@ -118,7 +130,7 @@ def toeplitz(input, weight, bias, stride, padding):
 @refusing_conv2d
 def channels_last(input, weight, bias, stride, padding):
     """The library's own, whose result lies with its channels together."""
-    return F.conv2d(input, weight, bias, stride, padding).to(memory_format=torch.channels_last)
+    return F.conv2d(plain(input), weight, bias, stride, padding).to(memory_format=torch.channels_last)
 
 
 @refusing_conv2d
@@ -131,7 +143,7 @@ def turned(input, weight, bias, stride, padding):
 @refusing_conv2d
 def into_a_buffer(input, weight, bias, stride, padding):
     """The result is a part of new memory that has a border and a gap between columns."""
-    result = F.conv2d(input, weight, bias, stride, padding)
+    result = F.conv2d(plain(input), weight, bias, stride, padding)
     n, outputs, rows, columns = result.shape
     view = result.new_full((n, outputs, rows + 2, 2 * columns + 1), float("nan"))[:, :, 1:-1, 1::2]
     return view.copy_(result)

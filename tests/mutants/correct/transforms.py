@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from assay.tests.mutants.correct.arguments import Function, framed, places, refusing_conv2d, wide_of
+from assay.tests.mutants.correct.arguments import Function, framed, places, plain, refusing_conv2d, wide_of
 
 # Winograd's F(2 x 2, 3 x 3): Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (2016), section 4.1.
 A = ((1.0, 1.0, 1.0, 0.0), (0.0, 1.0, -1.0, -1.0))
@@ -27,7 +27,7 @@ def by_fft(x: Any, w: Any, stride: Any) -> Any:
 def by_winograd(x: Any, w: Any, stride: Any) -> Any:
     """Tiles of 4 x 4, each of which gives 2 x 2 places at stride one; other kernels are summed directly."""
     if tuple(w.shape[2:]) != (3, 3):
-        return F.conv2d(x, w, None, stride)
+        return F.conv2d(plain(x), w, None, stride)
     a, g, b = (torch.tensor(matrix, dtype=x.dtype) for matrix in (A, G, B))
     rows, columns = places(x, (3, 3), (1, 1))
     tiles = F.pad(x, (0, columns % 2, 0, rows % 2)).unfold(2, 4, 2).unfold(3, 4, 2)
