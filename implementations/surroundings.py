@@ -36,6 +36,8 @@ TRUSTED = (
     ("torch.cuda", "synchronize"),
 )
 
+DRAWS = (random.random, np.random.random)  # by name, they could be somebody else's later
+
 
 def _functions() -> dict[str, Any]:
     found = {}
@@ -160,9 +162,9 @@ def state(thorough: bool = False) -> Look:
     return Look(settings, [setting.read() for setting in settings], stirred)
 
 
-def _stir(with_torch: bool, draws: tuple[Callable[[], Any], ...] = (random.random, np.random.random)) -> None:
-    """Draw a number of each kind, by functions that were looked up before any candidate was loaded."""
-    for draw in draws:
+def _stir(with_torch: bool) -> None:
+    """Draw a number of each kind."""
+    for draw in DRAWS:
         draw()
     if with_torch:
         sys.modules["torch"].empty(1).uniform_()

@@ -28,7 +28,7 @@ from assay.tests.trial.cases import (
 )
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import SEEDED as VALUES
-from assay.tests.trial.textures import Given, Texture
+from assay.tests.trial.textures import Texture
 
 REPEATS = 100  # a fault of one call in 50 is missed by 100 calls and 6 examples with a probability of 6e-6
 
@@ -143,8 +143,8 @@ def single(case: Case, which: int, fmt: Format) -> Case:
     name = OPERATORS[case.operator].tensors[0]
     texture, shape = case.textures[name], case.shapes[name]
     values = texture.fill(shape, fmt, case.terms).values[which : which + 1]
-    sample = Given(texture.family, texture.seed, (), texture.layout, values, case.terms, (texture.family, texture.seed))
-    return case.changed(shapes={**case.shapes, name: (1, *shape[1:])}, textures={**case.textures, name: sample})
+    textures = {**case.textures, name: texture.holding(values, case.terms)}
+    return case.changed(shapes={**case.shapes, name: (1, *shape[1:])}, textures=textures)
 
 
 @clause("contract.samples-apart", tier="state", operators=ALL)

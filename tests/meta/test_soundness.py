@@ -9,7 +9,7 @@ from assay.implementations.contract import OPERATOR_NAMES
 from assay.implementations.load import load
 from assay.tests.mutants import soundness
 from assay.tests.mutants.correct import VARIANTS, variant
-from assay.tests.trial.laws import all_laws, at_budget
+from assay.tests.trial.laws import all_laws, under
 
 # Each law tries a few examples here: python -m assay.tests.mutants.soundness has the budgets, seeds and all dtypes.
 EXAMPLES = 2
@@ -19,7 +19,7 @@ EXAMPLES = 2
 @pytest.mark.parametrize("module", dict.fromkeys(law.module for law in all_laws()))
 def test_no_law_rejects_a_correct_implementation(module, dtype):
     laws = [law for law in all_laws() if law.module == module]
-    with at_budget(hypothesis.settings(max_examples=EXAMPLES), laws):
+    with under(hypothesis.settings(max_examples=EXAMPLES), laws):
         assert soundness.searched(VARIANTS, dtype, None, laws).alarms == []
 
 
@@ -41,7 +41,7 @@ def test_a_wrong_implementation_is_an_alarm(monkeypatch):
     wrong = {"pad2d": lambda x, padding: x.new_ones(*x.shape[:-2], *(n + 2 * padding for n in x.shape[-2:]))}
     monkeypatch.setitem(VARIANTS, "wrong", type(VARIANTS["eager"])(wrong))
     laws = [law for law in all_laws() if law.clause == "pad2d.zeros"]
-    with at_budget(hypothesis.settings(max_examples=EXAMPLES), laws):
+    with under(hypothesis.settings(max_examples=EXAMPLES), laws):
         (alarm,) = soundness.searched(["eager", "wrong"], "float32", None, laws).alarms
     assert alarm.variant == "wrong"
     assert alarm.law.startswith("test_pad2d_adds_zeros") and alarm.said.startswith("NonConformance: padding is not")
@@ -62,6 +62,6 @@ def test_all_are_asked_the_same(monkeypatch):
     for name in asked:
         monkeypatch.setitem(VARIANTS, name, noting(name))
     laws = [law for law in all_laws() if law.name == "test_state_calls_in_another_order_give_the_same"]
-    with at_budget(hypothesis.settings(max_examples=10), laws):
+    with under(hypothesis.settings(max_examples=10), laws):
         assert soundness.searched(asked, "float32", None, laws).alarms == []
     assert asked["one"] == asked["another"] != []

@@ -23,7 +23,6 @@ from hypothesis.errors import HypothesisException
 from rich.console import Console
 from rich.table import Table
 
-from assay.implementations.contract import Implementation
 from assay.reference.arithmetic.formats import STORAGE
 from assay.report.progress import Steps
 from assay.tests.mutants.correct import VARIANTS, variant
@@ -31,7 +30,8 @@ from assay.tests.power import processes
 from assay.tests.trial import permitted
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.laws import Law, all_laws, at_budget
-from assay.tests.trial.run import BUDGETS, register_budgets
+from assay.tests.trial.run import BUDGETS, missing, operators_of, register_budgets
+from assay.tests.trial.simplify import Noting
 
 # A file of laws, a dtype and a seed.
 Task = tuple[str, str, int]
@@ -58,26 +58,16 @@ class Search:
 
 
 class Again:
-    """Stands for ``data`` in a law: what was drawn once comes again for the next candidate."""
+    """Stands for ``data`` in a law: what was drawn for an earlier candidate comes again, what was not is drawn now."""
 
-    def __init__(self, data: st.DataObject) -> None:
-        self.data, self.drawn, self.at = data, list[Any](), 0
+    def __init__(self, noting: Noting) -> None:
+        self.noting, self.at = noting, 0
 
     def draw(self, strategy: st.SearchStrategy[Any], label: Any = None) -> Any:
-        if self.at == len(self.drawn):
-            self.drawn.append(self.data.draw(strategy, label))
+        if self.at == len(self.noting.values):
+            self.noting.draw(strategy, label)
         self.at += 1
-        return self.drawn[self.at - 1]
-
-
-def judges(law: Law, operator: str, implementation: Implementation, dtype: str) -> bool:
-    """Whether the law has something to judge here."""
-    able = dtype in implementation.offered() and dtype in law.dtypes
-    return (
-        able
-        and (implementation.gradients or not law.gradient)
-        and {operator, *law.needs} <= set(implementation.operators)
-    )
+        return self.noting.values[self.at - 1]
 
 
 def complaints(law: Law, operator: str, candidates: Mapping[str, Candidate]) -> dict[str, str]:
@@ -102,13 +92,11 @@ def _put_to_all(
     body: Callable[..., Any], candidates: Mapping[str, Candidate], said: dict[str, str], given: Mapping[str, Any]
 ) -> None:
     """Run a law's body on one example with each candidate; the first complaint about each is kept."""
-    shared = {name: Again(value) if isinstance(value, st.DataObject) else value for name, value in given.items()}
+    noted = {key: Noting(value) if isinstance(value, st.DataObject) else value for key, value in given.items()}
     for name, candidate in candidates.items():
-        for value in shared.values():
-            if isinstance(value, Again):
-                value.at = 0
+        own = {key: Again(value) if isinstance(value, Noting) else value for key, value in noted.items()}
         try:
-            body(**{**shared, "candidate": candidate})
+            body(**{**own, "candidate": candidate})
         except HypothesisException:  # the example is dropped, for all
             raise
         except Exception as problem:
@@ -125,9 +113,10 @@ def searched(names: Iterable[str], dtype: str, seed: int | None, laws: Iterable[
     for law in laws:
         if seed is not None and hasattr(law.function, "hypothesis"):
             hypothesis.seed(seed)(law.function)
-        for operator in law.operators or (law.clause.split(".")[0],):
-            able = {name: each for name, each in implementations.items() if judges(law, operator, each, dtype)}
-            candidates = {name: Candidate(each, dtype) for name, each in able.items()}
+        able = {name: each for name, each in implementations.items() if dtype in law.dtypes and dtype in each.offered()}
+        for operator in operators_of(law):
+            judged = {name: each for name, each in able.items() if not missing(law, operator, each)}
+            candidates = {name: Candidate(each, dtype) for name, each in judged.items()}
             said = complaints(law, operator, candidates) if candidates else {}
             alarms += [Alarm(name, dtype, seed, f"{law.name}[{operator}]", words) for name, words in said.items()]
             tried.update(candidates.keys())
@@ -162,15 +151,12 @@ def search(
             for number, answer in processes.each(each, tasks, workers, [__name__, *{task[0] for task in tasks}]):
                 module, dtype, seed = tasks[number]
                 if isinstance(answer, processes.Died):
-                    answer = {
-                        "alarms": [asdict(Alarm("-", dtype, seed, module, str(answer)))],
-                        "laws": {},
-                        "examples": {},
-                    }
-                mine = [Alarm(**alarm) for alarm in answer["alarms"]]
-                for alarm in mine:
+                    done = Search([Alarm("-", dtype, seed, module, str(answer))], {}, {})
+                else:
+                    done = Search(**answer | {"alarms": [Alarm(**alarm) for alarm in answer["alarms"]]})
+                for alarm in done.alarms:
                     console.print(f"{alarm.variant} {dtype} seed {seed} {alarm.law}: {alarm.said}", markup=False)
-                found[tasks[number]] = Search(mine, answer["laws"], answer["examples"])
+                found[tasks[number]] = done
                 steps.step(f"{module.rpartition('.')[2]} {dtype} seed {seed}")
         except KeyboardInterrupt:
             console.print("interrupted: what follows is a part")

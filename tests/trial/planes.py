@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from assay.implementations.arrays import Argument, Values
+from assay.implementations.arrays import Argument
 from assay.reference.conv2d import pair
 from assay.reference.max_pool2d import pool_window
 from assay.reference.tensor import Tensor
 from assay.tests.trial.cases import Case, max_pool2d_cases
-from assay.tests.trial.textures import Texture, rounded, textures
+from assay.tests.trial.textures import Texture, laid, rounded, textures
 
 FEW = (1, 2, 3)  # windows along an axis: results so small that all of their elements are judged
 
@@ -53,12 +53,6 @@ class OneNaNEach(Texture):
             np.nan, (-1.0) ** (self.seed + np.arange(shape[0]))
         )
         return Argument(values, self.layout)
-
-
-def laid(values: Values, layout: str) -> Argument:
-    """An argument that lies as ``layout`` says; an expanded one repeats its first sample."""
-    same = np.broadcast_to(values[:1], values.shape) if layout == "expanded" else values
-    return Argument(np.ascontiguousarray(same), layout)
 
 
 def holding(case: Case, kind: type[Texture], **fields: Any) -> Case:

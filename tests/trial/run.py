@@ -50,10 +50,7 @@ class Run:
 
     def missing(self, law: Law, operator: str) -> str:
         """What the candidate would have to offer for the law to be judged, or nothing."""
-        lacking = [name for name in (operator, *law.needs) if name not in self.implementation.operators]
-        if lacking:
-            return lacking[0]
-        return "gradients" if law.gradient and not self.implementation.gradients else ""
+        return missing(law, operator, self.implementation)
 
     def under(self, precision: Sequence[str], waivers: Sequence[Waiver]) -> Run:
         """The run with other words about the candidate's precision, and with waivers.
@@ -74,6 +71,14 @@ class Run:
             and waiver.where.may_hold(law.tier, dtype, self.device)
             and not waiver.expired(date.today())
         ]
+
+
+def missing(law: Law, operator: str, implementation: Implementation) -> str:
+    """What the implementation would have to offer for the law to be judged, or nothing."""
+    lacking = [name for name in (operator, *law.needs) if name not in implementation.operators]
+    if lacking:
+        return lacking[0]
+    return "gradients" if law.gradient and not implementation.gradients else ""
 
 
 def operators_of(law: Law) -> tuple[str, ...]:

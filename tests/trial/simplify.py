@@ -81,7 +81,7 @@ class Noted(Texture):
         """The values of the last fill."""
         shape, terms = self.asked[-1]
         values = self.of.fill(shape, fmt, terms).values
-        return Given(self.family, self.seed, (), self.layout, values, terms, (self.family, self.seed))
+        return self.holding(values, terms)
 
 
 def _drawn(texture: Texture) -> dict[str, Any]:

@@ -50,6 +50,10 @@ class Texture:
             values[position % size] = value
         return laid(rounded(values, fmt).reshape(shape), self.layout)
 
+    def holding(self, values: Values, terms: int) -> Given:
+        """This texture with values written out, those that it holds or some of them."""
+        return Given(self.family, self.seed, (), self.layout, values, terms, (self.family, self.seed))
+
 
 @dataclass(frozen=True, eq=False)
 class Given(Texture):

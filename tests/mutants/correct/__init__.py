@@ -16,12 +16,15 @@ from assay.reference.arithmetic.formats import STORAGE
 from assay.tests.mutants.correct import arrays, conv2d, gates, linear, pooling, sums, transforms
 from assay.tests.mutants.correct.arguments import Function, in_float64
 
-HALVES, GATED = ("bfloat16", "float16"), ("glu", "swiglu")
-# Of the two half formats, going back, PyTorch's own operators sum in storage (docs/findings.md), and so do chunks,
-# whose gradients of x are added to each other as tensors.
-STORED = {f"conv2d.backward.{dtype}": {"accumulation": "storage"} for dtype in ("bfloat16", "float16")}
-SUMMED = {f"linear.backward.{dtype}": {"accumulation": "storage"} for dtype in ("bfloat16", "float16")}
-POOLED = {f"max_pool2d.backward.{dtype}": {"accumulation": "storage"} for dtype in ("bfloat16", "float16")}
+
+def summed_in_storage(*operators: str) -> dict[str, Mapping[str, object]]:
+    """A declaration for operators going back in the two half formats."""
+    words = {"accumulation": "storage"}
+    return {f"{operator}.backward.{dtype}": words for operator in operators for dtype in ("bfloat16", "float16")}
+
+
+# PyTorch's own operators: docs/findings.md.
+STORED, SUMMED, POOLED = map(summed_in_storage, ("conv2d", "linear", "max_pool2d"))
 # oneDNN's bfloat16 products of matrices take subnormal numbers for zero, in batches as in convolutions.
 FLUSHED = {"conv2d.forward.bfloat16": {"flush": True}}
 SPREADS = {"conv2d.forward.bfloat16": {"spreads": True, "flush": True}}
@@ -140,7 +143,7 @@ VARIANTS: dict[str, Variant] = {
     "rounded": Variant({"glu": gates.rounded_everywhere(torch.sigmoid), "swiglu": gates.rounded_everywhere(F.silu)}),
     "chunked": Variant(
         {"glu": gates.chunked(gates.eager_glu), "swiglu": gates.chunked(gates.fused(F.silu))},
-        {f"{operator}.backward.{dtype}": {"accumulation": "storage"} for operator in GATED for dtype in HALVES},
+        summed_in_storage("glu", "swiglu"),  # the chunks' gradients of x are added to each other as tensors
     ),
     "checkpointed": Variant({"glu": gates.recomputed(gates.eager_glu), "swiglu": gates.recomputed(gates.eager_swiglu)}),
     # Derivatives of their own, and another array library.
