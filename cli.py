@@ -191,7 +191,7 @@ def _explain(words: argparse.Namespace) -> int:
     if clause.chapter in OPERATORS:
         rows.insert(1, ("formula", OPERATORS[clause.chapter].formula))
     for law in (law for law in all_laws() if law.clause == clause.id):
-        rows += [("law", f"{law.sentence}  ({law.name}, tier {law.tier})"), ("  blind to", law.blind)]
+        rows += [("law", f"{law.sentence}  ({law.name}, tier {law.tried})"), ("  blind to", law.blind)]
     table = Table.grid(padding=(0, 2))
     for key, value in rows:
         if value:

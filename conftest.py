@@ -17,8 +17,8 @@ from assay.report.plugin import KEY, Recorder
 from assay.report.verdict import WAIVED, entry, operator_of
 from assay.tests.trial.candidate import Tally
 from assay.tests.trial.failure import NonConformance, verdict_of
-from assay.tests.trial.laws import LAWS, check_bijection
-from assay.tests.trial.run import BUDGETS, Run, UsageProblem, make_run, register_budgets
+from assay.tests.trial.laws import BUDGETS, LAWS, check_bijection
+from assay.tests.trial.run import Run, UsageProblem, make_run, register_budgets
 from assay.tests.trial.waiver_file import read
 from assay.tests.trial.waivers import Waiver
 

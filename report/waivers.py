@@ -8,8 +8,8 @@ from datetime import date
 from typing import Any
 
 from assay.spec import CLAUSES, PROFILES
-from assay.tests.trial.laws import Law, all_laws
-from assay.tests.trial.run import BUDGETS, Run, operators_of
+from assay.tests.trial.laws import BUDGETS, Law, all_laws
+from assay.tests.trial.run import Run, operators_of
 from assay.tests.trial.waivers import Waiver
 
 USED, EXPIRED, PASSES, UNMATCHED, UNTOLD = "waived", "expired", "passes", "unmatched", "not told"
@@ -40,7 +40,7 @@ class Use:
 
 def uses(run: Run, entries: Sequence[Entry]) -> list[Use]:
     """What became of each waiver."""
-    laws = all_laws() if run.waivers else []
+    laws = all_laws(run.budget) if run.waivers else []
     return [_use(run, waiver, laws, entries) for waiver in run.waivers]
 
 

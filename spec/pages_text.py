@@ -25,7 +25,7 @@ class Decides(Protocol):
     @property
     def clause(self) -> str: ...
     @property
-    def tier(self) -> str: ...
+    def tried(self) -> str: ...
     @property
     def name(self) -> str: ...
     @property
@@ -83,7 +83,7 @@ def _clause(clause: Clause, laws: Sequence[Decides]) -> list[str]:
     parts = [f"## {clause.id}", f"{_escaped(_sentence(clause.statement))}"]
     parts += [f"- kind: {clause.kind}, {MEANING[clause.kind]}\n- source: {_escaped(clause.source)}"]
     parts += [f"Note: {_escaped(_sentence(clause.note))}"] if clause.note else []
-    rows = [(_words(law.name), law.tier, law.sentence, law.blind) for law in laws]
+    rows = [(_words(law.name), law.tried, law.sentence, law.blind) for law in laws]
     escaped = [tuple(map(_escaped, row)) for row in rows]
     return [*parts, _table(("law", "tier", "says", "blind to"), escaped) if rows else "No law decides it yet."]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from assay.implementations.arrays import Argument
 from assay.reference.conv2d import pair
 from assay.tests.trial import judge
-from assay.tests.trial.cases import SMALL, Case, conv2d_cases
+from assay.tests.trial.cases import SMALL, WIDE, Case, conv2d_cases
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import INTEGERS, WITH_SUBNORMALS, Texture
@@ -71,6 +71,13 @@ def test_conv2d_of_integers_is_exact(candidate, case):
 def test_conv2d_stays_within_its_enclosure(candidate, case):
     """Each output is among the results of some order of summation. Blind to errors below the worst order's."""
     judge.conforms(candidate, case)
+
+
+@clause("conv2d.formula", tier="exact")
+@given(case=conv2d_cases(("integers",), (1, 2, 3), (1, 2), WIDE))
+def test_conv2d_with_wide_kernels_is_exact(candidate, case):
+    """Kernels of 8 to 33 rows and columns, as some models have them. Blind to rounding: integers are exact."""
+    judge.conforms_exactly(candidate, case)
 
 
 @clause("conv2d.formula", tier="exact")

@@ -16,10 +16,10 @@ from assay.reference.conv2d import conv2d_element, pair, parameter_count
 from assay.reference.linear import linear
 from assay.spec import OPERATORS
 from assay.tests.trial import judge
-from assay.tests.trial.cases import SMALL, conv2d_cases
+from assay.tests.trial.cases import SMALL, WIDE, conv2d_cases
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import clause
-from assay.tests.trial.textures import INTEGERS, Texture
+from assay.tests.trial.textures import INTEGERS, Texture, textures
 
 dense = conv2d_cases(("integers",))
 few = conv2d_cases(("integers",), SMALL, (1, 2, 3))
@@ -205,6 +205,26 @@ def test_conv2d_gradients_stay_within_their_enclosures(candidate, case):
 def test_conv2d_gradients_of_integers_are_exact(candidate, case):
     """The tape's gradients, to the last bit. Blind to rounding: integers are exact."""
     judge.gradient_conforms_exactly(candidate, plain(case))
+
+
+def one_column_of_places(case):
+    """The case with an input no wider than its kernel, stride 1 and no padding."""
+    shape = (*case.shapes["input"][:2], case.shapes["weight"][2] + case.pick % 3, case.shapes["weight"][3])
+    return case.changed(shapes={**case.shapes, "input": shape}, parameters={"stride": 1, "padding": 0})
+
+
+wide = conv2d_cases(("integers",), (1, 2, 3), (1, 2), WIDE)
+as_wide_as_the_input = conv2d_cases(("integers",), (1,), (1, 2), ((32, 16, 33, 8), (16, 15, 8))).map(
+    one_column_of_places
+)
+
+
+# PyTorch itself is wrong here on some processors (docs/findings.md, 5): the gate says so, and a quick run does not.
+@clause("conv2d.gradient", tier="gradient", budget="gate")
+@given(case=wide | as_wide_as_the_input, incoming=textures(("integers",)))
+def test_conv2d_gradients_with_wide_kernels_are_exact(candidate, case, incoming):
+    """Kernels of 8 to 33 rows and columns, as wide as the input among them. Blind to rounding: integers are exact."""
+    judge.gradient_conforms_exactly(candidate, plain(case).changed(incoming=incoming))
 
 
 # --- special values

@@ -15,7 +15,7 @@ from assay.reference.arithmetic.enclosure import Enclosure
 from assay.reference.conv2d import pair
 from assay.tests.trial import judge
 from assay.tests.trial.candidate import Candidate
-from assay.tests.trial.cases import Case, max_pool2d_cases
+from assay.tests.trial.cases import WIDE, Case, max_pool2d_cases
 from assay.tests.trial.laws import clause
 from assay.tests.trial.planes import (
     FEW,
@@ -57,6 +57,13 @@ def test_max_pool2d_takes_the_largest_of_each_window_bit_for_bit(candidate, case
 @given(case=max_pool2d_cases(("distinct", "wide"), places=(31, 33, 65, 16)))
 def test_max_pool2d_of_large_planes_takes_the_largest_of_each_window(candidate, case):
     """As in the law above, on planes larger than a tile. Blind to outputs that are not sampled."""
+    judge.conforms_exactly(candidate, case)
+
+
+@clause("max_pool2d.definition", tier="exact")
+@given(case=max_pool2d_cases(("distinct", "wide"), FEW, (1, 2), WIDE))
+def test_max_pool2d_takes_the_largest_of_wide_windows(candidate, case):
+    """Windows of 8 to 33 rows and columns, as the last pooling of a network has them. Blind to NaN and infinities."""
     judge.conforms_exactly(candidate, case)
 
 

@@ -13,7 +13,7 @@ from assay.tests.trial.laws import all_laws
 
 FOLDER = Path(pages_text.__file__).parent / "pages"
 PLANTED = SimpleNamespace(
-    clause="swish.zero", tier="exact", name="test_nothing_gives_nothing", sentence="a | b *c* <d>.", blind="the rest"
+    clause="swish.zero", tried="exact", name="test_nothing_gives_nothing", sentence="a | b *c* <d>.", blind="the rest"
 )
 
 

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,7 +47,7 @@ MISSED = {
 
 
 def a_law(function, tier="exact", name="test_a", clause="linear.formula", dtypes=("float32",), operators=(), needs=()):
-    return Law(clause, tier, name, "nowhere", needs, operators, dtypes, False, "", "", function)
+    return Law(clause, tier, name, "nowhere", needs, operators, dtypes, False, "quick", "", "", function)
 
 
 def raising(problem):
@@ -112,6 +113,13 @@ def test_laws_of_the_contract_take_half_of_the_examples():
     with hunt.searching("quick", laws):
         most = {law.tier: law.function._hypothesis_internal_use_settings.max_examples for law in laws}
     assert (most["exact"], most["contract"]) == (12, 6)
+
+
+def test_a_planted_bug_is_hunted_without_onednn_and_its_own_bugs():
+    before, seen = torch.backends.mkldnn.enabled, []
+    with hunt.searching("quick", []):
+        seen.append(torch.backends.mkldnn.enabled)
+    assert (seen, torch.backends.mkldnn.enabled) == ([False], before)
 
 
 def test_the_trials_are_of_the_operators_replaced_or_needed_in_the_dtype():

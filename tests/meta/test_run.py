@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from assay.spec import OPERATORS
+from assay.tests.trial.laws import BUDGETS, all_laws, clause
 from assay.tests.trial.run import UsageProblem, make_run
 
 SWISH = "def swish(x, beta=1.0): return x\n"
@@ -33,6 +34,18 @@ def test_a_run_takes_every_operator_and_dtype_unless_told_otherwise():
 def test_an_unknown_word_is_refused_with_what_is_allowed(words, message):
     with pytest.raises(UsageProblem, match=re.escape(message)):
         make_run("torch", **words)
+
+
+@pytest.mark.parametrize(("budget", "tried"), [("quick", False), ("gate", True), ("deep", True)])
+def test_a_law_from_the_gate_on_is_not_tried_at_the_quick_budget(budget, tried):
+    (law,) = (law for law in all_laws() if law.name == "test_conv2d_gradients_with_wide_kernels_are_exact")
+    assert (law in all_laws(budget), make_run("torch", budget=budget).wants(law, "conv2d")) == (tried, tried)
+    assert law.tried == "gradient, from gate on"
+
+
+def test_a_law_from_an_unknown_budget_on_is_refused():
+    with pytest.raises(ValueError, match=f"budget='huge'; allowed: {', '.join(BUDGETS)}"):
+        clause("swish.zero", tier="exact", budget="huge")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a machine without a GPU shows this")

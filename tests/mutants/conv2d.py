@@ -174,6 +174,20 @@ def input_gradient_in_bfloat16(input, *rest):
     return conv2d(passed, *rest)
 
 
+def taps_past_eight_rows_unread(input, weight, *rest):
+    kept = weight.clone()
+    kept[:, :, 8:] = 0.0
+    return conv2d(input, kept, *rest)
+
+
+def rows_past_thirty_learned_twice(input, weight, *rest):
+    rows = weight.shape[2]
+    if rows <= 30 or weight.shape[3] != input.shape[3]:
+        return conv2d(input, weight, *rest)
+    again = torch.cat([weight[:, :, :30], weight[:, :, 30:] * 2.0 - weight[:, :, 30:].detach()], dim=2)
+    return conv2d(input, again, *rest)
+
+
 def nan_is_zero(input, *rest):
     return conv2d(torch.where(input.isnan(), 0.0, input), *rest)
 
@@ -226,6 +240,7 @@ MUTANTS = (
     bug("formula", "square kernels are transposed", transposed_square_kernel),
     bug("formula", "weights are rounded to 10 bits, as TF32 does", ten_bit_operands),
     bug("kernel", "rows of the kernel after the fourth are left out", without_the_fifth_tap),
+    bug("formula", "rows of the kernel after the eighth are not read", taps_past_eight_rows_unread),
     bug("kernel", "a kernel of two columns reads a third", one_tap_too_many),
     bug("kernel-example", "a 3 x 3 kernel reads eight elements", three_by_three_without_its_corner),
     bug("stride", "the places are counted from the end", places_from_the_end),
@@ -252,6 +267,7 @@ MUTANTS = (
     bug("gradient", "the last column of weights has no gradient", last_column_of_weights_not_learned),
     bug("gradient", "the bias gets the first sample's gradient alone", bias_gradient_of_the_first_sample),
     bug("gradient", "the input's gradient is rounded to bfloat16", input_gradient_in_bfloat16),
+    bug("gradient", "a weight as wide as the input: rows after the 30th count twice", rows_past_thirty_learned_twice),
     bug("special", "a NaN counts as zero", nan_is_zero),
     bug("special", "an infinity counts as a large number", infinity_is_the_largest_number),
     bug("refuses-kernel", "a kernel that is too large is cut", larger_kernels_are_cut),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -129,6 +130,13 @@ def reads_zero_as_one(x, kernel, stride=None, padding=0):
     return right(x, kernel, None if stride is None else [max(s, 1) for s in pair(stride)], padding)
 
 
+def first_64_of_a_window(x, kernel, stride=None, padding=0):
+    y = right(x, kernel, stride, padding)
+    if math.prod(pair(kernel)) <= 64:
+        return y
+    return pooling(lambda w: w[..., :64].max(-1)[0])(x, kernel, stride, padding)
+
+
 def mutant(name: str, clause: str, words: str, function: Callable[..., Any], dtype: str = "float32") -> Mutant:
     return Mutant(f"max_pool2d-{name}", f"max_pool2d.{clause}", words, {"max_pool2d": function}, dtype)
 
@@ -144,6 +152,13 @@ MUTANTS = (
     ),
     mutant(
         "rows-after-64", "definition", "rows of the result after the 64th repeat it: one tile is all", repeats_row_64
+    ),
+    mutant(
+        "first-64-of-a-window",
+        "definition",
+        "elements of a window after the 64th are not read",
+        first_64_of_a_window,
+        "float64",
     ),
     mutant(
         "transposed",

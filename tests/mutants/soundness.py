@@ -29,8 +29,8 @@ from assay.tests.mutants.correct import VARIANTS, variant
 from assay.tests.power import processes
 from assay.tests.trial import permitted
 from assay.tests.trial.candidate import Candidate
-from assay.tests.trial.laws import Law, all_laws, at_budget
-from assay.tests.trial.run import BUDGETS, missing, operators_of, register_budgets
+from assay.tests.trial.laws import BUDGETS, Law, all_laws, at_budget
+from assay.tests.trial.run import missing, operators_of, register_budgets
 from assay.tests.trial.simplify import Noting
 
 # A file of laws, a dtype and a seed.
@@ -129,7 +129,7 @@ def work(task: Task, budget: str, names: Sequence[str]) -> dict[str, Any]:
     register_budgets()
     module, dtype, seed = task
     permitted.KEPT.size = 64  # of all variants' calls for one example: those of the layouts, modes and turns of a law
-    laws = [law for law in all_laws() if law.module == module]
+    laws = [law for law in all_laws(budget) if law.module == module]
     with at_budget(hypothesis.settings.get_profile(f"assay-{budget}-seeded"), laws):
         return asdict(searched(names, dtype, seed, laws))
 

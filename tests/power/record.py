@@ -88,7 +88,7 @@ def known(seed: str) -> dict[str, Mutant]:
 
 def of_mutant(identifier: str, seed: str, budget: str, whole: bool = True) -> dict[str, Any]:
     """How one mutant fares at a budget: the first kill, and of all laws the first in each tier, and who sees it."""
-    mutant, laws = known(seed)[identifier], all_laws()
+    mutant, laws = known(seed)[identifier], all_laws(budget)
     as_filed = hunt.trials(mutant, laws)
     found = hunt.hunt(mutant, hunt.soonest_first(as_filed), budget, whole)
     filed = {(law.name, operator or law.clause.partition(".")[0]): k for k, (law, operator) in enumerate(as_filed)}

@@ -26,6 +26,10 @@ SIZES = (*SMALL, 6, 7, 8, 9, 10, 12, 15, 16, 17, 24, 31, 32, 33, 48, 63, 64, 65,
 ANY_SIZE = tuple(range(1, 130))
 PLACES = (*SMALL, 8, 9, 17)
 CHANNELS = (1, 2, 3, 4, 5, 8, 17)
+# Rows and columns of kernels and of windows, and those that are larger than what is usual.
+KERNELS = (1, 2, 3, 4, 5, 7), (3, 2, 1, 5, 4)
+WINDOWS = (2, 3, 1, 4, 5, 7), (2, 3, 1, 4, 7)
+WIDE = (8, 16, 31, 32, 33), (8, 15, 16, 17, 32)
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 # Making a strategy costs more than drawing from it, so each is made once.
@@ -185,9 +189,10 @@ def conv2d_cases(
     families: tuple[str, ...] = REALS,
     places: tuple[int, ...] = PLACES,
     channels: tuple[int, ...] = CHANNELS,
+    kernels: tuple[tuple[int, ...], tuple[int, ...]] = KERNELS,
 ) -> Case:
     """Convolutions with unequal kernel, stride and padding in the two directions, and a bias more often than not."""
-    usual = (places, places[:5], (1, 2, 3, 4, 5, 7), (3, 2, 1, 5, 4), channels, channels)
+    usual = (places, places[:5], *kernels, channels, channels)
     kind = _long(draw, places is PLACES and channels is CHANNELS, _LONG_CONV2D) or usual
     height, kh, down, above = _axis(draw, kind[0], kind[2], half=False)
     width, kw, right, before = _axis(draw, kind[1], kind[3], half=False)
@@ -208,10 +213,11 @@ def max_pool2d_cases(
     families: tuple[str, ...] = ("ties", "distinct", "normal", "negative", "large", "wide", "subnormal"),
     places: tuple[int, ...] = PLACES,
     channels: tuple[int, ...] = (2, 1, 3, 5),
+    windows: tuple[tuple[int, ...], tuple[int, ...]] = WINDOWS,
 ) -> Case:
     """Pooling with and without a stride of its own, overlapping or with gaps, padded up to half the kernel."""
-    height, kh, down, above = _axis(draw, places, (2, 3, 1, 4, 5, 7), half=True)
-    width, kw, right, before = _axis(draw, places[:5], (2, 3, 1, 4, 7), half=True)
+    height, kh, down, above = _axis(draw, places, windows[0], half=True)
+    width, kw, right, before = _axis(draw, places[:5], windows[1], half=True)
     batch, planes = draw(_among((2, 1, 3))), draw(_among(channels))
     parameters: dict[str, Any] = {"kernel_size": _as_drawn(draw, kh, kw), "padding": _as_drawn(draw, above, before)}
     if draw(_among((True, True, False))):

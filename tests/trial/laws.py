@@ -19,6 +19,8 @@ from assay.tests.trial import simplify, waivers
 from assay.tests.trial.failure import TIERS
 
 DTYPES = tuple(STORAGE)
+# Examples a law, from the smallest budget to the largest.
+BUDGETS = {"quick": 12, "gate": 40, "deep": 1000}
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,19 @@ class Law:
     operators: tuple[str, ...]
     dtypes: tuple[str, ...]
     gradient: bool
+    budget: str  # the least at which it is tried
     sentence: str
     blind: str
     function: Callable[..., Any]
+
+    @property
+    def tried(self) -> str:
+        """Its tier, and where it is not tried at every budget, from which one on."""
+        return self.tier if self.budget == "quick" else f"{self.tier}, from {self.budget} on"
+
+    def belongs_to(self, budget: str) -> bool:
+        """Whether it is tried at this budget."""
+        return list(BUDGETS).index(self.budget) <= list(BUDGETS).index(budget)
 
 
 LAWS: dict[str, Law] = {}
@@ -52,21 +64,23 @@ def clause(
     operators: tuple[str, ...] = (),
     dtypes: tuple[str, ...] = DTYPES,
     gradient: bool | None = None,
+    budget: str = "quick",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Mark a test as a law of the clause ``identifier``. Stands above ``@given``.
 
     ``needs`` names the operators that the candidate must have (the clause's own unless given); ``operators`` makes
-    one law of a test for each of several operators, given to it as ``operator``.
+    one law of a test for each of several operators, given to it as ``operator``. It is tried from ``budget`` on.
 
     Raises:
-        ValueError: there is no such clause or tier, or the docstring does not say what the law is blind to.
+        ValueError: there is no such clause, tier or budget, or the docstring does not say what the law is blind to.
     """
     if identifier not in CLAUSES:
         raise ValueError(
             f"clause {identifier!r} is not in the spec; spec/ has {len(CLAUSES)} of them, see `assay list`"
         )
-    if tier not in TIERS:
-        raise ValueError(f"{identifier}: tier={tier!r}; allowed: {', '.join(TIERS)}")
+    for field, value, allowed in (("tier", tier, TIERS), ("budget", budget, BUDGETS)):
+        if value not in allowed:
+            raise ValueError(f"{identifier}: {field}={value!r}; allowed: {', '.join(allowed)}")
 
     def marked(test: Callable[..., Any]) -> Callable[..., Any]:
         sentence, _, blind = inspect.cleandoc(test.__doc__ or "").partition("Blind to")
@@ -78,7 +92,7 @@ def clause(
         differentiates = tier == "gradient" if gradient is None else gradient
         where = (test.__name__, test.__module__)
         test = _heed_waivers(test)
-        law = Law(identifier, tier, *where, wanted, operators, dtypes, differentiates, told, unseen, test)
+        law = Law(identifier, tier, *where, wanted, operators, dtypes, differentiates, budget, told, unseen, test)
         _register(law)
         test.law = law  # type: ignore[attr-defined]
         return test
@@ -167,13 +181,13 @@ def at_budget(settings: hypothesis.settings, laws: Iterable[Law]) -> Iterator[No
         yield
 
 
-def all_laws() -> list[Law]:
-    """Every law of the suite, in the order of the files and of their lines."""
+def all_laws(budget: str = "deep") -> list[Law]:
+    """Every law that is tried at this budget, or every law, in the order of the files and of their lines."""
     folder = Path(__file__).resolve().parents[1] / "conformance"
     for path in sorted(folder.glob("test_*.py")):
         importlib.import_module(f"assay.tests.conformance.{path.stem}")
     stems = {path.stem for path in folder.glob("test_*.py")}
-    mine = [law for law in LAWS.values() if law.module.rpartition(".")[2] in stems]
+    mine = [law for law in LAWS.values() if law.module.rpartition(".")[2] in stems and law.belongs_to(budget)]
     return sorted(mine, key=lambda law: law.module.rpartition(".")[2])
 
 

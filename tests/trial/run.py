@@ -15,14 +15,12 @@ from assay.reference.arithmetic.formats import STORAGE
 from assay.spec import CLAUSES, OPERATORS, PROFILES
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.declared import overridden
-from assay.tests.trial.laws import Law
+from assay.tests.trial.laws import BUDGETS, Law
 from assay.tests.trial.usage import UsageProblem, known
 from assay.tests.trial.waivers import Waiver
 
 # PyTorch's own adapters run in the judge's process, unless told otherwise: it is PyTorch that the judge trusts.
 AT_HOME = ("torch", "torch-tf32")
-# Examples a law. The gate is derandomised: the same verdict on the same code.
-BUDGETS = {"quick": 12, "gate": 40, "deep": 1000}
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,8 @@ class Run:
 
     def wants(self, law: Law, operator: str) -> bool:
         """Whether the law belongs to the run."""
-        return operator in self.operators and CLAUSES[law.clause].kind in PROFILES[self.profile]
+        profiled = CLAUSES[law.clause].kind in PROFILES[self.profile]
+        return operator in self.operators and profiled and law.belongs_to(self.budget)
 
     def missing(self, law: Law, operator: str) -> str:
         """What the candidate would have to offer for the law to be judged, or nothing."""
@@ -157,7 +156,7 @@ def register_budgets() -> None:
             settings.register_profile(
                 f"assay-{name}{suffix}",
                 max_examples=examples,
-                derandomize=fixed,
+                derandomize=fixed,  # the same verdict on the same code
                 database=None,
                 deadline=None,
                 print_blob=False,

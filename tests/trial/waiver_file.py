@@ -16,8 +16,8 @@ from assay.implementations.load import DIRECTIONS
 from assay.reference.arithmetic.formats import STORAGE
 from assay.spec import CLAUSES, OPERATORS
 from assay.tests.trial.failure import TIERS
-from assay.tests.trial.laws import all_laws
-from assay.tests.trial.run import BUDGETS, operators_of
+from assay.tests.trial.laws import BUDGETS, all_laws
+from assay.tests.trial.run import operators_of
 from assay.tests.trial.usage import UsageProblem, known
 from assay.tests.trial.waivers import SPECIAL, Waiver, Where
 

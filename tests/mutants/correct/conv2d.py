@@ -29,6 +29,13 @@ def _with_bias(result: Any, bias: Any) -> Any:
     return result if bias is None else result + bias[:, None, None]
 
 
+def _of_the_library(input: Any, weight: Any, bias: Any, stride: Any, padding: Any) -> Any:
+    """PyTorch's own where it is right: of a copy in row order, in float64 if the kernel is large (docs/findings.md)."""
+    wide = torch.float64 if min(weight.shape[2:]) > 13 and input.dtype == torch.float32 else input.dtype
+    x, w, b = widened(wide, plain(input), weight, bias)
+    return F.conv2d(x, w, b, stride, padding).to(input.dtype)
+
+
 @refusing_conv2d
 def im2col(input, weight, bias, stride, padding):
     """Windows laid out as rows, one matrix product, the bias added after it."""
@@ -76,9 +83,9 @@ def sample_by_sample(input, weight, bias, stride, padding):
     if not len(input):
         return F.conv2d(input, weight, bias, stride, padding)
     half = input.shape[1] // 2 or 1
-    x, w, b = widened(wide_of(input), plain(input), weight, bias)
+    x, w, b = widened(wide_of(input), input, weight, bias)
     parts = [(x[:, :half], w[:, :half], b), *([(x[:, half:], w[:, half:], None)] if half < x.shape[1] else [])]
-    results = [sum(F.conv2d(p[n : n + 1], k, c, stride, padding) for p, k, c in parts) for n in range(len(x))]
+    results = [sum(_of_the_library(p[n : n + 1], k, c, stride, padding) for p, k, c in parts) for n in range(len(x))]
     return torch.cat(results).to(input.dtype)
 
 
@@ -130,20 +137,20 @@ def toeplitz(input, weight, bias, stride, padding):
 @refusing_conv2d
 def channels_last(input, weight, bias, stride, padding):
     """The library's own, whose result lies with its channels together."""
-    return F.conv2d(plain(input), weight, bias, stride, padding).to(memory_format=torch.channels_last)
+    return _of_the_library(input, weight, bias, stride, padding).to(memory_format=torch.channels_last)
 
 
 @refusing_conv2d
 def turned(input, weight, bias, stride, padding):
     """Planes and kernels on their side, and the result turned back; kernels in a copy, for docs/findings.md, 3."""
     wide = widened(wide_of(input), input.transpose(2, 3), weight.transpose(2, 3).contiguous(), bias)
-    return F.conv2d(*wide, stride[::-1], padding[::-1]).transpose(2, 3).to(input.dtype)
+    return _of_the_library(*wide, stride[::-1], padding[::-1]).transpose(2, 3).to(input.dtype)
 
 
 @refusing_conv2d
 def into_a_buffer(input, weight, bias, stride, padding):
     """The result is a part of new memory that has a border and a gap between columns."""
-    result = F.conv2d(plain(input), weight, bias, stride, padding)
+    result = _of_the_library(input, weight, bias, stride, padding)
     n, outputs, rows, columns = result.shape
     view = result.new_full((n, outputs, rows + 2, 2 * columns + 1), float("nan"))[:, :, 1:-1, 1::2]
     return view.copy_(result)
