@@ -8,12 +8,13 @@ The functions are those of before any candidate was loaded: this module is impor
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import random
 import sys
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -182,3 +183,14 @@ def restore(before: Look) -> tuple[str, ...]:
     for setting, value in before.stirred:
         setting.write(value)
     return tuple(found)
+
+
+@contextlib.contextmanager
+def without_onednn() -> Iterator[None]:
+    """For a while, PyTorch on its own kernels: oneDNN's convolution is wrong in places (docs/findings.md, 4 and 5)."""
+    mkldnn = sys.modules["torch"].backends.mkldnn
+    before, mkldnn.enabled = mkldnn.enabled, False
+    try:
+        yield
+    finally:
+        mkldnn.enabled = before

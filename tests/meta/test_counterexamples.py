@@ -7,6 +7,7 @@ import math
 import hypothesis
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +54,7 @@ SHOWN = (
         1,
     ),
     ("conv2d.third-input-channel-unread", "conv2d_sums_over_all_input_channels", {"input": 3, "weight": 3}, 2, 1),
+    ("conv2d.taps-past-eight-rows-unread", "conv2d_with_wide_kernels_is_exact", {"input": 9, "weight": 9}, 2, 1),
     (
         "conv2d.last-column-of-weights-not-learned",
         "conv2d_gradients_of_integers_are_exact",
@@ -120,6 +122,18 @@ def significant_bits(values):
     """The most significant bits that any of the values has; zero, NaN and the infinities have none."""
     numbers = [abs(float(value)).as_integer_ratio()[0] for value in values.flat if np.isfinite(value)]
     return max(number.bit_length() - (number & -number).bit_length() + (number > 0) for number in [0, *numbers])
+
+
+def test_what_is_left_has_to_pass_on_pytorch_without_onednn(monkeypatch):
+    seen, before = set(), torch.backends.mkldnn.enabled
+
+    def pad2d(x, padding):
+        seen.add(torch.backends.mkldnn.enabled)
+        return load("torch").operators["pad2d"](x, padding)
+
+    monkeypatch.setattr(simplify, "CORRECT", Implementation("noting", {"pad2d": pad2d}))
+    failure_of(mutant_named("pad2d.all-at-the-end"), law_named("pad2d_adds_as_many_elements_at_both_ends"))
+    assert (seen, torch.backends.mkldnn.enabled) == ({False}, before)
 
 
 @pytest.mark.parametrize(("mutant", "law", "elements", "nonzero", "bits"), SHOWN, ids=[shown[0] for shown in SHOWN])

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import hypothesis
-import torch
 
+from assay.implementations.surroundings import without_onednn
 from assay.tests.mutants.mutant import Mutant
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.failure import NonConformance, verdict_of
@@ -45,17 +45,12 @@ class Finding:
 def searching(budget: str, laws: Iterable[Law]) -> Iterator[None]:
     """Run laws at a budget without shrinking, which would only tell a failure more briefly, for a while.
 
-    Without oneDNN, whose own bugs (docs/findings.md, 4 and 5) the gate sees in whatever calls it: a mutant is to die
-    of the bug that was planted.
+    Without oneDNN, whose own bugs the gate sees in whatever calls it: a mutant is to die of the bug that was planted.
     """
     phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
     profile = hypothesis.settings.get_profile(f"assay-{budget}")
-    before, torch.backends.mkldnn.enabled = torch.backends.mkldnn.enabled, False
-    try:
-        with at_budget(hypothesis.settings(profile, phases=phases), laws):
-            yield
-    finally:
-        torch.backends.mkldnn.enabled = before
+    with at_budget(hypothesis.settings(profile, phases=phases), laws), without_onednn():
+        yield
 
 
 def trials(mutant: Mutant, laws: Iterable[Law]) -> list[Trial]:

@@ -5,7 +5,7 @@ So when it is done, the textures of its last failing example are written out, an
 digits are taken away one after the other, each for good if the law still fails in the same way without it.
 
 That a law fails says nothing if the example breaks what the law assumes of it. So each step keeps what can be kept
-(`smaller`), and PyTorch has to pass the law on whatever is left.
+(`smaller`), and PyTorch on its own kernels has to pass the law on whatever is left.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from hypothesis.control import current_build_context
 
 from assay.implementations.arrays import Argument, Values
 from assay.implementations.load import load
+from assay.implementations.surroundings import without_onednn
 from assay.reference.arithmetic.formats import Format
 from assay.spec import OPERATORS
 from assay.tests.trial import smaller
@@ -33,7 +34,7 @@ from assay.tests.trial.textures import Given, Texture
 
 # A failure may cost so many calls of its law. The seconds are for devices on which a call is dear; where they end the
 # search, the example is not as small as it could be, and the verdict is the same.
-CALLS, SECONDS = 400, 2.0
+CALLS, SECONDS = 400, 5.0
 ROUNDS = 3
 # What has to pass the law on whatever is left. Loaded now and not at the first failure: its adapter turns TF32 off for
 # the whole process, and a candidate that is loaded later may turn it on.
@@ -180,7 +181,8 @@ class Search:
         return self.left <= 0 or time.monotonic() > self.until
 
     def _passes(self, state: State) -> bool:
-        return outcome(self.body, self.guard, state) is None
+        with without_onednn():
+            return outcome(self.body, self.guard, state) is None
 
     def changes(self, name: Any, **changes: Any) -> bool:
         """Whether the law fails as it did with these fields of a case changed."""
