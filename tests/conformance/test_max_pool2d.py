@@ -162,6 +162,18 @@ def shared(candidate: Candidate, incoming: float) -> Ball:
     return enclosure.store(divided.widened(enclosure.unit, enclosure.least))
 
 
+@clause("max_pool2d.gradient", tier="gradient")
+@given(height=st.integers(8, 33), width=st.integers(8, 33), place=SEEDS)
+def test_max_pool2d_gradient_of_a_wide_window_goes_to_its_largest_element(candidate, height, width, place):
+    """A window over the whole plane, as in global pooling, with a one among zeros. Blind to smaller windows."""
+    one = Texture("zeros", 0, ((place, 1.0),))
+    parameters = {"kernel_size": (height, width), "padding": 0}
+    case = Case("max_pool2d", {"input": (1, 1, height, width)}, {"input": one}, parameters)
+    seen = candidate.ask_gradient(case)
+    largest = seen.call.tensors["input"].values
+    judge.same_arrays(candidate, "not the largest element alone gets the gradient", seen.gradients["input"], largest)
+
+
 @clause("max_pool2d.gradient-ties", tier="gradient")
 @given(case=tied_cases())
 def test_max_pool2d_gradients_of_tied_elements_are_together_the_incoming_one(candidate, case):

@@ -128,6 +128,7 @@ DESCRIBED = {
     "max_pool2d-least-of-all": ("pooling", "exact", "subtle"),
     "max_pool2d-gradient-overwrites": ("gradient", "gradient", "rare"),
     "max_pool2d-gradient-of-ones": ("gradient", "gradient", "plain"),
+    "max_pool2d-place-in-a-byte": ("gradient", "gradient", "rare"),
     "max_pool2d-every-tie": ("gradient", "gradient", "plain"),
     "max_pool2d-gradient-beside": ("gradient", "gradient", "plain"),
     "max_pool2d-shared-ties": ("gradient", "gradient", "plain"),

@@ -199,6 +199,12 @@ MUTANTS = (
         "the incoming gradient is taken for 1",
         with_gradient(lambda g, indices, zeros: zeros.scatter_add(2, indices, torch.ones_like(g))),
     ),
+    mutant(
+        "place-in-a-byte",
+        "gradient",
+        "the gradient goes to the place modulo 256",
+        with_gradient(lambda g, at, zeros: zeros.scatter_add(2, at % 256, g)),
+    ),
     mutant("every-tie", "gradient-ties", "each of the tied elements gets the whole gradient", every_tie),
     mutant(
         "gradient-beside",
