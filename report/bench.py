@@ -23,6 +23,8 @@ LACKING = "assay bench needs scipy, and matplotlib for --growth: pip install 'as
 STYLES = {"wrong": "bold red", "regressed": "bold red", "cannot tell": "yellow", "cannot judge": "yellow"}
 HEAD = ("case", "candidate", "baseline", "ratio", "sees", "of ceiling", "memory")
 CEILINGS = {"product": "ops", "copy": "copy"}
+WIDE = 100  # columns that the table takes; in fewer it is shown without those that follow from others, or matter less
+DISPENSABLE = ("baseline", "memory")
 LEGEND = "ratio: candidate / baseline, with its interval; sees: the smallest difference that would show"
 MARKS = {"wrong": "WRONG", "regressed": "REGRESSED"}
 
@@ -54,6 +56,8 @@ def run(words: argparse.Namespace) -> int:
     except ImportError:
         return _usage(LACKING)
     console = Console()
+    if not console.is_terminal:  # a file or a log, which has no width
+        console.width = max(console.width, WIDE)
     try:
         if words.growth:
             from assay.tests.benchmarks import growth
@@ -109,7 +113,7 @@ def header(session: Any, console: Console) -> None:
 
 def show(rows: Sequence[Any], session: Any, console: Console) -> None:
     """The table, and a line for each case that has more to say."""
-    console.print(_table(rows, session.asked.compare is not None), highlight=False)
+    console.print(_table(rows, session.asked.compare is not None, console.width), highlight=False)
     _say(console, f"[dim]{LEGEND}[/]")
     for row in rows:
         if row.reason:
@@ -118,16 +122,19 @@ def show(rows: Sequence[Any], session: Any, console: Console) -> None:
     _closing(rows, session, console)
 
 
-def _table(rows: Sequence[Any], compared: bool) -> Table:
+def _table(rows: Sequence[Any], compared: bool, width: int) -> Table:
     table = Table(box=None, pad_edge=False, collapse_padding=True, padding=(0, 1))
-    for name in (*HEAD, "against" if compared else ""):
+    head = (*HEAD, "against" if compared else "")
+    kept = [k for k, name in enumerate(head) if width >= WIDE or name not in DISPENSABLE]
+    for name in (head[k] for k in kept):
         table.add_column(name, justify="left" if name in ("case", "against", "") else "right", no_wrap=True)
     layer = None
     for row in rows:
         if row.timed.layer is not layer:
             layer = row.timed.layer
             table.add_row(f"[bold]{layer.id}[/]")
-        table.add_row(*_cells(row, compared))
+        cells = _cells(row, compared)
+        table.add_row(*(cells[k] for k in kept if k < len(cells)))
     return table
 
 

@@ -249,13 +249,15 @@ def test_the_baseline_is_loaded_first(monkeypatch):
     assert order == ["torch", "candidate"]
 
 
-def test_the_widest_row_fits_a_terminal_of_100_columns():
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_widest_row_fits_a_terminal_of_80_or_100_columns(width):
     times, interval = Times([0.123] * 8, [0.0333] * 8), Interval(0.5, 0.2, 1.5)
     longest = max(LAYERS, key=lambda layer: len(layer.id))
     row = Row(
         Timed(longest, "bfloat16", "backward"), "cannot tell", "", times, interval, None, 1.91, "product", 25 << 20
     )
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(bench._table([row], compared=True))
+    console.print(bench._table([row], compared=True, width=width))
     shown = console.export_text()
-    assert "cannot tell" in shown and max(len(line.rstrip()) for line in shown.splitlines()) <= 100
+    assert "cannot tell" in shown and max(len(line.rstrip()) for line in shown.splitlines()) <= width
+    assert ("25.0 MiB" in shown) == (width == 100)
