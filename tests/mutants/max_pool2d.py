@@ -130,11 +130,16 @@ def reads_zero_as_one(x, kernel, stride=None, padding=0):
     return right(x, kernel, None if stride is None else [max(s, 1) for s in pair(stride)], padding)
 
 
-def first_64_of_a_window(x, kernel, stride=None, padding=0):
-    y = right(x, kernel, stride, padding)
-    if math.prod(pair(kernel)) <= 64:
-        return y
-    return pooling(lambda w: w[..., :64].max(-1)[0])(x, kernel, stride, padding)
+def first_of_a_window(most: int) -> Callable[..., Any]:
+    """Elements of a window after so many, in row order, are not read."""
+
+    def pool(x: Any, kernel: Any, stride: Any = None, padding: Any = 0) -> Any:
+        y = right(x, kernel, stride, padding)
+        if math.prod(pair(kernel)) <= most:
+            return y
+        return pooling(lambda w: w[..., :most].amax(-1))(x, kernel, stride, padding)
+
+    return pool
 
 
 def mutant(name: str, clause: str, words: str, function: Callable[..., Any], dtype: str = "float32") -> Mutant:
@@ -157,7 +162,7 @@ MUTANTS = (
         "first-64-of-a-window",
         "definition",
         "elements of a window after the 64th are not read",
-        first_64_of_a_window,
+        first_of_a_window(64),
         "float64",
     ),
     mutant(

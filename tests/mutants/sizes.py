@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from assay.implementations.load import load
 from assay.reference.conv2d import pair
+from assay.tests.mutants.max_pool2d import first_of_a_window
 from assay.tests.mutants.mutant import Mutant
 
 right = load("torch").operators
@@ -149,15 +150,6 @@ def odd_width_without_its_last(input, *parameters):
     if input.shape[3] % 2 and input.shape[3] > 1:
         input[..., -1] = -INF
     return right["max_pool2d"](input, *parameters)
-
-
-def first_sixteen_of_a_window(input, kernel, stride=None, padding=0):
-    (kh, kw), steps, (above, before) = pair(kernel), kernel if stride is None else stride, pair(padding)
-    y = right["max_pool2d"](input, kernel, stride, padding)
-    if kh * kw <= 16:
-        return y
-    (down, across), padded = pair(steps), F.pad(input, (before, before, above, above), value=-INF)
-    return padded.unfold(2, kh, down).unfold(3, kw, across).flatten(4)[..., :16].amax(-1)
 
 
 def last_tile_of_columns_repeats(result, *given):
@@ -307,7 +299,7 @@ MUTANTS = (
         "long-window",
         "max_pool2d.definition",
         "windows are read up to their 16th element",
-        first_sixteen_of_a_window,
+        first_of_a_window(16),
         "float16",
     ),
     bug(
