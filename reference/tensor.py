@@ -25,6 +25,7 @@ class Tensor:
     """Values with a shape. A whole index gives a number of the tensor's arithmetic, a shorter one a `Vector`."""
 
     taken_from: Tensor | None = None  # the large tensor of which this one holds a vector
+    taken_at: Sequence[int] | None = None  # and where in it these elements lie
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class Tensor:
     def number(self, position: int) -> Any:
         """The element at a flat position, lifted into the tensor's arithmetic."""
         lift = getattr(self.arithmetic, "leaf", None)  # the tape remembers where a number came from
-        return lift(self, position) if lift else self.arithmetic.number(self.values[position])
+        return lift(self, position) if lift else self.arithmetic.number(self.elements[position])
 
     def element_or_zero(self, index: Index) -> Any:
         """The element at ``index``, or zero where there is none."""
@@ -151,12 +152,8 @@ class LargeTensor(Tensor):
         else:
             taken = [0.0 if p == OUTSIDE else self.buffer[p] for p in positions]
         part = Tensor(taken, (len(taken),), self.arithmetic, self.name)
-        part.taken_from = self
+        part.taken_from, part.taken_at = self, positions
         return Vector(part, range(len(taken)))
-
-    def number(self, position: int) -> Any:
-        """The element at a flat position, lifted into the tensor's arithmetic."""
-        return self.arithmetic.number(self.buffer[position])
 
     @property
     def elements(self) -> Sequence[float]:
@@ -183,6 +180,11 @@ class Vector(Sequence[float]):
         if self._values is None:
             self._values = _take(self.tensor.padded, self.positions)
         return self._values
+
+    @property
+    def places(self) -> Sequence[int]:
+        """Where the elements lie in the `whole` tensor."""
+        return self.positions if self.tensor.taken_at is None else self.tensor.taken_at
 
     @property
     def integers(self) -> list[int]:

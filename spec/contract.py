@@ -81,6 +81,12 @@ CLAUSES = (
         torch("locally disabling gradient computation"),
     ),
     Clause(
+        "contract.some-gradients",
+        "an input's gradient is the formula's, whether or not the other inputs need theirs",
+        "torch",
+        torch("torch.Tensor.requires_grad, frozen parameters"),
+    ),
+    Clause(
         "contract.surroundings",
         "settings, random numbers, threads and other people's functions are left as they were",
         "torch",

@@ -94,7 +94,7 @@ class Leaf(Node):
     __slots__ = ("place", "received")
 
     def __init__(self, tape: Tape, tensor: Tensor, position: int) -> None:
-        super().__init__(tape, lambda: tape.inner.number(tensor.values[position]), lambda g, back: None)
+        super().__init__(tape, lambda: tape.inner.number(tensor.elements[position]), lambda g, back: None)
         self.place, self.received = (id(tensor), position), 0
 
     def receive(self, g: Any, back: Contributions) -> None:
@@ -136,8 +136,8 @@ class Tape:
 
         def pull(g: Any, back: Contributions) -> None:
             for mine, others in ((xs, ws), (ws, xs)):
-                tensor, operator = id(mine.tensor), id(others.tensor)
-                for position, factor in zip(mine.positions, others.values, strict=True):
+                tensor, operator = id(mine.tensor.whole), id(others.tensor.whole)
+                for position, factor in zip(mine.places, others.values, strict=True):
                     if position != OUTSIDE:
                         back.products[tensor, position].setdefault(operator, []).append((g, factor))
             if bias is not None:
@@ -160,10 +160,10 @@ class Tape:
     def maximum(self, xs: Vector) -> Node:
         """The gradient goes whole to the first of the largest: [max_pool2d.gradient-first-tie]."""
         largest = real.maximum(xs.values)
-        place = next((p for p, x in zip(xs.positions, xs.values, strict=True) if x == largest or x != x), OUTSIDE)
+        place = next((p for p, x in zip(xs.places, xs.values, strict=True) if x == largest or x != x), OUTSIDE)
 
         def pull(g: Any, back: Contributions) -> None:
-            back.products[id(xs.tensor), place].setdefault(0, []).append((g, 1.0))
+            back.products[id(xs.tensor.whole), place].setdefault(0, []).append((g, 1.0))
 
         return Node(self, lambda: self.inner.number(largest), pull)
 
@@ -205,5 +205,5 @@ def _on(inner: Any, v: Vector) -> Vector:
     twin: Tensor | None = getattr(v.tensor, "twin", None)
     if twin is None:
         twin = Tensor(v.tensor.values, v.tensor.shape, inner, v.tensor.name)
-        v.tensor.twin = twin  # type: ignore[attr-defined]
+        twin.taken_from, v.tensor.twin = v.tensor.taken_from, twin  # type: ignore[attr-defined]
     return Vector(twin, v.positions)

@@ -17,7 +17,7 @@ from assay.reference.arithmetic.ball import Ball
 from assay.reference.arithmetic.enclosure import Enclosure
 from assay.reference.arithmetic.tape import Tape
 from assay.reference.conv2d import pair
-from assay.reference.tensor import Index, Tensor
+from assay.reference.tensor import Index
 from assay.spec import OPERATORS
 from assay.tests.benchmarks.cases import BACKWARD, Timed
 from assay.tests.benchmarks.inputs import INCOMING, Subject, Visit
@@ -126,23 +126,13 @@ class Answers:
         if readers is None or max(math.prod(shape) for shape in case.shapes.values()) > TAPED:
             return None
         tape = Tape(Enclosure(self.candidate.precision(case.operator, "backward")))
-        inputs = on_tape(tape, call, OPERATORS[case.operator].arguments, judge.inputs_on(tape, case, call))
+        inputs = judge.inputs_on(tape, case, call)
         tensors = dict(zip(OPERATORS[case.operator].arguments, inputs, strict=True))
         assert call.cotangent is not None
         incoming = call.cotangent.values
         element = OPERATORS[case.operator].element
         gradient = tape.backward([(element(at, *inputs), float(incoming[at])) for at in readers])
         return lambda at: gradient(tensors[name], tensors[name].position(at))
-
-
-def on_tape(tape: Tape, call: Call, names: tuple[str, ...], inputs: list[Any]) -> list[Any]:
-    """The inputs with every tensor whole: the tape knows an element by its tensor and place."""
-    whole = []
-    for name, value in zip(names, inputs, strict=True):
-        given = call.tensors.get(name)
-        large = given is not None and type(value) is not Tensor
-        whole.append(Tensor(given.values.ravel().tolist(), given.values.shape, tape, name) if large else value)  # type: ignore[union-attr]
-    return whole
 
 
 def readers_of(timed: Timed, name: str, places: Iterable[Index]) -> list[Index] | None:

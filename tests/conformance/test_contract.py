@@ -32,6 +32,7 @@ from assay.tests.trial.textures import INTEGERS, REPEATED
 from assay.tests.trial.textures import MANNERS as FAMILIES
 
 ALL = tuple(OPERATORS)
+DIFFERENTIATED_BY_SEVERAL = ("swish", "linear", "glu", "swiglu", "conv2d")
 EXACT_ON_INTEGERS = ("linear", "pad2d", "max_pool2d")  # conv2d is not: an FFT in float64 gives 1e-17 for 0
 SIZES = (*SMALL, 7, 8, 17)
 
@@ -237,6 +238,15 @@ def test_contract_tensors_of_any_layout_have_the_formulas_gradients(candidate, o
     right_alike(
         *(partial(judge.gradient_conforms, candidate, each) for each in (copied(case, layout), lying(case, layout)))
     )
+
+
+@clause("contract.some-gradients", tier="gradient", operators=DIFFERENTIATED_BY_SEVERAL)
+@given(data=st.data())
+def test_contract_the_gradient_of_one_input_does_not_need_the_others(candidate, operator, data):
+    """One input alone needs its gradient, each in turn, as with frozen weights. Blind to where two of three do."""
+    case = data.draw(CASES[operator](FAMILIES))
+    for name in case.shapes:
+        judge.gradient_conforms(candidate, case, (name,), alone=True)
 
 
 @clause("contract.empty-batch", tier="contract", operators=ALL)

@@ -42,6 +42,7 @@ FOUND = {
     "contract.empty-batch": "contract-largest-of-none",
     "contract.memoryless": "state-right-for-fifty-calls",
     "contract.results-kept": "state-one-buffer",
+    "contract.some-gradients": "contract-frozen-weight",
     "contract.recording": "state-wrong-in-inference",
     "contract.surroundings": "state-default-dtype",
 }

@@ -10,6 +10,7 @@ from assay.tests.mutants import (
     gates,
     glu,
     gradients,
+    large,
     linear,
     max_pool2d,
     pad2d,
@@ -28,7 +29,7 @@ from assay.tests.mutants.described import DESCRIBED
 from assay.tests.mutants.mutant import Mutant
 
 CHAPTERS = (swish, linear, glu, swiglu, pad2d, conv2d, max_pool2d, contract)
-KINDS = (slips, precision, gates, slopes, gradients, sizes, values, state, witnesses, witnesses_of_images)
+KINDS = (slips, precision, gates, slopes, gradients, sizes, large, values, state, witnesses, witnesses_of_images)
 
 
 def described(mutant: Mutant) -> Mutant:

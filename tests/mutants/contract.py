@@ -77,6 +77,40 @@ def beta_is_float64(x, beta=None):
     return right["swish"](x, torch.tensor([beta], dtype=torch.float64) if isinstance(beta, float) else beta)
 
 
+def fixed_unless(operator: str, learning: int, fixed: int) -> Callable[..., Any]:
+    """One tensor has no gradient unless another, by its place, needs its own."""
+
+    def wrong(*given: Any) -> Any:
+        held = list(given)
+        both = len(given) > max(learning, fixed) and all(isinstance(given[k], torch.Tensor) for k in (learning, fixed))
+        if both and not given[learning].requires_grad:
+            held[fixed] = given[fixed].detach()
+        return right[operator](*held)
+
+    return wrong
+
+
+class LearnsWhereItsInputDoes(torch.autograd.Function):
+    """The weight's gradient is computed along with the input's, or not at all."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, w: Any) -> Any:
+        ctx.save_for_backward(x, w)
+        return F.linear(x, w)
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        x, w = ctx.saved_tensors
+        if not ctx.needs_input_grad[0]:
+            return None, torch.zeros_like(w)
+        return g @ w, g.reshape(-1, w.shape[0]).T @ x.reshape(-1, w.shape[1])
+
+
+def linear_that_learns_where_its_input_does(x, w, b=None):
+    y = LearnsWhereItsInputDoes.apply(x, w)
+    return y if b is None else y + b
+
+
 def result_and_indices(x, kernel, stride=None, padding=0):
     return F.max_pool2d(x, kernel, stride, padding, return_indices=True)
 
@@ -234,4 +268,28 @@ MUTANTS = (
     ),
     mutant("squeezed-image", "batch-of-one", "one image comes back without its batch", squeezed("conv2d")),
     mutant("squeezed-row", "batch-of-one", "one row comes back without its batch", squeezed("swiglu")),
+    mutant(
+        "first-layer",
+        "some-gradients",
+        "where x needs no gradient the weight's is zero",
+        {"linear": linear_that_learns_where_its_input_does},
+    ),
+    mutant(
+        "beta-alone",
+        "some-gradients",
+        "where x needs no gradient beta has none",
+        {"swish": fixed_unless("swish", 0, 1)},
+    ),
+    mutant(
+        "frozen-weight",
+        "some-gradients",
+        "where the weight needs no gradient the bias has none",
+        {"conv2d": fixed_unless("conv2d", 1, 2)},
+    ),
+    mutant(
+        "frozen-gate",
+        "some-gradients",
+        "where W needs no gradient V has none",
+        {"swiglu": fixed_unless("swiglu", 1, 2)},
+    ),
 )

@@ -169,4 +169,8 @@ DESCRIBED = {
     "contract-gradient-of-none": ("contract", "contract", "plain"),
     "contract-squeezed-image": ("contract", "contract", "plain"),
     "contract-squeezed-row": ("contract", "contract", "plain"),
+    "contract-first-layer": ("gradient", "gradient", "plain"),
+    "contract-beta-alone": ("gradient", "gradient", "plain"),
+    "contract-frozen-weight": ("gradient", "gradient", "plain"),
+    "contract-frozen-gate": ("gradient", "gradient", "plain"),
 }

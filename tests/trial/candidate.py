@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NoReturn
@@ -116,18 +116,20 @@ class Candidate:
             well_formed(each, case.result_shape)
         return seen, kept
 
-    def ask_gradient(self, case: Case, wanted: Iterable[str] = ()) -> Observation:
+    def ask_gradient(self, case: Case, wanted: Sequence[str] = (), alone: bool = False) -> Observation:
         """The answer to a case and, going back from its incoming gradient, the gradients of all tensors.
 
-        Only those of the ``wanted`` tensors, or of all unless some are named, have to be well-formed.
+        Only those of the ``wanted`` tensors, or of all unless some are named, have to be well-formed; if ``alone``,
+        no others are asked for.
 
         Raises:
             NonConformance: as `ask`, or a gradient is missing or has another shape or dtype than its input.
         """
         arguments = case.arguments(self.format)
         names = tuple(name for name, value in arguments.items() if isinstance(value, Argument))
+        asked = tuple(wanted) if alone else names
         poison = math.prod(case.result_shape)
-        seen = self.observe(case.operator, arguments, case.cotangent(self.format), names, poison=poison)
+        seen = self.observe(case.operator, arguments, case.cotangent(self.format), asked, poison=poison)
         well_formed(seen, case.result_shape)
         for name in wanted or names:
             _well_formed_gradient(seen, name)

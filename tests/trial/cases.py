@@ -30,6 +30,9 @@ CHANNELS = (1, 2, 3, 4, 5, 8, 17)
 KERNELS = (1, 2, 3, 4, 5, 7), (3, 2, 1, 5, 4)
 WINDOWS = (2, 3, 1, 4, 5, 7), (2, 3, 1, 4, 7)
 WIDE = (8, 16, 31, 32, 33), (8, 15, 16, 17, 32)
+# Steps of usual kernels, and of wide ones: those that cut an image into patches step as far as they are long.
+STRIDES = (1, 2, 3, 4)
+LONG_STRIDES = (1, 2, 8, 16, 33)
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 # Making a strategy costs more than drawing from it, so each is made once.
@@ -101,7 +104,7 @@ def _incoming(families: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _leading(draw: Draw) -> Index:
-    return draw(_among(((2,), (1,), (3,), (), (2, 2), (5,))))
+    return draw(_among(((2,), (1,), (3,), (), (2, 2), (5,), (2, 1, 3))))
 
 
 def _long(draw: Draw, usual: bool, kinds: tuple[Any, ...]) -> Any:
@@ -171,7 +174,7 @@ def pad2d_cases(draw: Draw, families: tuple[str, ...] = REALS, sizes: tuple[int,
 def _axis(draw: Draw, places: tuple[int, ...], kernels: tuple[int, ...], half: bool) -> tuple[int, int, int, int]:
     """(input, kernel, stride, padding) along one axis, the number of places drawn first."""
     count, kernel = draw(_among(places)), draw(_among(kernels))
-    stride = draw(_among((1, 2, 3, 4)))
+    stride = draw(_among(LONG_STRIDES if kernels in WIDE else STRIDES))
     padding = draw(_among(range(1 + (kernel // 2 if half else kernel))))
     unreached = draw(_among(range(stride)))
     return max(1, (count - 1) * stride + kernel - 2 * padding + unreached), kernel, stride, padding

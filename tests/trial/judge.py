@@ -63,16 +63,21 @@ def conforms_exactly(candidate: Candidate, case: Case) -> Observation:
     return seen
 
 
-def gradient_conforms(candidate: Candidate, case: Case, names: Sequence[str] = ()) -> Observation:
+def gradient_conforms(
+    candidate: Candidate, case: Case, names: Sequence[str] = (), alone: bool = False, sparse: bool = False
+) -> Observation:
     """Judge the gradients of a case (of the named tensors, or of all) against the enclosures that the tape gives.
+
+    If ``alone``, no others than these are asked for. If ``sparse``, the incoming gradient is zero nearly everywhere,
+    and the numbers are far from overflow.
 
     Raises:
         NonConformance: an element lies outside what is permitted, or there is no gradient.
         Refusal: the declared precision has no cited bound here.
     """
-    seen = candidate.ask_gradient(case, names)
+    seen = candidate.ask_gradient(case, names, alone)
     for name in names or seen.gradients:
-        enclose = backward(case, seen.call, name)
+        enclose = backward(case, seen.call, name, sparse)
         places = _sample(case, case.shapes[name], SAMPLED_GRADIENTS)
         _judge(candidate, seen.call, f"gradient of {name}", seen.gradients[name], places, enclose, "backward")
     return seen
@@ -87,7 +92,7 @@ def gradient_conforms_exactly(candidate: Candidate, case: Case) -> Observation:
     if candidate.precision(case.operator, "backward").algorithm != "direct":
         return gradient_conforms(candidate, case)
     seen = candidate.ask_gradient(case)
-    gradient = tape(case, seen.call, FLOAT)
+    gradient = tape(case, seen.call, FLOAT, sparse=True)
     for name, tensor in zip(OPERATORS[case.operator].tensors, inputs_on(FLOAT, case, seen.call), strict=False):
         if tensor is not None:
             places = _sample(case, case.shapes[name], 2 * SAMPLED)

@@ -55,11 +55,11 @@ def forward(case: Case, call: Call) -> Callable[[Precision], Callable[[Index], B
     return lambda precision: KEPT.get(("forward", precision, _asked(call)), partial(under, precision))
 
 
-def backward(case: Case, call: Call, name: str) -> Callable[[Precision], Callable[[Index], Ball]]:
-    """The enclosure of each element of the gradient of one of a call's inputs, under a precision."""
+def backward(case: Case, call: Call, name: str, sparse: bool = False) -> Callable[[Precision], Callable[[Index], Ball]]:
+    """The enclosure of each element of the gradient of one of a call's inputs, under a precision; as in `tape`."""
 
     def of_all(precision: Precision) -> Callable[[tuple[str, Index]], Ball]:
-        gradient, shapes = tape(case, call, Enclosure(precision)), case.shapes
+        gradient, shapes = tape(case, call, Enclosure(precision), sparse), case.shapes
         return lambda place: gradient(place[0], int(np.ravel_multi_index(place[1], shapes[place[0]])))
 
     def under(precision: Precision) -> Callable[[Index], Ball]:
@@ -69,14 +69,20 @@ def backward(case: Case, call: Call, name: str) -> Callable[[Precision], Callabl
     return under
 
 
-def tape(case: Case, call: Call, inner: Any) -> Callable[[str, int], Any]:
-    """The gradient of any input's element: run the formula for every output on a tape, and go back."""
+def tape(case: Case, call: Call, inner: Any, sparse: bool = False) -> Callable[[str, int], Any]:
+    """The gradient of any input's element: run the formula for every output on a tape, and go back.
+
+    If ``sparse``, outputs whose incoming gradient is zero are left out: numbers far from overflow are given, whose
+    products with zero are zeros, and to add zeros rounds nothing.
+    """
     arithmetic = Tape(inner)
     inputs = inputs_on(arithmetic, case, call)
     by_name = dict(zip(OPERATORS[case.operator].arguments, inputs, strict=True))
     element = OPERATORS[case.operator].element
     assert call.cotangent is not None
-    results = [(element(at, *inputs), float(g)) for at, g in np.ndenumerate(call.cotangent.values)]
+    incoming = call.cotangent.values
+    places = map(tuple, np.argwhere(incoming).tolist()) if sparse else np.ndindex(*incoming.shape)
+    results = [(element(at, *inputs), float(incoming[at])) for at in places]
     gradient = arithmetic.backward(results)
     return lambda name, position: gradient(by_name[name], position)
 

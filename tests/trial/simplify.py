@@ -272,7 +272,7 @@ def shorten(search: Search) -> None:
 
 def _cut_blocks(search: Search, name: Any, axes: tuple[Any, ...], block: int) -> None:
     start = 0
-    while start < (size := _shortest(search, name, axes)):
+    while not search.spent() and start < (size := _shortest(search, name, axes)):
         cut = range(start, min(start + block, size))
         shorter = smaller.without_all(search.state[name], axes, cut)
         if len(cut) == size or not search.fails({**search.state, name: shorter}):

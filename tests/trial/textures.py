@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +27,8 @@ PLAIN = (MANNERS, SEEDED)
 # For results that a candidate going forward must not flush to zero, unless it declares that.
 WITH_SUBNORMALS = (*REALS, "subnormal")
 REPEATED = "repeated"  # a layout of textures alone: the contiguous copy of an expanded tensor
+TILE = 509  # a prime: tiles and blocks of tiles do not repeat with it
+Family = Callable[[np.random.Generator, int, Format, int], Values]
 SPECIAL_ELEMENTS = (1.0, -1.0, 2.0, -3.0, 0.5, -0.0, 10.0, -20.0, 100.0)
 
 
@@ -124,6 +127,25 @@ def _sparse(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Val
     return (rng.integers(0, 2, size) * 2.0 - 1.0) * (rng.random(size) < density)
 
 
+def _few(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Values:
+    """Ones and minus ones, first and last element among them, and else zeros: times digits any sum of them is exact."""
+    values = np.zeros(size)
+    places = rng.integers(0, max(1, size), min(64, 2**fmt.precision // 16))
+    places[:2] = 0, size - 1
+    values[places[:size]] = rng.choice((-1.0, 1.0), places[:size].size)
+    return values
+
+
+def _digits(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Values:
+    """Integers of one digit, and no zero."""
+    return rng.integers(1, 9, size) * rng.choice((-1.0, 1.0), size)
+
+
+def _tiled(family: Family) -> Family:
+    """The family's first numbers again and again: those of a large tensor are few to write down."""
+    return lambda rng, size, fmt, terms: np.resize(family(rng, min(size, TILE), fmt, terms), size)
+
+
 def _normal(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Values:
     return rng.standard_normal(size)
 
@@ -157,11 +179,13 @@ def _subnormal(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> 
     return rng.standard_normal(size) * fmt.least_normal * 0.5
 
 
-FAMILIES = {
+FAMILIES: dict[str, Family] = {
     "zeros": lambda rng, size, fmt, terms: np.zeros(size),
     "ones": lambda rng, size, fmt, terms: np.ones(size),
     "integers": _integers,
     "sparse": _sparse,
+    "few": _few,
+    "digits": _digits,
     "normal": _normal,
     "positive": lambda *given: np.abs(_normal(*given)) + 0.125,
     "negative": lambda *given: -np.abs(_normal(*given)) - 0.125,
@@ -174,6 +198,8 @@ FAMILIES = {
     "distinct": lambda rng, size, fmt, terms: rng.permutation(size).astype(np.float64) - size // 2,
     "ties": lambda rng, size, fmt, terms: rng.integers(-2, 3, size).astype(np.float64),
 }
+
+FAMILIES |= {f"tiled {name}": _tiled(FAMILIES[name]) for name in ("integers", "digits", "normal", "distinct")}
 
 _SEEDS = st.integers(0, 2**16 - 1)
 _ELEMENTS = st.lists(st.tuples(st.integers(0, 4095), st.sampled_from(SPECIAL_ELEMENTS)), max_size=3).map(tuple)

@@ -1,0 +1,120 @@
+"""Large sizes: what production has, along one axis at a time, judged on sampled elements, the corners among them."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+
+from assay.tests.trial import judge
+from assay.tests.trial.large import SEEDS, large_cases
+from assay.tests.trial.laws import clause
+from assay.tests.trial.textures import Texture
+
+
+@clause("swish.formula", tier="enclosure")
+@given(case=large_cases("swish"))
+def test_swish_of_long_tensors_stays_within_its_enclosure(candidate, case):
+    """Up to 2^18 + 1 elements. Blind to elements that are not sampled."""
+    judge.conforms(candidate, case)
+
+
+@clause("swish.gradient", tier="gradient")
+@given(case=large_cases("swish"))
+def test_gradients_of_swish_of_long_tensors_stay_within_their_enclosures(candidate, case):
+    """Where few incoming gradients are not zero. Blind to long sums by beta, and to elements that are not sampled."""
+    judge.gradient_conforms(candidate, case, ("x",), sparse=True)
+
+
+@clause("linear.formula", tier="exact")
+@given(case=large_cases("linear"))
+def test_linear_of_long_axes_is_exact(candidate, case):
+    """Up to 65537 rows, 8193 features or outputs. Blind to terms that meet zeros, and to rounding."""
+    judge.conforms_exactly(candidate, case)
+
+
+@clause("linear.gradient", tier="gradient")
+@given(case=large_cases("linear"))
+def test_linear_gradients_of_long_axes_are_exact(candidate, case):
+    """As many, where few incoming gradients are not zero. Blind to terms that meet zeros, and to rounding."""
+    judge.gradient_conforms_exactly(candidate, case)
+
+
+@clause("glu.formula", tier="enclosure")
+@given(case=large_cases("glu"))
+def test_glu_of_long_axes_stays_within_its_enclosure(candidate, case):
+    """Up to 65537 rows, 8193 features or outputs. Blind to terms that meet zeros."""
+    judge.conforms(candidate, case)
+
+
+@clause("glu.gradient", tier="gradient")
+@given(case=large_cases("glu"))
+def test_glu_gradients_of_long_axes_stay_within_their_enclosures(candidate, case):
+    """As many, where few incoming gradients are not zero. Blind to terms that meet zeros."""
+    judge.gradient_conforms(candidate, case, sparse=True)
+
+
+@clause("swiglu.formula", tier="enclosure")
+@given(case=large_cases("swiglu"))
+def test_swiglu_of_long_axes_stays_within_its_enclosure(candidate, case):
+    """Up to 65537 rows, 8193 features or outputs. Blind to terms that meet zeros."""
+    judge.conforms(candidate, case)
+
+
+@clause("swiglu.gradient", tier="gradient")
+@given(case=large_cases("swiglu"))
+def test_swiglu_gradients_of_long_axes_stay_within_their_enclosures(candidate, case):
+    """As many, where few incoming gradients are not zero. Blind to terms that meet zeros."""
+    judge.gradient_conforms(candidate, case, sparse=True)
+
+
+@clause("pad2d.zeros", tier="exact")
+@given(case=large_cases("pad2d"))
+def test_pad2d_of_long_axes_adds_zeros_and_leaves_the_rest(candidate, case):
+    """Up to 65537 planes, 4097 rows or columns. Blind to padding by more than one."""
+    seen = candidate.ask(case)
+    expected = np.pad(seen.call.tensors["x"].values, [(0, 0), (1, 1), (1, 1)])
+    judge.same_arrays(candidate, "padding is not zeros around the input", seen.output, expected)
+
+
+@clause("pad2d.gradient", tier="gradient")
+@given(case=large_cases("pad2d"), seed=SEEDS)
+def test_pad2d_gradient_of_long_axes_is_the_incoming_one_at_its_new_place(candidate, case, seed):
+    """As many. Blind to padding by more than one."""
+    seen = candidate.ask_gradient(case.changed(incoming=Texture("tiled normal", seed)))
+    within = seen.call.cotangent.values[:, 1:-1, 1:-1]
+    judge.same_arrays(candidate, "the gradient is not the incoming one within", seen.gradients["x"], within)
+
+
+@clause("conv2d.formula", tier="exact")
+@given(case=large_cases("conv2d", ("samples", "rows", "columns")))
+def test_conv2d_of_long_axes_is_exact(candidate, case):
+    """Up to 65537 samples, 1025 rows or columns. Blind to rounding, and to elements that are not sampled."""
+    judge.conforms_exactly(candidate, case)
+
+
+@clause("conv2d.channels", tier="exact")
+@given(case=large_cases("conv2d", ("inputs", "outputs")))
+def test_conv2d_of_many_channels_is_exact(candidate, case):
+    """Up to 2049 input channels, or as many kernels. Blind to terms that meet zeros, and to rounding."""
+    judge.conforms_exactly(candidate, case)
+
+
+@clause("conv2d.gradient", tier="gradient")
+@given(case=large_cases("conv2d"))
+def test_conv2d_gradients_of_long_axes_are_exact(candidate, case):
+    """As many, where few incoming gradients are not zero. Blind to terms that meet zeros, and to rounding."""
+    judge.gradient_conforms_exactly(candidate, case)
+
+
+@clause("max_pool2d.definition", tier="exact")
+@given(case=large_cases("max_pool2d"))
+def test_max_pool2d_of_long_axes_takes_the_largest_of_each_window(candidate, case):
+    """Up to 65537 samples, 4097 planes, rows or columns. Blind to elements that are not sampled."""
+    judge.conforms_exactly(candidate, case)
+
+
+@clause("max_pool2d.gradient", tier="gradient")
+@given(case=large_cases("max_pool2d"))
+def test_max_pool2d_gradients_of_long_axes_are_exact(candidate, case):
+    """As many, where few incoming gradients are not zero. Blind to elements that are not sampled."""
+    judge.gradient_conforms_exactly(candidate, case)

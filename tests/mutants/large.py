@@ -1,0 +1,177 @@
+"""Planted bugs that show in large tensors alone: along one axis, what comes after its first places is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from assay.implementations.load import load
+from assay.reference.conv2d import pair
+from assay.tests.mutants.gradients import going_back, gradients
+from assay.tests.mutants.mutant import Mutant
+from assay.tests.mutants.sizes import edited
+
+right = load("torch").operators
+
+
+def cut(tensor: Any, axis: int, limit: int) -> Any:
+    """A copy, zero after the first ``limit`` places of this axis."""
+    tensor = tensor.clone(memory_format=torch.contiguous_format)
+    if tensor.ndim >= -axis and tensor.shape[axis] > limit:
+        tensor.narrow(axis, limit, tensor.shape[axis] - limit).zero_()
+    return tensor
+
+
+def unwritten(operator: str, axis: int, limit: int) -> Callable[..., Any]:
+    """Past so many places of this axis of the result there are zeros."""
+    return edited(operator, lambda result, *given: result.copy_(cut(result, axis, limit)))
+
+
+def unread(operator: str, axis: int, limit: int) -> Callable[..., Any]:
+    """Past so many places of this axis of the first tensor zeros are read."""
+    return lambda first, *others: right[operator](cut(first, axis, limit), *others)
+
+
+def forgotten(operator: str, name: str, axis: int, limit: int) -> Callable[..., Any]:
+    """The gradient of a tensor is zero past so many places of this axis."""
+    return going_back(operator, lambda found, incoming, given: {name: cut(found[name], axis, limit)})
+
+
+def unlearned(operator: str, name: str, axis: int, limit: int) -> Callable[..., Any]:
+    """The gradient of a tensor takes so many places of this axis of the incoming one."""
+    return going_back(
+        operator,
+        lambda found, incoming, given: {name: gradients(operator, given, cut(incoming, axis, limit)).get(name)},
+    )
+
+
+def steps_of_eight_at_most(input, weight, bias=None, stride=1, padding=0):
+    return right["conv2d"](input, weight, bias, tuple(min(step, 8) for step in pair(stride)), padding)
+
+
+def two_leading_axes_at_most(x, w, b=None):
+    """The rows of x with three leading axes are those of its first two."""
+    y = right["linear"](x, w, b)
+    return y[..., :1, :].expand(y.shape).contiguous() if y.ndim > 3 else y
+
+
+def bug(name, clause, words, wrong, dtype="float32", tier="exact"):
+    """A mutant of the clause's operator."""
+    operators, kind = {clause.partition(".")[0]: wrong}, "gradient" if tier == "gradient" else "size"
+    return Mutant(f"large-{name}", clause, words, operators, dtype, kind=kind, tier=tier, difficulty="rare")
+
+
+MUTANTS = (
+    bug(
+        "swish-elements",
+        "swish.formula",
+        "past 65535 blocks of 2 elements nothing is written",
+        unwritten("swish", 0, 2 * 65535),
+        tier="enclosure",
+    ),
+    bug(
+        "swish-gradient",
+        "swish.gradient",
+        "x's is zero past 100000 elements",
+        forgotten("swish", "x", 0, 100000),
+        "float16",
+        "gradient",
+    ),
+    bug("linear-terms", "linear.formula", "sums end after 1024 terms", unread("linear", -1, 1024)),
+    bug("linear-rows", "linear.batch", "past 65535 rows nothing is written", unwritten("linear", -2, 65535), "float16"),
+    bug("linear-outputs", "linear.formula", "past 4096 outputs nothing is written", unwritten("linear", -1, 4096)),
+    bug("linear-axes", "linear.batch", "two leading axes at most are gone through", two_leading_axes_at_most),
+    bug(
+        "linear-w-rows",
+        "linear.gradient",
+        "W's takes 1000 rows",
+        unlearned("linear", "w", -2, 1000),
+        "bfloat16",
+        "gradient",
+    ),
+    bug("glu-terms", "glu.formula", "sums end after 4096 terms", unread("glu", -1, 4096), "float64", "enclosure"),
+    bug("glu-rows", "glu.formula", "past 4096 rows nothing is written", unwritten("glu", -2, 4096), tier="enclosure"),
+    bug(
+        "glu-v-features",
+        "glu.gradient",
+        "V's is zero past 2048 features",
+        forgotten("glu", "v", -1, 2048),
+        tier="gradient",
+    ),
+    bug(
+        "swiglu-outputs",
+        "swiglu.formula",
+        "past 4096 outputs nothing is written",
+        unwritten("swiglu", -1, 4096),
+        "bfloat16",
+        "enclosure",
+    ),
+    bug(
+        "swiglu-rows",
+        "swiglu.formula",
+        "past 65535 rows nothing is written",
+        unwritten("swiglu", -2, 65535),
+        tier="enclosure",
+    ),
+    bug("swiglu-b-rows", "swiglu.gradient", "b's takes 512 rows", unlearned("swiglu", "b", -2, 512), tier="gradient"),
+    bug("pad2d-columns", "pad2d.zeros", "columns past the 1024th are not written", unwritten("pad2d", -1, 1024)),
+    bug("pad2d-planes", "pad2d.zeros", "planes past the 65535th are not written", unwritten("pad2d", -3, 65535)),
+    bug(
+        "pad2d-gradient",
+        "pad2d.gradient",
+        "is zero past 2048 rows",
+        forgotten("pad2d", "x", -2, 2048),
+        "float16",
+        "gradient",
+    ),
+    bug("conv2d-inputs", "conv2d.channels", "input channels past the 64th are not read", unread("conv2d", 1, 64)),
+    bug(
+        "conv2d-many-inputs",
+        "conv2d.channels",
+        "input channels past the 1024th are not read",
+        unread("conv2d", 1, 1024),
+        "bfloat16",
+    ),
+    bug("conv2d-kernels", "conv2d.channels", "past 128 kernels nothing is written", unwritten("conv2d", 1, 128)),
+    bug("conv2d-rows", "conv2d.formula", "past 512 rows nothing is written", unwritten("conv2d", 2, 512), "float16"),
+    bug("conv2d-samples", "conv2d.batch", "past 65535 samples nothing is written", unwritten("conv2d", 0, 65535)),
+    bug("conv2d-steps", "conv2d.stride", "no step is longer than 8", steps_of_eight_at_most),
+    bug(
+        "conv2d-weight-samples",
+        "conv2d.gradient",
+        "the weight's takes 64 samples",
+        unlearned("conv2d", "weight", 0, 64),
+        tier="gradient",
+    ),
+    bug(
+        "conv2d-input-channels",
+        "conv2d.gradient",
+        "the input's is zero past 256 channels",
+        forgotten("conv2d", "input", 1, 256),
+        "float64",
+        "gradient",
+    ),
+    bug(
+        "max_pool2d-planes",
+        "max_pool2d.definition",
+        "planes past the 64th are not written",
+        unwritten("max_pool2d", 1, 64),
+        "bfloat16",
+    ),
+    bug("max_pool2d-rows", "max_pool2d.definition", "rows past the 1024th are zero", unwritten("max_pool2d", 2, 1024)),
+    bug(
+        "max_pool2d-samples",
+        "max_pool2d.channels",
+        "samples past the 65535th are not written",
+        unwritten("max_pool2d", 0, 65535),
+    ),
+    bug(
+        "max_pool2d-gradient",
+        "max_pool2d.gradient",
+        "is zero past 512 columns",
+        forgotten("max_pool2d", "input", 3, 512),
+        tier="gradient",
+    ),
+)
