@@ -186,11 +186,16 @@ def restore(before: Look) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def without_onednn() -> Iterator[None]:
-    """For a while, PyTorch on its own kernels: oneDNN's convolution is wrong in places (docs/findings.md, 4 and 5)."""
-    mkldnn = sys.modules["torch"].backends.mkldnn
-    before, mkldnn.enabled = mkldnn.enabled, False
+def on_own_kernels() -> Iterator[None]:
+    """For a while, PyTorch's convolutions by its own sums.
+
+    oneDNN's are wrong in places (docs/findings.md, 4 and 5), and without it NNPACK's are of another algorithm (6).
+    """
+    backends = sys.modules["torch"].backends
+    before, backends.mkldnn.enabled = backends.mkldnn.enabled, False
+    (transforms,) = backends.nnpack.set_flags(False)
     try:
         yield
     finally:
-        mkldnn.enabled = before
+        backends.mkldnn.enabled = before
+        backends.nnpack.set_flags(transforms)

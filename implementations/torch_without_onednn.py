@@ -1,4 +1,4 @@
-"""PyTorch on its own CPU kernels: oneDNN is switched off."""
+"""PyTorch on its own CPU kernels: oneDNN is switched off, and NNPACK, which would take its place."""
 
 from __future__ import annotations
 
@@ -10,3 +10,4 @@ from assay.implementations.torch import version as version
 
 devices = ("cpu",)
 torch.backends.mkldnn.set_flags(False)
+torch.backends.nnpack.set_flags(False)

@@ -243,10 +243,10 @@ def test_contract_tensors_of_any_layout_have_the_formulas_gradients(candidate, o
 @clause("contract.some-gradients", tier="gradient", operators=DIFFERENTIATED_BY_SEVERAL)
 @given(data=st.data())
 def test_contract_the_gradient_of_one_input_does_not_need_the_others(candidate, operator, data):
-    """One input alone needs its gradient, each in turn, as with frozen weights. Blind to where two of three do."""
+    """One input alone needs its gradient, each in turn, as with frozen weights. Blind to what is wrong anyway."""
     case = data.draw(CASES[operator](FAMILIES))
     for name in case.shapes:
-        judge.gradient_conforms(candidate, case, (name,), alone=True)
+        right_alike(*(partial(judge.gradient_conforms, candidate, case, (name,), alone) for alone in (False, True)))
 
 
 @clause("contract.empty-batch", tier="contract", operators=ALL)

@@ -116,10 +116,12 @@ def test_laws_of_the_contract_take_half_of_the_examples():
 
 
 def test_a_planted_bug_is_hunted_without_onednn_and_its_own_bugs():
-    before, seen = torch.backends.mkldnn.enabled, []
+    before, x = torch.backends.mkldnn.enabled, torch.arange(16 * 64.0).reshape(16, 1, 8, 8) * 1499.0
     with hunt.searching("quick", []):
-        seen.append(torch.backends.mkldnn.enabled)
-    assert (seen, torch.backends.mkldnn.enabled) == ([False], before)
+        assert not torch.backends.mkldnn.enabled
+        summed = torch.nn.functional.conv2d(x, torch.ones(1, 1, 3, 3))  # NNPACK would round here
+        assert torch.equal(summed[:, :, 0, 0], x[:, :, :3, :3].sum((2, 3)))
+    assert torch.backends.mkldnn.enabled == before
 
 
 def test_the_trials_are_of_the_operators_replaced_or_needed_in_the_dtype():

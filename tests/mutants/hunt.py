@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import hypothesis
 
-from assay.implementations.surroundings import without_onednn
+from assay.implementations.surroundings import on_own_kernels
 from assay.tests.mutants.mutant import Mutant
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.failure import NonConformance, verdict_of
@@ -49,7 +49,7 @@ def searching(budget: str, laws: Iterable[Law]) -> Iterator[None]:
     """
     phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
     profile = hypothesis.settings.get_profile(f"assay-{budget}")
-    with at_budget(hypothesis.settings(profile, phases=phases), laws), without_onednn():
+    with at_budget(hypothesis.settings(profile, phases=phases), laws), on_own_kernels():
         yield
 
 

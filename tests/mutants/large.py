@@ -29,6 +29,15 @@ def unwritten(operator: str, axis: int, limit: int) -> Callable[..., Any]:
     return edited(operator, lambda result, *given: result.copy_(cut(result, axis, limit)))
 
 
+def one_more(operator: str, axis: int, limit: int) -> Callable[..., Any]:
+    """Past so many places of this axis the result is too large by one; going back, all is right."""
+
+    def change(result: Any, *given: Any) -> None:
+        result.narrow(axis, min(limit, result.shape[axis]), max(0, result.shape[axis] - limit)).add_(1.0)
+
+    return edited(operator, change)
+
+
 def unread(operator: str, axis: int, limit: int) -> Callable[..., Any]:
     """Past so many places of this axis of the first tensor zeros are read."""
     return lambda first, *others: right[operator](cut(first, axis, limit), *others)
@@ -134,7 +143,7 @@ MUTANTS = (
         unread("conv2d", 1, 1024),
         "bfloat16",
     ),
-    bug("conv2d-kernels", "conv2d.channels", "past 128 kernels nothing is written", unwritten("conv2d", 1, 128)),
+    bug("conv2d-kernels", "conv2d.channels", "past 128 kernels one is added", one_more("conv2d", 1, 128)),
     bug("conv2d-rows", "conv2d.formula", "past 512 rows nothing is written", unwritten("conv2d", 2, 512), "float16"),
     bug("conv2d-samples", "conv2d.batch", "past 65535 samples nothing is written", unwritten("conv2d", 0, 65535)),
     bug("conv2d-steps", "conv2d.stride", "no step is longer than 8", steps_of_eight_at_most),
@@ -160,7 +169,12 @@ MUTANTS = (
         unwritten("max_pool2d", 1, 64),
         "bfloat16",
     ),
-    bug("max_pool2d-rows", "max_pool2d.definition", "rows past the 1024th are zero", unwritten("max_pool2d", 2, 1024)),
+    bug(
+        "max_pool2d-rows",
+        "max_pool2d.definition",
+        "rows past the 1024th have one more",
+        one_more("max_pool2d", 2, 1024),
+    ),
     bug(
         "max_pool2d-samples",
         "max_pool2d.channels",

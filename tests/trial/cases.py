@@ -104,7 +104,7 @@ def _incoming(families: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _leading(draw: Draw) -> Index:
-    return draw(_among(((2,), (1,), (3,), (), (2, 2), (5,), (2, 1, 3))))
+    return draw(_among(((2,), (1,), (3,), (), (2, 2), (5,), (1, 3, 2))))
 
 
 def _long(draw: Draw, usual: bool, kinds: tuple[Any, ...]) -> Any:

@@ -81,7 +81,7 @@ def _matrix(draw: Draw, operator: str, sizes: dict[str, int]) -> Case:
 
 
 def _pad2d(draw: Draw, operator: str, sizes: dict[str, int]) -> Case:
-    return _filled(draw, operator, {"x": tuple(sizes.values())}, "tiled normal", padding=1)
+    return _filled(draw, operator, {"x": (1, *sizes.values())}, "tiled normal", padding=1)
 
 
 def _conv2d(draw: Draw, operator: str, sizes: dict[str, int]) -> Case:

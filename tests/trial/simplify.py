@@ -23,7 +23,7 @@ from hypothesis.control import current_build_context
 
 from assay.implementations.arrays import Argument, Values
 from assay.implementations.load import load
-from assay.implementations.surroundings import without_onednn
+from assay.implementations.surroundings import on_own_kernels
 from assay.reference.arithmetic.formats import Format
 from assay.spec import OPERATORS
 from assay.tests.trial import smaller
@@ -181,7 +181,7 @@ class Search:
         return self.left <= 0 or time.monotonic() > self.until
 
     def _passes(self, state: State) -> bool:
-        with without_onednn():
+        with on_own_kernels():
             return outcome(self.body, self.guard, state) is None
 
     def changes(self, name: Any, **changes: Any) -> bool:
