@@ -6,12 +6,13 @@ import numpy as np
 from hypothesis import given
 
 from assay.tests.trial import judge
-from assay.tests.trial.large import SEEDS, large_cases
+from assay.tests.trial.large import SEEDS, large_cases, longest
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import Texture
 
 
 @clause("swish.formula", tier="enclosure")
+@longest("swish")
 @given(case=large_cases("swish"))
 def test_swish_of_long_tensors_stays_within_its_enclosure(candidate, case):
     """Up to 2^18 + 1 elements. Blind to elements that are not sampled."""
@@ -19,6 +20,7 @@ def test_swish_of_long_tensors_stays_within_its_enclosure(candidate, case):
 
 
 @clause("swish.gradient", tier="gradient")
+@longest("swish")
 @given(case=large_cases("swish"))
 def test_gradients_of_swish_of_long_tensors_stay_within_their_enclosures(candidate, case):
     """Where few incoming gradients are not zero. Blind to long sums by beta, and to elements that are not sampled."""
@@ -26,6 +28,7 @@ def test_gradients_of_swish_of_long_tensors_stay_within_their_enclosures(candida
 
 
 @clause("linear.formula", tier="exact")
+@longest("linear")
 @given(case=large_cases("linear"))
 def test_linear_of_long_axes_is_exact(candidate, case):
     """Up to 65537 rows, 8193 features or outputs. Blind to terms that meet zeros, and to rounding."""
@@ -33,6 +36,7 @@ def test_linear_of_long_axes_is_exact(candidate, case):
 
 
 @clause("linear.gradient", tier="gradient")
+@longest("linear")
 @given(case=large_cases("linear"))
 def test_linear_gradients_of_long_axes_are_exact(candidate, case):
     """As many, where few incoming gradients are not zero. Blind to terms that meet zeros, and to rounding."""
@@ -40,6 +44,7 @@ def test_linear_gradients_of_long_axes_are_exact(candidate, case):
 
 
 @clause("glu.formula", tier="enclosure")
+@longest("glu")
 @given(case=large_cases("glu"))
 def test_glu_of_long_axes_stays_within_its_enclosure(candidate, case):
     """Up to 65537 rows, 8193 features or outputs. Blind to terms that meet zeros."""
@@ -47,6 +52,7 @@ def test_glu_of_long_axes_stays_within_its_enclosure(candidate, case):
 
 
 @clause("glu.gradient", tier="gradient")
+@longest("glu")
 @given(case=large_cases("glu"))
 def test_glu_gradients_of_long_axes_stay_within_their_enclosures(candidate, case):
     """As many, where few incoming gradients are not zero. Blind to terms that meet zeros."""
@@ -54,6 +60,7 @@ def test_glu_gradients_of_long_axes_stay_within_their_enclosures(candidate, case
 
 
 @clause("swiglu.formula", tier="enclosure")
+@longest("swiglu")
 @given(case=large_cases("swiglu"))
 def test_swiglu_of_long_axes_stays_within_its_enclosure(candidate, case):
     """Up to 65537 rows, 8193 features or outputs. Blind to terms that meet zeros."""
@@ -61,6 +68,7 @@ def test_swiglu_of_long_axes_stays_within_its_enclosure(candidate, case):
 
 
 @clause("swiglu.gradient", tier="gradient")
+@longest("swiglu")
 @given(case=large_cases("swiglu"))
 def test_swiglu_gradients_of_long_axes_stay_within_their_enclosures(candidate, case):
     """As many, where few incoming gradients are not zero. Blind to terms that meet zeros."""
@@ -68,6 +76,7 @@ def test_swiglu_gradients_of_long_axes_stay_within_their_enclosures(candidate, c
 
 
 @clause("pad2d.zeros", tier="exact")
+@longest("pad2d")
 @given(case=large_cases("pad2d"))
 def test_pad2d_of_long_axes_adds_zeros_and_leaves_the_rest(candidate, case):
     """Up to 65537 planes, 4097 rows or columns. Blind to padding by more than one."""
@@ -77,6 +86,7 @@ def test_pad2d_of_long_axes_adds_zeros_and_leaves_the_rest(candidate, case):
 
 
 @clause("pad2d.gradient", tier="gradient")
+@longest("pad2d", seed=0)
 @given(case=large_cases("pad2d"), seed=SEEDS)
 def test_pad2d_gradient_of_long_axes_is_the_incoming_one_at_its_new_place(candidate, case, seed):
     """As many. Blind to padding by more than one."""
@@ -86,6 +96,7 @@ def test_pad2d_gradient_of_long_axes_is_the_incoming_one_at_its_new_place(candid
 
 
 @clause("conv2d.formula", tier="exact")
+@longest("conv2d", ("samples", "rows", "columns"))
 @given(case=large_cases("conv2d", ("samples", "rows", "columns")))
 def test_conv2d_of_long_axes_is_exact(candidate, case):
     """Up to 65537 samples, 1025 rows or columns. Blind to rounding, and to elements that are not sampled."""
@@ -93,6 +104,7 @@ def test_conv2d_of_long_axes_is_exact(candidate, case):
 
 
 @clause("conv2d.channels", tier="exact")
+@longest("conv2d", ("inputs", "outputs"))
 @given(case=large_cases("conv2d", ("inputs", "outputs")))
 def test_conv2d_of_many_channels_is_exact(candidate, case):
     """Up to 2049 input channels, or as many kernels. Blind to terms that meet zeros, and to rounding."""
@@ -100,6 +112,7 @@ def test_conv2d_of_many_channels_is_exact(candidate, case):
 
 
 @clause("conv2d.gradient", tier="gradient")
+@longest("conv2d")
 @given(case=large_cases("conv2d"))
 def test_conv2d_gradients_of_long_axes_are_exact(candidate, case):
     """As many, where few incoming gradients are not zero. Blind to terms that meet zeros, and to rounding."""
@@ -107,6 +120,7 @@ def test_conv2d_gradients_of_long_axes_are_exact(candidate, case):
 
 
 @clause("max_pool2d.definition", tier="exact")
+@longest("max_pool2d")
 @given(case=large_cases("max_pool2d"))
 def test_max_pool2d_of_long_axes_takes_the_largest_of_each_window(candidate, case):
     """Up to 65537 samples, 4097 planes, rows or columns. Blind to elements that are not sampled."""
@@ -114,6 +128,7 @@ def test_max_pool2d_of_long_axes_takes_the_largest_of_each_window(candidate, cas
 
 
 @clause("max_pool2d.gradient", tier="gradient")
+@longest("max_pool2d")
 @given(case=large_cases("max_pool2d"))
 def test_max_pool2d_gradients_of_long_axes_are_exact(candidate, case):
     """As many, where few incoming gradients are not zero. Blind to elements that are not sampled."""
