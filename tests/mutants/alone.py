@@ -15,7 +15,7 @@ FOUND = {
     "linear.gradient": "gradient-linear-w-transposed",
     "linear.special": "linear-infinity-blank",
     "linear.refuses-sizes": "linear-bias-cut",
-    "glu.formula": "size-one-in-4096",
+    "glu.formula": "large-glu-rows",
     "glu.gradient": "glu-gate-forgets-x",
     "glu.refuses-sizes": "glu-bias-cut",
     "swiglu.gradient": "gradient-swiglu-b-sign",
