@@ -135,6 +135,7 @@ def _overview(data: Row, budgets: Sequence[str]) -> tuple[str, Cells, list[Cells
     words += f"{run['cores']} cores, {run['seconds']:.0f} s in all."
     words += " Interrupted: what follows is a part." if run["interrupted"] else ""
     words += f" Only mutants whose id begins with {run['only']!r}." if run["only"] else ""
+    words += f" {run['later']}" if run.get("later") else ""  # rows that were put in by hand
     words += "".join(f" {task}: {why}." for task, why in data["failed"].items())
     head = ("mutants", "budget", "caught", "share", "median", "90 %", "longest", "median by file")
     kinds = (("catalogue", "mutants"), (f"generated, seed {run['generated']}", "generated"))

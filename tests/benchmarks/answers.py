@@ -25,7 +25,6 @@ from assay.tests.trial import judge
 from assay.tests.trial.candidate import Candidate
 
 AFFORDABLE = 2**18  # products on the way to one element of a gradient, beyond which a dense one is not judged
-TAPED = 2**22  # elements of a tensor on the tape
 RESULT = "result"
 
 
@@ -123,7 +122,7 @@ class Answers:
         """The enclosure of an input's gradient; None where it takes too long to know."""
         sparse, case = visit.draw.kept, self.timed.layer.case
         readers = sparse if sparse is not None else readers_of(self.timed, name, visit.places[name])
-        if readers is None or max(math.prod(shape) for shape in case.shapes.values()) > TAPED:
+        if readers is None:
             return None
         tape = Tape(Enclosure(self.candidate.precision(case.operator, "backward")))
         inputs = judge.inputs_on(tape, case, call)
