@@ -31,8 +31,8 @@ Every mutant is an implementation that is wrong in one way (`tests/mutants/`). T
 replaces run on it in its dtype, on one object, in a process of its own, without shrinking, at the fixed seed. Seconds
 count from the start of the laws, not of the interpreter, and were taken on a shared machine: they are rather too long.
 At the last budget all of the laws run, at the others those until the first kill. `median by file` is what it would be
-if the laws ran in the order of their files and not of `tests/mutants/hunt.py`. oneDNN is off, so that nothing dies of
-its bugs (`ARCHITECTURE.md`)."""
+if the laws ran in the order of their files and not of `tests/mutants/hunt.py`. oneDNN and NNPACK are off, so that
+nothing dies of theirs (`ARCHITECTURE.md`)."""
 MATRIX = """Examples and seconds until the first law of the tier fails, from the start of that tier's laws; `-` where
 none fails, empty where the tier has no such laws. A later tier meets an object that earlier laws have called."""
 PEERS = """Judges as other projects have them, re-created in `tests/power/peers.py` and run on the same mutants in the
