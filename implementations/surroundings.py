@@ -193,9 +193,8 @@ def on_own_kernels() -> Iterator[None]:
     """
     backends = sys.modules["torch"].backends
     before, backends.mkldnn.enabled = backends.mkldnn.enabled, False
-    (transforms,) = backends.nnpack.set_flags(False)
     try:
-        yield
+        with backends.nnpack.flags(False):
+            yield
     finally:
         backends.mkldnn.enabled = before
-        backends.nnpack.set_flags(transforms)

@@ -205,5 +205,5 @@ def _on(inner: Any, v: Vector) -> Vector:
     twin: Tensor | None = getattr(v.tensor, "twin", None)
     if twin is None:
         twin = Tensor(v.tensor.values, v.tensor.shape, inner, v.tensor.name)
-        twin.taken_from, v.tensor.twin = v.tensor.taken_from, twin  # type: ignore[attr-defined]
+        v.tensor.twin = twin  # type: ignore[attr-defined]
     return Vector(twin, v.positions)

@@ -15,7 +15,6 @@ import numpy as np
 from assay.implementations.observe import Call
 from assay.reference.arithmetic.ball import Ball
 from assay.reference.arithmetic.enclosure import Enclosure
-from assay.reference.arithmetic.tape import Tape
 from assay.reference.conv2d import pair
 from assay.reference.tensor import Index
 from assay.spec import OPERATORS
@@ -124,14 +123,9 @@ class Answers:
         readers = sparse if sparse is not None else readers_of(self.timed, name, visit.places[name])
         if readers is None:
             return None
-        tape = Tape(Enclosure(self.candidate.precision(case.operator, "backward")))
-        inputs = judge.inputs_on(tape, case, call)
-        tensors = dict(zip(OPERATORS[case.operator].arguments, inputs, strict=True))
-        assert call.cotangent is not None
-        incoming = call.cotangent.values
-        element = OPERATORS[case.operator].element
-        gradient = tape.backward([(element(at, *inputs), float(incoming[at])) for at in readers])
-        return lambda at: gradient(tensors[name], tensors[name].position(at))
+        enclosure, shape = Enclosure(self.candidate.precision(case.operator, "backward")), case.shapes[name]
+        gradient = judge.tape(case, call, enclosure, readers)
+        return lambda at: gradient(name, int(np.ravel_multi_index(at, shape)))
 
 
 def readers_of(timed: Timed, name: str, places: Iterable[Index]) -> list[Index] | None:

@@ -111,6 +111,7 @@ def test_what_is_waived_is_not_among_what_was_compared(judged):
     law = "test_swish_stays_within_its_enclosure"
     (waived,) = (e for e in judged(LONG).entries if e["law"] == law)
     (whole,) = (e for e in judged(LONG, right).entries if e["law"] == law)
+    assert waived["verdict"] == "waived"
     assert 0 < waived["compared"] < whole["compared"]
     assert waived["margin"] <= 1
 

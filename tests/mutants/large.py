@@ -11,7 +11,7 @@ from assay.implementations.load import load
 from assay.reference.conv2d import pair
 from assay.tests.mutants.gradients import going_back, gradients
 from assay.tests.mutants.mutant import Mutant
-from assay.tests.mutants.sizes import edited
+from assay.tests.mutants.parametrised import after
 
 right = load("torch").operators
 
@@ -26,13 +26,12 @@ def cut(tensor: Any, axis: int, limit: int) -> Any:
 
 def unwritten(operator: str, axis: int, limit: int) -> Callable[..., Any]:
     """Past so many places of this axis of the result there are zeros."""
-    return edited(operator, lambda result, *given: result.copy_(cut(result, axis, limit)))
+    return after(operator, lambda y: cut(y, axis, limit))
 
 
 def one_more(operator: str, axis: int, limit: int) -> Callable[..., Any]:
     """Past so many places of this axis the result is too large by one; going back, all is right."""
-
-    return edited(operator, lambda result, *given: result.add_(1.0 - cut(torch.ones_like(result), axis, limit)))
+    return after(operator, lambda y: y + (1.0 - cut(torch.ones_like(y), axis, limit)))
 
 
 def unread(operator: str, axis: int, limit: int) -> Callable[..., Any]:

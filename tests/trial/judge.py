@@ -20,7 +20,7 @@ from assay.spec import OPERATORS
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import NonConformance
-from assay.tests.trial.permitted import backward, forward, inputs_on, tape, tensor_of
+from assay.tests.trial.permitted import backward, forward, inputs_on, not_zero, tape, tensor_of
 from assay.tests.trial.weaker import what_would_hold
 
 SAMPLED = 40  # elements of a result that are judged, where it has more: corners first, then drawn ones
@@ -92,7 +92,8 @@ def gradient_conforms_exactly(candidate: Candidate, case: Case) -> Observation:
     if candidate.precision(case.operator, "backward").algorithm != "direct":
         return gradient_conforms(candidate, case)
     seen = candidate.ask_gradient(case)
-    gradient = tape(case, seen.call, FLOAT, sparse=True)
+    assert seen.call.cotangent is not None
+    gradient = tape(case, seen.call, FLOAT, not_zero(seen.call.cotangent))
     for name, tensor in zip(OPERATORS[case.operator].tensors, inputs_on(FLOAT, case, seen.call), strict=False):
         if tensor is not None:
             places = _sample(case, case.shapes[name], 2 * SAMPLED)

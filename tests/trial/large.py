@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from hypothesis import example
@@ -52,7 +53,7 @@ def large_case(operator: str, axis: str, length: int, seed: int) -> Case:
 def large_cases(operator: str, axes: tuple[str, ...] = ()) -> st.SearchStrategy[Case]:
     """Cases of which one of these axes, or one of all, is long."""
     return st.sampled_from(axes or tuple(AXES[operator])).flatmap(
-        lambda axis: st.builds(large_case, st.just(operator), st.just(axis), lengths(AXES[operator][axis]), SEEDS)
+        lambda axis: st.builds(partial(large_case, operator, axis), lengths(AXES[operator][axis]), SEEDS)
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -56,35 +56,45 @@ def forward(case: Case, call: Call) -> Callable[[Precision], Callable[[Index], B
 
 
 def backward(case: Case, call: Call, name: str, sparse: bool = False) -> Callable[[Precision], Callable[[Index], Ball]]:
-    """The enclosure of each element of the gradient of one of a call's inputs, under a precision; as in `tape`."""
+    """The enclosure of each element of the gradient of one of a call's inputs, under a precision.
+
+    If ``sparse``, of the outputs those that are `not_zero` count.
+    """
+    assert call.cotangent is not None
+    incoming = call.cotangent
 
     def of_all(precision: Precision) -> Callable[[tuple[str, Index]], Ball]:
-        gradient, shapes = tape(case, call, Enclosure(precision), sparse), case.shapes
+        outputs, shapes = not_zero(incoming) if sparse else None, case.shapes
+        gradient = tape(case, call, Enclosure(precision), outputs)
         return lambda place: gradient(place[0], int(np.ravel_multi_index(place[1], shapes[place[0]])))
 
     def under(precision: Precision) -> Callable[[Index], Ball]:
-        found = KEPT.get(("backward", precision, _asked(call)), partial(of_all, precision))
+        found = KEPT.get(("backward", sparse, precision, _asked(call)), partial(of_all, precision))
         return lambda at: found((name, at))
 
     return under
 
 
-def tape(case: Case, call: Call, inner: Any, sparse: bool = False) -> Callable[[str, int], Any]:
-    """The gradient of any input's element: run the formula for every output on a tape, and go back.
-
-    If ``sparse``, outputs whose incoming gradient is zero are left out: numbers far from overflow are given, whose
-    products with zero are zeros, and to add zeros rounds nothing.
-    """
+def tape(case: Case, call: Call, inner: Any, outputs: Iterable[Index] | None = None) -> Callable[[str, int], Any]:
+    """The gradient of any input's element: run the formula for these outputs, or for all, on a tape, and go back."""
     arithmetic = Tape(inner)
     inputs = inputs_on(arithmetic, case, call)
     by_name = dict(zip(OPERATORS[case.operator].arguments, inputs, strict=True))
     element = OPERATORS[case.operator].element
     assert call.cotangent is not None
     incoming = call.cotangent.values
-    places = map(tuple, np.argwhere(incoming).tolist()) if sparse else np.ndindex(*incoming.shape)
+    places = np.ndindex(*incoming.shape) if outputs is None else outputs
     results = [(element(at, *inputs), float(incoming[at])) for at in places]
     gradient = arithmetic.backward(results)
     return lambda name, position: gradient(by_name[name], position)
+
+
+def not_zero(incoming: Argument) -> Iterator[Index]:
+    """The outputs whose incoming gradient is not zero, which are all that count where numbers are far from overflow.
+
+    The products of the others are zeros, and to add zeros rounds nothing.
+    """
+    return map(tuple, np.argwhere(incoming.values).tolist())
 
 
 def inputs_on(arithmetic: Any, case: Case, call: Call) -> Inputs:
