@@ -115,11 +115,16 @@ class TorchArrays:
         return bool(a.numel() and a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
 
     def gradients(
-        self, run: Any, arrays: dict[str, Any], names: list[str], incoming: Any
+        self, run: Any, arrays: dict[str, Any], names: list[str], incoming: Any, interrupted: bool = False
     ) -> tuple[Any, dict[str, Any]]:
-        """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``."""
+        """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``.
+
+        If ``interrupted``, it runs on other values of these shapes before it goes back, as a layer that is used twice.
+        """
         leaves = {name: arrays[name].requires_grad_() for name in names}
         result = run(arrays)
+        if interrupted:
+            run({name: -0.5 * each.flip(tuple(range(each.ndim))) for name, each in arrays.items()})
         if not (self.is_array(result) and result.requires_grad):
             return result, dict.fromkeys(names)
         found = self.torch.autograd.grad(result, list(leaves.values()), incoming, allow_unused=True)
@@ -182,7 +187,7 @@ class NumpyArrays:
         return bool(np.shares_memory(a, b))
 
     def gradients(
-        self, run: Any, arrays: dict[str, Any], names: list[str], incoming: Any
+        self, run: Any, arrays: dict[str, Any], names: list[str], incoming: Any, interrupted: bool = False
     ) -> tuple[Any, dict[str, Any]]:
         raise NotImplementedError("numpy has no differentiation; the candidate offers vjp, or gradients = False")
 

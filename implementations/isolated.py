@@ -108,7 +108,7 @@ class Worker:
             seen.append(known or self._ask(call, protocol.asked(call, words)))
             if seen[-1].died:
                 return seen, []
-        return seen, self._kept() if memory else [each.output for each in seen if each.output is not None]
+        return seen, self._kept() if memory else [values for each in seen for values in each.arrays()]
 
     def device_problem(self, device: str) -> str | None:
         """Why it cannot use a device, or None."""

@@ -34,6 +34,8 @@ class Call:
     recording: bool | None = None  # of gradients: switched on or off, or (None) as it is
     poison: int = 0  # elements of NaN to leave in the memory that the result may be given
     watched: bool = False  # for what it does to random numbers, too
+    interrupted: bool = False  # by a call on other values of these shapes, before it goes back
+    in_turn: bool = False  # on the memory of the call before, if there was one
 
     @property
     def tensors(self) -> dict[str, Argument]:
@@ -60,10 +62,14 @@ class Observation:
     died: str = ""  # "crash" or "hang": the process that was asked did not live to answer
     seconds: float = 0.0
 
+    def arrays(self) -> list[Values]:
+        """The result and the gradients, as far as there are any."""
+        return [values for values in (self.output, *self.gradients.values()) if values is not None]
+
 
 @dataclass
 class Memory:
-    """What stays between the calls of a sequence: the tensors that were given, and the results."""
+    """What stays between the calls of a sequence: the tensors that were given, the results, and the gradients."""
 
     arrays: dict[str, Any] = field(default_factory=dict)
     results: list[Any] = field(default_factory=list)
@@ -77,11 +83,16 @@ class Memory:
         self.arrays[name] = library.make(Argument(argument.values), call.dtype, call.device)
         return self.arrays[name]
 
+    def keep(self, seen: Observation, result: Any, gradients: Mapping[str, Any]) -> None:
+        """The result and the gradients of which `Observation.arrays` has the values."""
+        self.results += [result] if seen.output is not None else []
+        self.results += [gradients[name] for name, values in seen.gradients.items() if values is not None]
+
 
 def observe_in_turn(implementation: Implementation, calls: Sequence[Call]) -> tuple[list[Observation], list[Values]]:
     """One call after the other on the same memory, each tensor's new values written over the last call's.
 
-    Returns what was seen, and what the results of the readable calls hold after the last one.
+    Returns what was seen, and what the readable results and gradients hold after the last call, in the same order.
     """
     if implementation.worker is not None:
         return implementation.worker.observe_in_turn(calls)
@@ -121,10 +132,10 @@ def _observe(implementation: Implementation, call: Call, memory: Memory | None) 
         seen.disturbed = (*implementation.disturbed, *surroundings.restore(before))
     seen.seconds = time.perf_counter() - start
     _describe(seen, result, library, arrays)
-    if memory and seen.output is not None:
-        memory.results.append(result)
     for name, gradient in gradients.items():
         _describe_gradient(seen, name, gradient, library)
+    if memory:
+        memory.keep(seen, result, gradients)
     given = [(name, arrays[name], argument) for name, argument in call.tensors.items()]
     given += [("incoming gradient", incoming, call.cotangent)] if call.cotangent else []
     seen.changed = tuple(name for name, array, held in given if not _same(library.read(array), held.values))
@@ -167,7 +178,7 @@ def _run(
         with library.recording(call.recording):
             return run(arrays), {}
     if implementation.vjp is None:
-        result, gradients = library.gradients(run, arrays, list(call.differentiate), incoming)
+        result, gradients = library.gradients(run, arrays, list(call.differentiate), incoming, call.interrupted)
         return result, gradients
     arguments = {name: arrays.get(name, value) for name, value in call.arguments.items()}
     return run(arrays), dict(implementation.vjp(call.operator, arguments, incoming))

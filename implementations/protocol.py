@@ -90,7 +90,7 @@ def asked(call: Call, memory: str = "") -> Message:
     for name in call.differentiate:
         message.say("differentiate", name)
     optional = {"recording": call.recording, "poison": call.poison, "watched": call.watched, "memory": memory}
-    for key, value in optional.items():
+    for key, value in {**optional, "interrupted": call.interrupted}.items():
         if value not in (None, 0, False, "") or (key == "recording" and value is False):
             message.say(key, _word(value) if isinstance(value, bool) else value)
     return message
@@ -146,6 +146,7 @@ def read_call(message: Message) -> Call:
         {"yes": True, "no": False}.get(message.get("recording")),
         int(message.get("poison", "0")),
         message.flag("watched"),
+        message.flag("interrupted"),
     )
 
 

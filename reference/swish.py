@@ -30,7 +30,7 @@ def relu(x: float) -> float:
 
 def swish_element(at: Index, x: Tensor, beta: Tensor | None = None) -> Any:
     """The element ``at`` of swish of ``x`` (any shape), ``beta`` holding one element."""
-    return store(swish(x[at]) if beta is None else swish(x[at], beta[0,]))
+    return store(swish(x[at]) if beta is None else swish(x[at], beta.only))
 
 
 def swish_shape(x: Index, beta: Index | None = None) -> Index:

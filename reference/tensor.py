@@ -65,6 +65,11 @@ class Tensor:
         lift = getattr(self.arithmetic, "leaf", None)  # the tape remembers where a number came from
         return lift(self, position) if lift else self.arithmetic.number(self.elements[position])
 
+    @property
+    def only(self) -> Any:
+        """The one element of a tensor that holds one, whatever its axes."""
+        return self.number(0)
+
     def element_or_zero(self, index: Index) -> Any:
         """The element at ``index``, or zero where there is none."""
         inside = all(0 <= i < size for i, size in zip(index, self.shape, strict=True))

@@ -20,6 +20,7 @@ from assay.tests.trial.laws import Law
 
 Record = dict[str, Any]
 SHOWN_FIRST = ("float32", "float64", "bfloat16", "float16")
+SHOWN = 4  # calls: the last one, and those before it
 
 
 def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str) -> Record:
@@ -50,7 +51,7 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
     found |= _numbers(problem, last)
     lines = f"{problem.what}\n" + "\n".join(f"{key} {value}" for key, value in _number_lines(found))
     told = last is not None and bool(implementation.recipe)  # of a command there is nothing to import
-    found["script"] = script(implementation.recipe, implementation.array, last, lines.strip()) if told else ""
+    found["script"] = script(implementation.recipe, implementation.array, calls[-SHOWN:], lines.strip()) if told else ""
     return found
 
 
@@ -105,7 +106,7 @@ def text(found: Mapping[str, Any], others: Sequence[Record] = ()) -> str:
     if found["declared"] not in ("", "strict"):
         rows.append(("declared", found["declared"]))
     rows += [("what", f"{found['what']}  ({found['class']})")]
-    rows += [("before", call) for call in found["earlier_calls"][-3:]]
+    rows += [("before", call) for call in found["earlier_calls"][1 - SHOWN :]]
     rows += [("input" if k == 0 else "", line) for k, line in enumerate(found["input"])]
     rows += _number_lines(found)
     if found["hint"]:
@@ -144,7 +145,8 @@ def _number_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _inputs(call: Call) -> list[str]:
     lines = [f"{name} {describe(name, value)}" for name, value in call.arguments.items() if value is not None]
-    return lines + ([f"incoming gradient {describe('incoming', call.cotangent)}"] if call.cotangent else [])
+    lines += [f"incoming gradient {describe('incoming', call.cotangent)}"] if call.cotangent else []
+    return lines + ["another call, on these numbers reversed, times -0.5, before it goes back"] * call.interrupted
 
 
 def describe(name: str, value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,23 +16,36 @@ from assay.implementations.observe import Call
 SPELLED_OUT = 64  # elements that are written as hexadecimal floats; longer tensors are packed
 
 
-def script(recipe: str, array: str, call: Call, verdict: str) -> str:
-    """Lines of Python that need only the candidate and its array library."""
+def script(recipe: str, array: str, calls: Sequence[Call], verdict: str) -> str:
+    """Lines of Python that make these calls, and need only the candidate and its array library."""
     lines = ["import numpy as np", "import torch"] if array == "torch" else ["import numpy as np"]
-    if any(value.values.size > SPELLED_OUT for value in _tensors(call)):
+    if any(value.values.size > SPELLED_OUT for call in calls for value in _tensors(call)):
         lines += ["import base64, zlib"]
     lines += recipe.splitlines()
-    for name, value in call.arguments.items():
-        if isinstance(value, Argument):
-            lines += _made(name, value, call, array)
+    made: dict[str, tuple[int, ...]] = {}
+    for call in calls:
+        lines += _call_lines(call, array, made if call.in_turn else {})
+        made = {name: value.values.shape for name, value in call.tensors.items()}
+    return "\n".join([*lines, *(f"# {line}" for line in verdict.splitlines())])
+
+
+def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """One call; of the tensors that are ``made`` already, those that fit are written over."""
+    lines: list[str] = []
+    for name, value in call.tensors.items():
+        again = made.get(name) == value.values.shape
+        lines += _written_over(name, value, array) if again else _made(name, value, call, array)
     arguments = [name if isinstance(value, Argument) else repr(value) for name, value in call.arguments.items()]
     while arguments and arguments[-1] == "None":
         arguments.pop()
     if call.cotangent is None:
-        lines += [f"print(candidate.{call.operator}({', '.join(arguments)}))"]
-    else:
-        lines += _gradient_lines(call, arguments, array)
-    return "\n".join([*lines, *(f"# {line}" for line in verdict.splitlines())])
+        return [*lines, f"print(candidate.{call.operator}({', '.join(arguments)}))"]
+    return lines + _gradient_lines(call, arguments, array)
+
+
+def _written_over(name: str, argument: Argument, array: str) -> list[str]:
+    values = f"np.array({_values(argument)}).reshape({argument.values.shape})"
+    return [f"{name}.data.copy_(torch.tensor({values}))" if array == "torch" else f"{name}[...] = {values}"]
 
 
 def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
@@ -43,6 +57,11 @@ def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
         return [*lines, f"print(candidate.vjp({call.operator!r}, {{{given}}}, incoming))"]
     lines += [f"{name}.requires_grad_()" for name in call.differentiate]
     lines += [f"result = candidate.{call.operator}({', '.join(arguments)})"]
+    if call.interrupted:
+        others = [
+            f"-0.5 * {text}.flip(tuple(range({text}.ndim)))" if text in call.tensors else text for text in arguments
+        ]
+        lines += [f"candidate.{call.operator}({', '.join(others)})  # another call, before the first goes back"]
     return [*lines, f"print(dict(zip({list(call.differentiate)!r}, torch.autograd.grad(result, [{names}], incoming))))"]
 
 

@@ -125,10 +125,11 @@ CLAUSES = (
     ),
     Clause(
         "conv2d.special",
-        "a NaN or an infinity of the input reaches the outputs whose window holds it, and no other",
+        "a NaN or an infinity of the input reaches the outputs whose window holds it, and no other; a NaN of a kernel, "
+        "or what stands in the bias, all outputs of its channel, and no other",
         "torch",
         torch("torch.nn.functional.conv2d"),
-        note="Weights are finite and nonzero here; infinite weights over zero padding are not gated.",
+        note="Weights are not infinite or zero here; special weights over zero padding are not gated.",
     ),
     Clause(
         "conv2d.refuses-kernel",

@@ -32,6 +32,13 @@ CLAUSES = (
     ),
     Clause("glu.gradient", "the derivatives by x, W, V, b and c are the formula's", "derived", follows("glu.formula")),
     Clause(
+        "glu.special",
+        "a NaN in a row of x reaches every output of that row, one in a row of W or V, or in b or c, that output of "
+        "every row, and no other",
+        "torch",
+        torch("torch.nn.functional.linear"),
+    ),
+    Clause(
         "glu.refuses-sizes",
         "weights or biases whose sizes do not match x or each other are errors",
         "torch",

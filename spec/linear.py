@@ -25,10 +25,11 @@ CLAUSES = (
     Clause("linear.gradient", "the derivatives by x, W and b are the formula's", "derived", follows("linear.formula")),
     Clause(
         "linear.special",
-        "a NaN or an infinity in a row of x reaches every output of that row, and no other row",
+        "a NaN or an infinity in a row of x reaches every output of that row, and no other row; one in a row of W, or "
+        "in b, that output of every row, and no other",
         "torch",
         torch("torch.nn.functional.linear"),
-        note="Weights are finite and nonzero here; an infinite weight times a zero is not gated.",
+        note="Nothing that an infinity meets is zero here; an infinite weight times a zero is not gated.",
     ),
     Clause(
         "linear.refuses-sizes",

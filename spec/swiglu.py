@@ -41,6 +41,13 @@ CLAUSES = (
         "swiglu.gradient", "the derivatives by x, W, V, b and c are the formula's", "derived", follows("swiglu.formula")
     ),
     Clause(
+        "swiglu.special",
+        "a NaN in a row of x reaches every output of that row, one in a row of W or V, or in b or c, that output of "
+        "every row, and no other",
+        "torch",
+        torch("torch.nn.functional.linear"),
+    ),
+    Clause(
         "swiglu.refuses-sizes",
         "weights or biases whose sizes do not match x or each other are errors",
         "torch",

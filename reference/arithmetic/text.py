@@ -74,6 +74,11 @@ class SymbolicTensor:
         parts = index if isinstance(index, tuple) else (index,)
         return Symbol(f"{self.name}[{', '.join(map(str, parts))}]" if parts else self.name)
 
+    @property
+    def only(self) -> Symbol:
+        """The one element."""
+        return Symbol(self.name)
+
     def window(self, n: Any, channel: Any, top: Any, left: Any, size: Any) -> Symbol:
         """The ``size`` elements from (top, left) on."""
         channels = ":" if channel is None else channel

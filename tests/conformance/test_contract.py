@@ -50,8 +50,8 @@ CASES: dict[str, Callable[..., st.SearchStrategy[Case]]] = {
 OF_A_SAMPLE = {"swish": 0, "glu": 1, "swiglu": 1, "linear": 1, "pad2d": 2, "conv2d": 3, "max_pool2d": 3}
 
 
-def answered(candidate: Candidate, case: Case, back: bool = False) -> Observation:
-    """What the candidate did with a case, going back too if asked.
+def answered(candidate: Candidate, case: Case, back: bool = False, recording: bool | None = None) -> Observation:
+    """What the candidate did with a case, going back too if asked, or with gradients not being recorded.
 
     Raises:
         NonConformance: it raised.
@@ -59,7 +59,7 @@ def answered(candidate: Candidate, case: Case, back: bool = False) -> Observatio
     arguments = case.arguments(candidate.format)
     tensors = tuple(name for name, value in arguments.items() if isinstance(value, Argument))
     asked = (case.cotangent(candidate.format), tensors) if back else ()
-    seen = candidate.observe(case.operator, arguments, *asked)
+    seen = candidate.observe(case.operator, arguments, *asked, recording=recording)
     candidate.compared()
     demand(seen, not seen.raised, seen.fault)
     return seen
@@ -163,9 +163,11 @@ def test_contract_gradients_have_their_inputs_shape(candidate, operator, data):
 @clause("contract.inputs-unchanged", tier="contract", operators=ALL)
 @given(data=st.data())
 def test_contract_no_input_is_written_to(candidate, operator, data):
-    """The inputs hold afterwards what they held before, bit for bit. Blind to what is put back in time."""
-    seen = answered(candidate, data.draw(CASES[operator](FAMILIES)))
-    demand(seen, not seen.changed, f"wrote to its input {' and '.join(seen.changed)}")
+    """The inputs hold afterwards what they held before, bit for bit, in inference too. Blind to what is put back."""
+    case = data.draw(CASES[operator](FAMILIES))
+    for recording in (None, False):
+        seen = answered(candidate, case, recording=recording)
+        demand(seen, not seen.changed, f"wrote to its input {' and '.join(seen.changed)}")
 
 
 @clause("contract.inputs-unchanged", tier="contract", operators=ALL, gradient=True)

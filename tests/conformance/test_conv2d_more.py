@@ -1,20 +1,17 @@
-"""The convolutional layer: the laws of its channels, bias and parameters, what follows from its formula, refusals."""
+"""The convolutional layer: the laws of its channels, bias and parameters, and of what follows from its formula."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
-from operator import mul
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument
-from assay.reference.arithmetic.primitives import FloatArithmetic
-from assay.reference.conv2d import conv2d_element, pair, parameter_count
+from assay.reference.conv2d import pair, parameter_count
 from assay.reference.linear import linear
-from assay.spec import OPERATORS
 from assay.tests.trial import judge
 from assay.tests.trial.cases import SMALL, WIDE, conv2d_cases
 from assay.tests.trial.failure import NonConformance
@@ -225,90 +222,3 @@ as_wide_as_the_input = conv2d_cases(("integers",), (1,), (1, 2), ((32, 16, 33, 8
 def test_conv2d_gradients_with_wide_kernels_are_exact(candidate, case, incoming):
     """Kernels of 8 to 33 rows and columns, as wide as the input among them. Blind to rounding: integers are exact."""
     judge.gradient_conforms_exactly(candidate, plain(case).changed(incoming=incoming))
-
-
-# --- special values
-
-
-class InOrder(FloatArithmetic):
-    """Floats summed as IEEE 754 has it, infinities of both signs among them."""
-
-    def dot(self, xs, ws, bias=None):
-        return sum(map(mul, xs, ws), start=bias or 0.0)
-
-
-specials = st.lists(st.tuples(picks, st.sampled_from((math.nan, math.inf, -math.inf))), min_size=1, max_size=3)
-
-
-@clause("conv2d.special", tier="special")
-@given(case=few, placed=specials)
-def test_conv2d_special_values_reach_their_windows_and_no_other(candidate, case, placed):
-    """NaN and infinities among integers: every output as IEEE 754 sums it. Blind to special or zero weights."""
-    arguments = case.arguments(candidate.format)
-    x, w = arguments["input"].values.copy(), arguments["weight"].values
-    for place, value in placed:
-        x.flat[place % x.size] = value
-    arguments |= {"input": Argument(x), "weight": Argument(np.where(w == 0.0, 1.0, w))}
-    seen = candidate.call("conv2d", arguments, case.result_shape)
-    inputs = judge.inputs_on(InOrder(), case, seen.call)
-    expected = {at: conv2d_element(at, *inputs) for at in np.ndindex(*case.result_shape)}
-    if not candidate.precision("conv2d").reaches_further:
-        return judge.same_elements(candidate, seen.call, "result", seen.output, expected)
-    reached = [at for at, value in expected.items() if not math.isfinite(value)]
-    vanished = np.isfinite([seen.output[at] for at in reached])
-    judge.same_arrays(candidate, "a NaN or an infinity vanished", vanished * 1.0, np.zeros(len(reached)))
-
-
-# --- refusals
-
-
-def refused(candidate, why, *arguments):
-    """Raise unless a call of ones of these shapes, with these parameters, is answered by an error."""
-    tensors = [shape and Argument(np.ones(shape)) for shape in arguments[:3]]
-    named = dict(zip(OPERATORS["conv2d"].arguments, (*tensors, *arguments[3:]), strict=True))
-    judge.refuses(candidate, "conv2d", named, f"for {why}")
-
-
-@clause("conv2d.refuses-kernel", tier="contract")
-@given(
-    size=st.sampled_from(SMALL),
-    excess=st.sampled_from(((1, 0), (0, 1), (1, 1), (3, 0))),
-    padding=st.integers(0, 2),
-    stride=st.integers(1, 3),
-)
-def test_conv2d_refuses_a_kernel_larger_than_the_padded_input(candidate, size, excess, padding, stride):
-    """Larger in one direction is enough. Blind to which error it is."""
-    kernel = (size + 2 * padding + excess[0], size + 2 * padding + excess[1])
-    why = f"a kernel of {kernel} on {(size, size)} padded by {padding}"
-    refused(candidate, why, (1, 2, size, size), (3, 2, *kernel), (3,), stride, padding)
-
-
-@clause("conv2d.refuses-stride", tier="contract")
-@given(stride=st.sampled_from((0, (0, 1), (1, 0), (0, 2))), size=st.integers(3, 6))
-def test_conv2d_refuses_a_stride_of_zero(candidate, stride, size):
-    """Zero in one direction is enough. Blind to which error it is."""
-    refused(candidate, f"stride={stride}", (1, 2, size, size), (3, 2, 3, 3), None, stride, 0)
-
-
-@clause("conv2d.refuses-padding", tier="contract")
-@given(padding=st.sampled_from((-1, (-1, 0), (0, -1), (1, -1))), stride=st.integers(1, 2))
-def test_conv2d_refuses_a_negative_padding(candidate, padding, stride):
-    """Also where the input would be large enough without those rows. Blind to which error it is."""
-    refused(candidate, f"padding={padding}", (1, 2, 7, 7), (3, 2, 3, 3), None, stride, padding)
-
-
-@clause("conv2d.refuses-channels", tier="contract")
-@given(channels=st.sampled_from(((4, 2), (2, 1), (2, 4), (1, 2), (3, 4))), outputs=st.sampled_from((4, 2, 1)))
-def test_conv2d_refuses_a_weight_for_other_input_channels(candidate, channels, outputs):
-    """Fewer, more, a part and one. Blind to which error it is."""
-    why = f"{channels[0]} input channels and a weight for {channels[1]}"
-    refused(candidate, why, (1, channels[0], 4, 4), (outputs, channels[1], 3, 3), None, 1, 1)
-
-
-@clause("conv2d.refuses-channels", tier="contract")
-@given(lengths=st.sampled_from(((2, 1), (1, 2), (2, 3), (3, 2), (4, 5))))
-def test_conv2d_refuses_a_bias_for_other_output_channels(candidate, lengths):
-    """One number for all included. Blind to which error it is."""
-    outputs, length = lengths
-    why = f"{outputs} output channels and a bias for {length}"
-    refused(candidate, why, (1, 2, 4, 4), (outputs, 2, 3, 3), (length,), 1, 0)

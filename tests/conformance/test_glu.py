@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument
 from assay.tests.trial import judge
+from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import SMALL, Case, gated_cases
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import INTEGERS, Texture
@@ -93,6 +94,42 @@ def test_a_closed_gate_of_glu_gives_nothing_and_an_open_one_everything(candidate
 def test_glu_gradients_stay_within_their_enclosures(candidate, case):
     """The tape's gradients for x, W, V, b and c. Blind to gradients of sums longer than a few dozen terms."""
     judge.gradient_conforms(candidate, case)
+
+
+def a_nan_reaches_its_row_or_output(
+    candidate: Candidate, operator: str, features: int, outputs: int, seed: int, place: int
+) -> None:
+    """Give a gated operator one NaN, in each of its tensors in turn; the other numbers are small, and not 0."""
+    for of in "xwvbc":
+        _a_nan_in(of, candidate, operator, features, outputs, seed, place)
+
+
+def _a_nan_in(of: str, candidate: Candidate, operator: str, features: int, outputs: int, seed: int, place: int) -> None:
+    rng = np.random.default_rng(seed)
+    shapes = {"x": (3, features), "w": (outputs, features), "v": (outputs, features), "b": (outputs,), "c": (outputs,)}
+    given_ = {name: rng.choice((-0.5, 0.25, 0.5, 1.0), shape) for name, shape in shapes.items()}
+    row = place % len(given_[of])
+    given_[of].reshape(len(given_[of]), -1)[row, place % features if given_[of].ndim == 2 else 0] = math.nan
+    got = candidate.values(operator, *given_.values())
+    expected = np.zeros(got.shape)
+    expected[(row,) if of == "x" else (..., row)] = math.nan
+    what = f"a NaN in {of} is not in all results of its {'row' if of == 'x' else 'output'}, or is in others"
+    judge.same_arrays(candidate, what, np.where(np.isnan(got), got, 0.0), expected)
+
+
+A_NAN = {
+    "features": st.sampled_from(SHORT),
+    "outputs": st.sampled_from((*SHORT, 33, 64)),
+    "seed": st.integers(0, 255),
+    "place": st.integers(0, 4095),
+}
+
+
+@clause("glu.special", tier="special")
+@given(**A_NAN)
+def test_a_nan_reaches_every_result_of_its_row_or_output_of_glu(candidate, features, outputs, seed, place):
+    """One of x its row, one of a weight or a bias its output. Blind to infinities, and to more than one NaN."""
+    a_nan_reaches_its_row_or_output(candidate, "glu", features, outputs, seed, place)
 
 
 @clause("glu.refuses-sizes", tier="contract")

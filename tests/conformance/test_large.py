@@ -1,4 +1,4 @@
-"""Large sizes: what production has, along one axis at a time, judged on sampled elements, the corners among them."""
+"""Large sizes: what production has, along one axis or two, judged on sampled elements, the corners among them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from assay.tests.trial.large import SEEDS, large_cases, longest
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import Texture
 
+SHARE = 4  # beside the examples that are always tried
+PLACES = ("samples", "rows", "columns", "kernel", "rows columns")
+CHANNELS = ("inputs", "outputs", "inputs outputs")
 
-@clause("swish.formula", tier="enclosure")
+
+@clause("swish.formula", tier="enclosure", share=SHARE)
 @longest("swish")
 @given(case=large_cases("swish"))
 def test_swish_of_long_tensors_stays_within_its_enclosure(candidate, case):
@@ -19,7 +23,7 @@ def test_swish_of_long_tensors_stays_within_its_enclosure(candidate, case):
     judge.conforms(candidate, case)
 
 
-@clause("swish.gradient", tier="gradient")
+@clause("swish.gradient", tier="gradient", share=SHARE)
 @longest("swish")
 @given(case=large_cases("swish"))
 def test_gradients_of_swish_of_long_tensors_stay_within_their_enclosures(candidate, case):
@@ -27,7 +31,7 @@ def test_gradients_of_swish_of_long_tensors_stay_within_their_enclosures(candida
     judge.gradient_conforms(candidate, case, ("x",), sparse=True)
 
 
-@clause("linear.formula", tier="exact")
+@clause("linear.formula", tier="exact", share=SHARE)
 @longest("linear")
 @given(case=large_cases("linear"))
 def test_linear_of_long_axes_is_exact(candidate, case):
@@ -35,7 +39,7 @@ def test_linear_of_long_axes_is_exact(candidate, case):
     judge.conforms_exactly(candidate, case)
 
 
-@clause("linear.gradient", tier="gradient")
+@clause("linear.gradient", tier="gradient", share=SHARE)
 @longest("linear")
 @given(case=large_cases("linear"))
 def test_linear_gradients_of_long_axes_are_exact(candidate, case):
@@ -43,7 +47,7 @@ def test_linear_gradients_of_long_axes_are_exact(candidate, case):
     judge.gradient_conforms_exactly(candidate, case)
 
 
-@clause("glu.formula", tier="enclosure")
+@clause("glu.formula", tier="enclosure", share=SHARE)
 @longest("glu")
 @given(case=large_cases("glu"))
 def test_glu_of_long_axes_stays_within_its_enclosure(candidate, case):
@@ -51,7 +55,7 @@ def test_glu_of_long_axes_stays_within_its_enclosure(candidate, case):
     judge.conforms(candidate, case)
 
 
-@clause("glu.gradient", tier="gradient")
+@clause("glu.gradient", tier="gradient", share=SHARE)
 @longest("glu")
 @given(case=large_cases("glu"))
 def test_glu_gradients_of_long_axes_stay_within_their_enclosures(candidate, case):
@@ -59,7 +63,7 @@ def test_glu_gradients_of_long_axes_stay_within_their_enclosures(candidate, case
     judge.gradient_conforms(candidate, case, sparse=True)
 
 
-@clause("swiglu.formula", tier="enclosure")
+@clause("swiglu.formula", tier="enclosure", share=SHARE)
 @longest("swiglu")
 @given(case=large_cases("swiglu"))
 def test_swiglu_of_long_axes_stays_within_its_enclosure(candidate, case):
@@ -67,7 +71,7 @@ def test_swiglu_of_long_axes_stays_within_its_enclosure(candidate, case):
     judge.conforms(candidate, case)
 
 
-@clause("swiglu.gradient", tier="gradient")
+@clause("swiglu.gradient", tier="gradient", share=SHARE)
 @longest("swiglu")
 @given(case=large_cases("swiglu"))
 def test_swiglu_gradients_of_long_axes_stay_within_their_enclosures(candidate, case):
@@ -75,7 +79,7 @@ def test_swiglu_gradients_of_long_axes_stay_within_their_enclosures(candidate, c
     judge.gradient_conforms(candidate, case, sparse=True)
 
 
-@clause("pad2d.zeros", tier="exact")
+@clause("pad2d.zeros", tier="exact", share=SHARE)
 @longest("pad2d")
 @given(case=large_cases("pad2d"))
 def test_pad2d_of_long_axes_adds_zeros_and_leaves_the_rest(candidate, case):
@@ -85,7 +89,7 @@ def test_pad2d_of_long_axes_adds_zeros_and_leaves_the_rest(candidate, case):
     judge.same_arrays(candidate, "padding is not zeros around the input", seen.output, expected)
 
 
-@clause("pad2d.gradient", tier="gradient")
+@clause("pad2d.gradient", tier="gradient", share=SHARE)
 @longest("pad2d", seed=0)
 @given(case=large_cases("pad2d"), seed=SEEDS)
 def test_pad2d_gradient_of_long_axes_is_the_incoming_one_at_its_new_place(candidate, case, seed):
@@ -95,23 +99,23 @@ def test_pad2d_gradient_of_long_axes_is_the_incoming_one_at_its_new_place(candid
     judge.same_arrays(candidate, "the gradient is not the incoming one within", seen.gradients["x"], within)
 
 
-@clause("conv2d.formula", tier="exact")
-@longest("conv2d", ("samples", "rows", "columns"))
-@given(case=large_cases("conv2d", ("samples", "rows", "columns")))
+@clause("conv2d.formula", tier="exact", share=SHARE)
+@longest("conv2d", PLACES)
+@given(case=large_cases("conv2d", PLACES))
 def test_conv2d_of_long_axes_is_exact(candidate, case):
-    """Up to 65537 samples, 1025 rows or columns. Blind to rounding, and to elements that are not sampled."""
+    """Up to 65537 samples, 1025 rows or columns, kernels of 65. Blind to rounding, and to what is not sampled."""
     judge.conforms_exactly(candidate, case)
 
 
-@clause("conv2d.channels", tier="exact")
-@longest("conv2d", ("inputs", "outputs"))
-@given(case=large_cases("conv2d", ("inputs", "outputs")))
+@clause("conv2d.channels", tier="exact", share=SHARE)
+@longest("conv2d", CHANNELS)
+@given(case=large_cases("conv2d", CHANNELS))
 def test_conv2d_of_many_channels_is_exact(candidate, case):
     """Up to 2049 input channels, or as many kernels. Blind to terms that meet zeros, and to rounding."""
     judge.conforms_exactly(candidate, case)
 
 
-@clause("conv2d.gradient", tier="gradient")
+@clause("conv2d.gradient", tier="gradient", share=SHARE)
 @longest("conv2d")
 @given(case=large_cases("conv2d"))
 def test_conv2d_gradients_of_long_axes_are_exact(candidate, case):
@@ -119,15 +123,15 @@ def test_conv2d_gradients_of_long_axes_are_exact(candidate, case):
     judge.gradient_conforms_exactly(candidate, case)
 
 
-@clause("max_pool2d.definition", tier="exact")
+@clause("max_pool2d.definition", tier="exact", share=SHARE)
 @longest("max_pool2d")
 @given(case=large_cases("max_pool2d"))
 def test_max_pool2d_of_long_axes_takes_the_largest_of_each_window(candidate, case):
-    """Up to 65537 samples, 4097 planes, rows or columns. Blind to elements that are not sampled."""
+    """Up to 65537 samples, 4097 planes, rows or columns, windows of 129. Blind to elements that are not sampled."""
     judge.conforms_exactly(candidate, case)
 
 
-@clause("max_pool2d.gradient", tier="gradient")
+@clause("max_pool2d.gradient", tier="gradient", share=SHARE)
 @longest("max_pool2d")
 @given(case=large_cases("max_pool2d"))
 def test_max_pool2d_gradients_of_long_axes_are_exact(candidate, case):

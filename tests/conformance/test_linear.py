@@ -144,6 +144,26 @@ def test_a_nan_or_infinity_reaches_every_output_of_its_row_alone(candidate, feat
     judge.same_arrays(candidate, what, candidate.values("linear", x, w, b), expected)
 
 
+@clause("linear.special", tier="special")
+@given(
+    features=st.sampled_from(SHORT),
+    outputs=st.sampled_from((*SHORT, 33, 64)),
+    seed=st.integers(0, 255),
+    place=st.integers(0, 4095),
+    value=st.sampled_from((math.nan, math.inf, -math.inf)),
+)
+def test_a_nan_or_infinity_of_w_or_b_reaches_its_output_of_every_row(candidate, features, outputs, seed, place, value):
+    """In each of them in turn; nothing that it meets is 0. Blind to more than one."""
+    shapes = {"x": (3, features), "w": (outputs, features), "b": (outputs,)}
+    for of in "wb":
+        rng = np.random.default_rng(seed)
+        held = {name: rng.choice((-3.0, -1.0, 1.0, 2.0), shape) for name, shape in shapes.items()}
+        held[of].flat[place % held[of].size] = value
+        expected = (held["x"][:, None, :] * held["w"]).sum(-1) + held["b"]
+        what = f"NaN or an infinity in {of} does not reach its output of every row, or reaches another"
+        judge.same_arrays(candidate, what, candidate.values("linear", *held.values()), expected)
+
+
 @clause("linear.refuses-sizes", tier="contract")
 @given(
     features=st.sampled_from((3, 4, 5, 8, 17, 64)),

@@ -30,6 +30,7 @@ from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import SEEDED as VALUES
 from assay.tests.trial.textures import Texture
 
+MODES = (None, False)  # as in training, and as in inference
 REPEATS = 100  # a fault of one call in 50 is missed by 100 calls and 6 examples with a probability of 6e-6
 
 
@@ -44,19 +45,20 @@ def one_element_changed(case: Case, name: str, place: int) -> Case:
     return case.changed(textures={**case.textures, name: replace(texture, elements=(*texture.elements, (place, 7.0)))})
 
 
-def answers_are_alike(candidate: Candidate, cases: list[Case]) -> None:
-    """Judge the answers to cases that lie in the same memory, one after the other."""
-    seen, _ = candidate.answers_in_turn(cases)
-    pairs = zip(cases, seen, strict=True)
-    right_alike(*(partial(judge.answer_conforms, candidate, case, each) for case, each in pairs))
+def answers_are_alike(candidate: Candidate, cases: list[Case], **how: Any) -> None:
+    """Judge the answers to cases that lie in the same memory, one after the other; or, going back, their gradients."""
+    seen, _ = candidate.answers_in_turn(cases, **how)
+    pairs, judged = zip(cases, seen, strict=True), judge.gradients_conform if how.get("back") else judge.answer_conforms
+    right_alike(*(partial(judged, candidate, case, each) for case, each in pairs))
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)
 @given(data=st.data())
 def test_state_new_values_in_the_same_memory_give_their_own_result(candidate, operator, data):
-    """Written over the old ones, without a word to the tensor. Blind to memory of more than one call."""
+    """Written over the old ones, without a word to the tensor, in inference too. Blind to memory of earlier calls."""
     case = data.draw(CASES[operator](VALUES))
-    answers_are_alike(candidate, [case, reseeded(case, 1)])
+    for recording in MODES:
+        answers_are_alike(candidate, [case, reseeded(case, 1)], recording=recording)
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)
@@ -66,6 +68,23 @@ def test_state_one_changed_element_shows(candidate, operator, data, place):
     case = data.draw(CASES[operator](VALUES))
     name = data.draw(st.sampled_from(sorted(case.textures)))
     answers_are_alike(candidate, [case, one_element_changed(case, name, place)])
+
+
+@clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
+@given(data=st.data())
+def test_state_new_values_in_the_same_memory_have_their_own_gradients(candidate, operator, data):
+    """As weights after a step of training. Blind to memory of more than one call."""
+    case = data.draw(DIFFERENTIATED[operator](VALUES))
+    answers_are_alike(candidate, [case, reseeded(case, 1)], back=True)
+
+
+@clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
+@given(data=st.data())
+def test_state_a_call_in_between_changes_no_gradient(candidate, operator, data):
+    """A layer that is used twice goes back twice, later. Blind to more than one call in between."""
+    case = data.draw(DIFFERENTIATED[operator](VALUES))
+    seen = [candidate.ask_gradient(case, interrupted=interrupted) for interrupted in (False, True)]
+    right_alike(*(partial(judge.gradients_conform, candidate, case, each) for each in seen))
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)
@@ -91,14 +110,29 @@ def test_state_the_hundredth_call_is_as_right_as_the_first(candidate, operator, 
             right_alike(*(partial(judge.answer_conforms, candidate, case, each) for each in (seen, again)))
 
 
+def stay_as_they_are(candidate: Candidate, what: str, cases: list[Case], **how: Any) -> None:
+    """Hold what each call gave to what is left of it after the last one."""
+    seen, kept = candidate.answers_in_turn(cases, **how)
+    given = [values for each in seen for values in each.arrays()]
+    for first, later in zip(given, kept, strict=True):
+        judge.same_arrays(candidate, f"{what} changed when another call was made", later, first)
+
+
 @clause("contract.results-kept", tier="state", operators=ALL)
 @given(data=st.data())
 def test_state_results_stay_as_they_are(candidate, operator, data):
     """A second call of the same shape writes elsewhere. Blind to buffers that are used again much later."""
     case = data.draw(CASES[operator](VALUES))
-    seen, kept = candidate.answers_in_turn([case, reseeded(case, 1), reseeded(case, 2)])
-    for first, later in zip(seen, kept, strict=True):
-        judge.same_arrays(candidate, "a result changed when another call was made", later, first.output)
+    for recording in MODES:
+        stay_as_they_are(candidate, "a result", [case, reseeded(case, 1), reseeded(case, 2)], recording=recording)
+
+
+@clause("contract.results-kept", tier="state", operators=ALL, gradient=True)
+@given(data=st.data())
+def test_state_gradients_stay_as_they_are(candidate, operator, data):
+    """The next ones are written elsewhere. Blind to buffers that are used again much later."""
+    case = data.draw(DIFFERENTIATED[operator](VALUES))
+    stay_as_they_are(candidate, "a result, or a gradient,", [case, reseeded(case, 1)], back=True)
 
 
 # Allocators give a block back at once where it is not too small: results of some 300 elements and more.

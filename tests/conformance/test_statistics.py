@@ -1,4 +1,4 @@
-"""Statistics: a thousand long sums of random products, whose rounding errors have to average out."""
+"""Statistics: many long sums of random products, whose rounding errors have to average out."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from assay.tests.trial.laws import clause
 from assay.tests.trial.sums import Sums, margins, sums_of
 from assay.tests.trial.textures import rounded
 
-SUMS = 1024
+SUMS, FEW = 1024, 64
 TERMS = (1024, 4096, 256, 64)
+LONG = 2**14
 SEEDS = st.integers(0, 2**16 - 1)
 
 
@@ -65,9 +66,21 @@ def asked(candidate: Candidate, operator: str, arguments: dict, incoming: Values
 @given(seed=SEEDS, terms=st.sampled_from(TERMS))
 def test_linear_rounding_errors_average_out(candidate, seed, terms):
     """As those of sums in the declared precision do. Blind to what is off in few of the sums."""
+    sums_of_features(candidate, seed, SUMS, terms)
+
+
+@clause("linear.formula", tier="statistics", budget="gate")
+@given(seed=SEEDS)
+def test_linear_rounding_errors_of_very_long_sums_average_out(candidate, seed):
+    """As where sums are split and put together again. Blind to what is off in few of the sums."""
+    sums_of_features(candidate, seed, FEW, LONG)
+
+
+def sums_of_features(candidate: Candidate, seed: int, sums: int, terms: int) -> None:
+    """Hold so many sums of linear, of one row, to what their errors are."""
     precision = candidate.precision("linear")
     terms = bounded(terms, precision)
-    x, w = drawn(candidate, seed, 1, terms), drawn(candidate, seed, SUMS, terms)
+    x, w = drawn(candidate, seed, 1, terms), drawn(candidate, seed, sums, terms)
     got = candidate.values("linear", x, w)
     hold(candidate, "result", got, sums_of(w * x), precision)
 
@@ -76,9 +89,21 @@ def test_linear_rounding_errors_average_out(candidate, seed, terms):
 @given(seed=SEEDS, terms=st.sampled_from(TERMS))
 def test_linear_rounding_errors_of_the_inputs_gradient_average_out(candidate, seed, terms):
     """A sum over outputs. Blind to what is off in few of the sums."""
+    sums_of_outputs(candidate, seed, SUMS, terms)
+
+
+@clause("linear.gradient", tier="statistics", gradient=True, budget="gate")
+@given(seed=SEEDS)
+def test_linear_rounding_errors_of_the_inputs_gradient_of_very_long_sums_average_out(candidate, seed):
+    """As where sums are split and put together again. Blind to what is off in few of the sums."""
+    sums_of_outputs(candidate, seed, FEW, LONG)
+
+
+def sums_of_outputs(candidate: Candidate, seed: int, sums: int, terms: int) -> None:
+    """Hold so many sums over the outputs of linear to what their errors are."""
     precision = candidate.precision("linear", "backward")
     terms = bounded(terms, precision)
-    x, w, g = drawn(candidate, seed, 1, SUMS), drawn(candidate, seed, terms, SUMS), drawn(candidate, seed, 1, terms)
+    x, w, g = drawn(candidate, seed, 1, sums), drawn(candidate, seed, terms, sums), drawn(candidate, seed, 1, terms)
     got = asked(candidate, "linear", {"x": Argument(x), "w": Argument(w), "b": None}, g, "x")
     hold(candidate, "gradient of x", got, sums_of((w * g.T).T), precision)
 
@@ -87,19 +112,31 @@ def test_linear_rounding_errors_of_the_inputs_gradient_average_out(candidate, se
 @given(seed=SEEDS, terms=st.sampled_from(TERMS))
 def test_linear_rounding_errors_of_the_weights_gradient_average_out(candidate, seed, terms):
     """A sum over the batch. Blind to what is off in few of the sums."""
+    sums_of_rows(candidate, seed, SUMS, terms)
+
+
+@clause("linear.gradient", tier="statistics", gradient=True, budget="gate")
+@given(seed=SEEDS)
+def test_linear_rounding_errors_of_the_weights_gradient_of_very_long_sums_average_out(candidate, seed):
+    """As where sums are split and put together again. Blind to what is off in few of the sums."""
+    sums_of_rows(candidate, seed, FEW, LONG)
+
+
+def sums_of_rows(candidate: Candidate, seed: int, sums: int, terms: int) -> None:
+    """Hold so many sums over the batch of linear to what their errors are."""
     precision = candidate.precision("linear", "backward")
     terms = bounded(terms, precision)
-    x, w, g = drawn(candidate, seed, terms, SUMS), drawn(candidate, seed, 1, SUMS), drawn(candidate, seed, terms, 1)
+    x, w, g = drawn(candidate, seed, terms, sums), drawn(candidate, seed, 1, sums), drawn(candidate, seed, terms, 1)
     got = asked(candidate, "linear", {"x": Argument(x), "w": Argument(w), "b": None}, g, "w")
     hold(candidate, "gradient of w", got, sums_of((x * g).T), precision)
 
 
-def value_branch(candidate: Candidate, operator: str, seed: int, terms: int) -> None:
+def value_branch(candidate: Candidate, operator: str, seed: int, terms: int, sums: int = SUMS) -> None:
     """With W = 0 and b = 1 the gate is one number, and the result that number times V x."""
     precision = candidate.precision(operator)
     terms = bounded(terms, precision)
-    x, v = drawn(candidate, seed, 1, terms), drawn(candidate, seed, SUMS, terms)
-    got = candidate.values(operator, x, np.zeros_like(v), v, np.ones(SUMS))
+    x, v = drawn(candidate, seed, 1, terms), drawn(candidate, seed, sums, terms)
+    got = candidate.values(operator, x, np.zeros_like(v), v, np.ones(sums))
     enclosure = Enclosure(precision)
     gate = enclosure.store(enclosure.sigmoid(enclosure.number(1.0)))
     common = 2.0 * gate.radius / gate.size + 2.0 * precision.accumulation.unit
@@ -118,6 +155,20 @@ def test_glu_rounding_errors_average_out(candidate, seed, terms):
 def test_swiglu_rounding_errors_average_out(candidate, seed, terms):
     """Of the branch that is gated, its gates all alike. Blind to the gate's own sum."""
     value_branch(candidate, "swiglu", seed, terms)
+
+
+@clause("glu.formula", tier="statistics", budget="gate")
+@given(seed=SEEDS)
+def test_glu_rounding_errors_of_very_long_sums_average_out(candidate, seed):
+    """As where sums are split and put together again. Blind to the gate's own sum."""
+    value_branch(candidate, "glu", seed, LONG, FEW)
+
+
+@clause("swiglu.formula", tier="statistics", budget="gate")
+@given(seed=SEEDS)
+def test_swiglu_rounding_errors_of_very_long_sums_average_out(candidate, seed):
+    """As where sums are split and put together again. Blind to the gate's own sum."""
+    value_branch(candidate, "swiglu", seed, LONG, FEW)
 
 
 def windows(images: Values, kernel: int) -> Values:
@@ -139,9 +190,21 @@ def apart(precision: Precision, images: Values, weight: Values) -> float:
 @given(seed=SEEDS, channels=st.sampled_from((64, 128, 16, 4)))
 def test_conv2d_rounding_errors_average_out(candidate, seed, channels):
     """Of windows side by side, so that their products' signs are independent. Blind to overlapping windows."""
+    sums_of_windows(candidate, seed, channels, 48)
+
+
+@clause("conv2d.formula", tier="statistics", budget="gate")
+@given(seed=SEEDS, channels=st.sampled_from((1024, 512)))
+def test_conv2d_rounding_errors_of_many_channels_average_out(candidate, seed, channels):
+    """As in the deepest layers. Blind to overlapping windows."""
+    sums_of_windows(candidate, seed, channels, 12)
+
+
+def sums_of_windows(candidate: Candidate, seed: int, channels: int, size: int) -> None:
+    """Hold the sums of conv2d, 3x3 windows of four images of this size, to what their errors are."""
     precision = candidate.precision("conv2d")
     channels = bounded(9 * channels, precision) // 9
-    images, weight = drawn(candidate, seed, 4, channels, 48, 48), drawn(candidate, seed, 1, channels, 3, 3)
+    images, weight = drawn(candidate, seed, 4, channels, size, size), drawn(candidate, seed, 1, channels, 3, 3)
     got = candidate.values("conv2d", images, weight, stride=3)
     sums = sums_of(windows(images, 3) * weight.ravel(), apart=apart(precision, images, weight))
     hold(candidate, "result", got, sums, precision)

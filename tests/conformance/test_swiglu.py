@@ -20,6 +20,7 @@ from assay.reference.linear import linear_element
 from assay.reference.swish import swish
 from assay.reference.tensor import Index, Tensor
 from assay.spec import OPERATORS
+from assay.tests.conformance.test_glu import A_NAN, a_nan_reaches_its_row_or_output
 from assay.tests.trial import judge, printed
 from assay.tests.trial.cases import SMALL, Case, gated_cases
 from assay.tests.trial.failure import NonConformance
@@ -119,6 +120,26 @@ def test_the_mended_swiglu_class_computes_swiglu(candidate, case):
 def test_swiglu_gradients_stay_within_their_enclosures(candidate, case):
     """The tape's gradients for x, W, V, b and c. Blind to gradients of sums longer than a few dozen terms."""
     judge.gradient_conforms(candidate, case)
+
+
+@clause("swiglu.special", tier="special")
+@given(**A_NAN)
+def test_a_nan_reaches_every_result_of_its_row_or_output_of_swiglu(candidate, features, outputs, seed, place):
+    """One of x its row, one of a weight or a bias its output. Blind to infinities, and to more than one NaN."""
+    a_nan_reaches_its_row_or_output(candidate, "swiglu", features, outputs, seed, place)
+
+
+@clause("swiglu.formula", tier="special")
+@given(outputs=st.sampled_from((*SHORT, 33, 64)), seed=st.integers(0, 255))
+def test_swiglu_overflows_to_infinity_alone(candidate, outputs, seed):
+    """Gates times numbers next to the largest are infinite, or as the formula has it. Blind to sums that overflow."""
+    rng, large = np.random.default_rng(seed), 0.75 * candidate.format.largest
+    signs, gates = rng.choice((-large, large), outputs), rng.choice((16.0, 8.0, -8.0, -1.0, 0.5), outputs)
+    held = {"b": gates, "c": signs}
+    elements = {name: tuple(enumerate(values.tolist())) for name, values in held.items()}
+    shapes = {"x": (2, 3), "w": (outputs, 3), "v": (outputs, 3), "b": (outputs,), "c": (outputs,)}
+    filled = {name: Texture("zeros", 0, elements.get(name, ())) for name in shapes}
+    judge.conforms(candidate, Case("swiglu", shapes, filled))
 
 
 @clause("swiglu.refuses-sizes", tier="contract")

@@ -47,7 +47,7 @@ MISSED = {
 
 
 def a_law(function, tier="exact", name="test_a", clause="linear.formula", dtypes=("float32",), operators=(), needs=()):
-    return Law(clause, tier, name, "nowhere", needs, operators, dtypes, False, "quick", "", "", function)
+    return Law(clause, tier, name, "nowhere", needs, operators, dtypes, False, "quick", 1, "", "", function)
 
 
 def raising(problem):

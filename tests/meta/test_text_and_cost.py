@@ -8,7 +8,7 @@ from assay.reference.arithmetic.text import Symbol
 from assay.spec import OPERATORS
 
 FORMULAS = {
-    "swish": "swish[i] = x[i] * sigmoid(beta[0] * x[i])",
+    "swish": "swish[i] = x[i] * sigmoid(beta * x[i])",
     "linear": "linear[n, o] = sum(x[n] * w[o]) + b[o]",
     "glu": "glu[n, o] = sigmoid(sum(x[n] * w[o]) + b[o]) * (sum(x[n] * v[o]) + c[o])",
     "swiglu": "swiglu[n, o] = (sum(x[n] * w[o]) + b[o]) * sigmoid(sum(x[n] * w[o]) + b[o]) * (sum(x[n] * v[o]) + c[o])",

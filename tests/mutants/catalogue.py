@@ -21,6 +21,8 @@ from assay.tests.mutants import (
     state,
     swiglu,
     swish,
+    training,
+    unusual,
     values,
     witnesses,
     witnesses_of_images,
@@ -29,7 +31,8 @@ from assay.tests.mutants.described import DESCRIBED
 from assay.tests.mutants.mutant import Mutant
 
 CHAPTERS = (swish, linear, glu, swiglu, pad2d, conv2d, max_pool2d, contract)
-KINDS = (slips, precision, gates, slopes, gradients, sizes, large, values, state, witnesses, witnesses_of_images)
+KINDS = (slips, precision, gates, slopes, gradients, sizes, large, values, unusual, state, training)
+WITNESSES = (witnesses, witnesses_of_images)
 
 
 def described(mutant: Mutant) -> Mutant:
@@ -39,5 +42,5 @@ def described(mutant: Mutant) -> Mutant:
 
 
 MUTANTS = tuple(described(mutant) for chapter in CHAPTERS for mutant in chapter.MUTANTS) + tuple(
-    mutant for kind in KINDS for mutant in kind.MUTANTS
+    mutant for kind in KINDS + WITNESSES for mutant in kind.MUTANTS
 )

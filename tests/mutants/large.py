@@ -1,4 +1,4 @@
-"""Planted bugs that show in large tensors alone: along one axis, what comes after its first places is wrong."""
+"""Planted bugs that show in large tensors alone: along an axis, or two, what comes after the first places is wrong."""
 
 from __future__ import annotations
 
@@ -60,6 +60,20 @@ def two_leading_axes_at_most(x, w, b=None):
     """The rows of x with three leading axes are those of its first two."""
     y = right["linear"](x, w, b)
     return y[..., :1, :].expand(y.shape).contiguous() if y.ndim > 3 else y
+
+
+def where(operator: str, large: Callable[..., bool]) -> Callable[..., Any]:
+    """The last element along the last axis is too large by one where this holds of the result and the arguments."""
+
+    def called(*given: Any) -> Any:
+        y = right[operator](*given)
+        return torch.cat([y[..., :-1], y[..., -1:] + 1.0], -1) if y.numel() and large(y, *given) else y
+
+    return called
+
+
+def three_by_three(y, input, kernel_size, stride=None, padding=0):
+    return pair(kernel_size) == (3, 3) and pair(stride or 3) == (2, 2) and input.shape[1] > 32
 
 
 def bug(name, clause, words, wrong, dtype="float32", tier="exact"):
@@ -176,6 +190,73 @@ MUTANTS = (
         "max_pool2d.channels",
         "samples past the 65535th are not written",
         unwritten("max_pool2d", 0, 65535),
+    ),
+    bug(
+        "linear-both",
+        "linear.formula",
+        "more than 256 outputs of as many features",
+        where("linear", lambda y, x, w, b=None: min(w.shape) > 256),
+    ),
+    bug(
+        "linear-area", "linear.formula", "weights past 2^20", where("linear", lambda y, x, w, b=None: w.numel() > 2**20)
+    ),
+    bug(
+        "linear-samples",
+        "linear.batch",
+        "more than 128 rows in several samples",
+        where("linear", lambda y, x, w, b=None: x.ndim > 2 and x.shape[-2] > 128),
+    ),
+    bug(
+        "glu-both",
+        "glu.formula",
+        "more than 128 rows of as many outputs",
+        where("glu", lambda y, *given: y.shape[-1] > 128 and y[..., 0].numel() > 128),
+        tier="enclosure",
+    ),
+    bug(
+        "swiglu-plain",
+        "swiglu.formula",
+        "more than 128 outputs without biases",
+        where("swiglu", lambda y, x, w, v, b=None, c=None: b is None and c is None and len(w) > 128),
+        "float16",
+        "enclosure",
+    ),
+    bug(
+        "conv2d-both",
+        "conv2d.channels",
+        "more than 32 kernels of more than 32 channels",
+        where("conv2d", lambda y, input, weight, *others: min(weight.shape[:2]) > 32),
+    ),
+    bug(
+        "conv2d-plane",
+        "conv2d.formula",
+        "planes of more than 4096 places",
+        where("conv2d", lambda y, *given: y[0, 0].numel() > 4096),
+        "float64",
+    ),
+    bug(
+        "conv2d-steps-of-many",
+        "conv2d.stride",
+        "more than 64 kernels, in steps of two",
+        where("conv2d", lambda y, input, w, b=None, stride=1, padding=0: len(w) > 64 and pair(stride) == (2, 2)),
+    ),
+    bug(
+        "max_pool2d-both",
+        "max_pool2d.definition",
+        "more than 64 rows and columns",
+        where("max_pool2d", lambda y, *given: min(y.shape[2:]) > 64),
+    ),
+    bug(
+        "max_pool2d-window",
+        "max_pool2d.definition",
+        "windows longer than 33",
+        where("max_pool2d", lambda y, input, kernel_size, *others: max(pair(kernel_size)) > 33),
+    ),
+    bug(
+        "max_pool2d-residual",
+        "max_pool2d.definition",
+        "3 x 3 windows in steps of two, of more than 32 planes",
+        where("max_pool2d", three_by_three),
     ),
     bug(
         "max_pool2d-gradient",

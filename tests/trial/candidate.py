@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -98,13 +98,17 @@ class Candidate:
         well_formed(again, None if seen.output is None else seen.output.shape)
         return again
 
-    def answers_in_turn(self, cases: Sequence[Case]) -> tuple[list[Observation], list[Values]]:
+    def answers_in_turn(
+        self, cases: Sequence[Case], back: bool = False, recording: bool | None = None
+    ) -> tuple[list[Observation], list[Values]]:
         """The well-formed answers to cases, each on the memory of the last, and what they hold after the last call.
 
+        Going ``back``, with the gradients of all tensors; else with their ``recording`` as in `answer`.
+
         Raises:
-            NonConformance: as `ask`.
+            NonConformance: as `ask`, and as `ask_gradient`.
         """
-        calls = [Call(case.operator, case.arguments(self.format), self.dtype, self.device) for case in cases]
+        calls = [self._asking(case, back, recording) for case in cases]
         self.calls += calls
         try:
             seen, kept = observe_in_turn(self.implementation, calls)
@@ -114,13 +118,22 @@ class Candidate:
             _alive(each)
         for each, case in zip(seen, cases, strict=True):
             well_formed(each, case.result_shape)
+            for name in each.call.differentiate:
+                _well_formed_gradient(each, name)
         return seen, kept
 
-    def ask_gradient(self, case: Case, wanted: Sequence[str] = (), alone: bool = False) -> Observation:
+    def _asking(self, case: Case, back: bool, recording: bool | None) -> Call:
+        more = {"recording": recording, "in_turn": True}
+        call = Call(case.operator, case.arguments(self.format), self.dtype, self.device, **more)
+        return replace(call, cotangent=case.cotangent(self.format), differentiate=tuple(call.tensors)) if back else call
+
+    def ask_gradient(
+        self, case: Case, wanted: Sequence[str] = (), alone: bool = False, interrupted: bool = False
+    ) -> Observation:
         """The answer to a case and, going back from its incoming gradient, the gradients of all tensors.
 
         Only those of the ``wanted`` tensors, or of all unless some are named, have to be well-formed; if ``alone``,
-        no others are asked for.
+        no others are asked for. If ``interrupted``, another call is made before it goes back.
 
         Raises:
             NonConformance: as `ask`, or a gradient is missing or has another shape or dtype than its input.
@@ -129,7 +142,8 @@ class Candidate:
         names = tuple(name for name, value in arguments.items() if isinstance(value, Argument))
         asked = tuple(wanted) if alone else names
         poison = math.prod(case.result_shape)
-        seen = self.observe(case.operator, arguments, case.cotangent(self.format), asked, poison=poison)
+        more = {"poison": poison, "interrupted": interrupted}
+        seen = self.observe(case.operator, arguments, case.cotangent(self.format), asked, **more)
         well_formed(seen, case.result_shape)
         for name in wanted or names:
             _well_formed_gradient(seen, name)

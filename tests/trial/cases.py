@@ -39,6 +39,8 @@ Draw = Callable[[st.SearchStrategy[Any]], Any]
 kept = functools.cache
 _among = functools.lru_cache(maxsize=None, typed=True)(st.sampled_from)
 _PICKS = st.integers(0, 255)
+# Of an elementwise operator, behind the first; None is a tensor of no axes at all.
+_OTHER_AXES = (*((), (2,), (3, 2), (2, 1, 3), (1, 2, 1, 2, 2)) * 2, None)
 # Long in one direction and short in the others, so that they stay cheap: (leading axes, features, outputs).
 _LONG_LINEAR = (((), 257, 1), ((65,), 3, 2), ((2,), 257, 2), ((65,), 1, 5))
 _LONG_GATED = (((64,), 1, 64), ((1,), 257, 1), ((65,), 2, 1))
@@ -80,7 +82,9 @@ class Case:
     def _argument(self, name: str, fmt: Format) -> Any:
         if name in self.shapes:
             return self.textures[name].fill(self.shapes[name], fmt, self.terms)
-        return self.parameters.get(name)
+        value = self.parameters.get(name)
+        # A tensor of one element that is given as a plain number is a number of the dtype too.
+        return fmt.round(value) if name in OPERATORS[self.operator].tensors and value is not None else value
 
     def cotangent(self, fmt: Format) -> Argument:
         """The incoming gradient."""
@@ -104,7 +108,7 @@ def _incoming(families: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _leading(draw: Draw) -> Index:
-    return draw(_among(((2,), (1,), (3,), (), (2, 2), (5,), (1, 3, 2))))
+    return draw(_among(((2,), (1,), (3,), (), (2, 2), (5,), (1, 3, 2), (2, 1, 1, 2, 1))))
 
 
 def _long(draw: Draw, usual: bool, kinds: tuple[Any, ...]) -> Any:
@@ -120,14 +124,15 @@ def _matrix(draw: Draw, sizes: tuple[int, ...], long: tuple[Any, ...]) -> tuple[
 @kept
 @st.composite
 def swish_cases(draw: Draw, families: tuple[str, ...] = REALS, sizes: tuple[int, ...] = SIZES) -> Case:
-    """swish of tensors of one to four axes; beta a tensor, a float, or left out."""
+    """swish of tensors of none to six axes; beta a tensor of one axis or none, a float, or left out."""
     long = _long(draw, sizes is SIZES, ((1025,), ANY_SIZE))
-    shape = (draw(_among(long or sizes)), *draw(_among(((), (2,), (3, 2), (2, 1, 3)))))
-    beta = draw(_among(("tensor", "float", "none")))
-    shapes: dict[str, Index] = {"x": shape} | ({"beta": (1,)} if beta == "tensor" else {})
+    size, others = draw(_among(long or sizes)), draw(_among(_OTHER_AXES))
+    shape = () if others is None else (size, *others)
+    beta = draw(_among((None, "float", (), (1,) * len(shape[:1]))))
+    shapes: dict[str, Index] = {"x": shape} | ({"beta": beta} if isinstance(beta, tuple) else {})
     case = _case(draw, "swish", shapes, {}, families)
-    value = draw(_among((0.5, 2.0, -1.0, 1.5, 0.0, 1.0, 3.25, 16.0, -7.0)))
-    if beta == "tensor":
+    value = draw(_among((0.5, 2.0, -1.0, 1.702, 0.0, 1.0, 3.25, 16.0, -7.0, 0.1)))
+    if isinstance(beta, tuple):
         return case.changed(textures={**case.textures, "beta": Texture("zeros", 0, ((0, value),))})
     return case.changed(parameters={"beta": value} if beta == "float" else {})
 
@@ -135,7 +140,7 @@ def swish_cases(draw: Draw, families: tuple[str, ...] = REALS, sizes: tuple[int,
 @kept
 @st.composite
 def linear_cases(draw: Draw, families: tuple[str, ...] = REALS, sizes: tuple[int, ...] = SIZES) -> Case:
-    """linear with zero to two leading axes, and a bias more often than not."""
+    """linear with up to five leading axes, and a bias more often than not."""
     leading, features, outputs = _matrix(draw, sizes, _LONG_LINEAR)
     shapes: dict[str, Index] = {"x": (*leading, features), "w": (outputs, features)}
     if draw(_among((True, True, False))):
@@ -163,8 +168,8 @@ def gated_cases(draw: Draw, operator: str, families: tuple[str, ...] = REALS, si
 @kept
 @st.composite
 def pad2d_cases(draw: Draw, families: tuple[str, ...] = REALS, sizes: tuple[int, ...] = SIZES) -> Case:
-    """Padding of tensors of two to four axes by 0 to 9."""
-    leading = draw(_among(((), (2,), (2, 3), (1, 1))))
+    """Padding of tensors of two to six axes by 0 to 9."""
+    leading = draw(_among(((), (2,), (2, 3), (1, 1), (2, 1, 1, 2))))
     long, short = draw(_among(sizes)), draw(_among(SMALL))
     shape = (*leading, *draw(_among(((long, short), (short, long)))))
     padding = draw(_among((1, 2, 3, 0, 5, 9)))

@@ -76,11 +76,18 @@ def gradient_conforms(
         Refusal: the declared precision has no cited bound here.
     """
     seen = candidate.ask_gradient(case, names, alone)
+    gradients_conform(candidate, case, seen, names, sparse)
+    return seen
+
+
+def gradients_conform(
+    candidate: Candidate, case: Case, seen: Observation, names: Sequence[str] = (), sparse: bool = False
+) -> None:
+    """Judge gradients that were given already, as `gradient_conforms`."""
     for name in names or seen.gradients:
         enclose = backward(case, seen.call, name, sparse)
         places = _sample(case, case.shapes[name], SAMPLED_GRADIENTS)
         _judge(candidate, seen.call, f"gradient of {name}", seen.gradients[name], places, enclose, "backward")
-    return seen
 
 
 def gradient_conforms_exactly(candidate: Candidate, case: Case) -> Observation:

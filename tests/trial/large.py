@@ -1,4 +1,4 @@
-"""Large cases: one axis as long as in production, or longer, and the others short, so that an example stays cheap.
+"""Large cases: one axis as long as in production, or longer, or two; the others short, so that an example stays cheap.
 
 A sum along the long axis has few terms that are not zero, its first and its last among them: exact in every dtype, and
 narrow in its enclosure.
@@ -28,22 +28,45 @@ AXES = {
         "outputs": 2**11 + 1,
         "rows": 2**10 + 1,
         "columns": 2**10 + 1,
+        "kernel": 2**6 + 1,
     },
-    "max_pool2d": {"samples": 2**16 + 1, "planes": 2**12 + 1, "rows": 2**12 + 1, "columns": 2**12 + 1},
+    "max_pool2d": {
+        "samples": 2**16 + 1,
+        "planes": 2**12 + 1,
+        "rows": 2**12 + 1,
+        "columns": 2**12 + 1,
+        "window": 2**7 + 1,
+    },
 }
 AXES["glu"] = AXES["swiglu"] = AXES["linear"]
+# Of these two are long at once.
+PAIRS = {
+    "pad2d": {"rows columns": 2**9 + 1},
+    "linear": {"rows features": 2**10 + 1, "rows outputs": 2**10 + 1, "features outputs": 2**10 + 1},
+    "conv2d": {"inputs outputs": 2**8 + 1, "rows columns": 2**8 + 1},
+    "max_pool2d": {"samples planes": 2**8 + 1, "rows columns": 2**9 + 1},
+}
+PAIRS["glu"] = PAIRS["swiglu"] = {"rows outputs": 2**10 + 1, "features outputs": 2**10 + 1}
+RESIDUAL = (((3, 3), (1, 1), (1, 1)), ((3, 3), (2, 2), (1, 1)), ((1, 1), (1, 1), (0, 0)))  # kernel, stride, padding
+# How many settings are usual, and tried on each axis besides.
+USUAL = {"swish": 1, "linear": 1, "glu": 1, "swiglu": 1, "pad2d": 0, "conv2d": 3, "max_pool2d": 2}
+LONG = {operator: {**axes, **PAIRS.get(operator, {})} for operator, axes in AXES.items()}
 OF_SUMS = ("features", "inputs")
 SEEDS = st.integers(0, 2**16 - 1)
 Rng = random.Random
 
 
-def large_case(operator: str, axis: str, length: int, seed: int) -> Case:
-    """A case with one axis of this length; the rest comes from the seed. Few incoming gradients are not zero."""
-    rng = Rng(seed)
-    sizes = {each: rng.choice((2, 1, 3) if length < 2**12 else (2, 1)) for each in AXES[operator]} | {axis: length}
-    case = _SHAPED[operator](rng, operator, sizes)
+def large_case(operator: str, axis: str, length: int, seed: int, usual: int = 0) -> Case:
+    """A case with one axis of this length, or two; the rest comes from the seed.
+
+    Few incoming gradients are not zero. ``usual`` is the number of a setting that layers mostly have: no biases, rows
+    of several samples, the kernels and steps of residual networks; 0 is none of them.
+    """
+    rng, long = Rng(seed), axis.split()
+    sizes = {each: rng.choice((2, 1, 3) if length < 2**12 else (2, 1)) for each in AXES[operator]}
+    case = _SHAPED[operator](rng, operator, sizes | dict.fromkeys(long, length), usual)
     return case.changed(
-        textures=_few_terms(rng, case) if axis in OF_SUMS else case.textures,
+        textures=_few_terms(rng, case) if set(long) & set(OF_SUMS) else case.textures,
         incoming=_texture(rng, "few"),
         pick=rng.randrange(2**16),
     )
@@ -51,25 +74,36 @@ def large_case(operator: str, axis: str, length: int, seed: int) -> Case:
 
 @kept
 def large_cases(operator: str, axes: tuple[str, ...] = ()) -> st.SearchStrategy[Case]:
-    """Cases of which one of these axes, or one of all, is long."""
-    return st.sampled_from(axes or tuple(AXES[operator])).flatmap(
-        lambda axis: st.builds(partial(large_case, operator, axis), lengths(AXES[operator][axis]), SEEDS)
+    """Cases of which one of these axes, or pairs of axes, or one of all, is long."""
+    return st.sampled_from(axes or tuple(LONG[operator])).flatmap(
+        lambda axis: st.builds(
+            partial(large_case, operator, axis),
+            lengths(LONG[operator][axis]),
+            SEEDS,
+            st.sampled_from(range(USUAL[operator] + 1)),
+        )
     )
 
 
 @kept
 def lengths(most: int) -> st.SearchStrategy[int]:
-    """Around the powers of two from 128 on; and often the longest."""
-    around = [2**k + more for k in range(7, most.bit_length()) for more in (0, 1, -1)]
-    return st.sampled_from((129, most)) | st.sampled_from(around)
+    """Around the powers of two from 128, or half of the longest, on; and often the longest."""
+    last = most.bit_length()
+    around = [2**k + more for k in range(min(7, last - 1), last) for more in (0, 1, -1)]
+    return st.sampled_from((min(129, most), most)) | st.sampled_from(around)
 
 
 def longest(operator: str, axes: tuple[str, ...] = (), **more: Any) -> Callable[..., Any]:
-    """Have a law tried on each of these axes at its longest, in every run: who stops anywhere before is wrong there."""
+    """Have a law tried on each of these axes at its longest, in every run: who stops anywhere before is wrong there.
+
+    And, for a quarter of that, in each of the usual settings.
+    """
 
     def tried(law: Any) -> Any:
-        for number, axis in enumerate(axes or tuple(AXES[operator])):
-            law = example(case=large_case(operator, axis, AXES[operator][axis], number), **more)(law)
+        for number, axis in enumerate(axes or tuple(LONG[operator])):
+            for usual in range(USUAL[operator] + 1):
+                length = (LONG[operator][axis] - 1) // (4 if usual else 1) + 1
+                law = example(case=large_case(operator, axis, length, number, usual), **more)(law)
         return law
 
     return tried
@@ -91,35 +125,43 @@ def _filled(rng: Rng, operator: str, shapes: dict[str, Any], family: str, terms:
     return Case(operator, shapes, held, parameters, terms)
 
 
-def _swish(rng: Rng, operator: str, sizes: dict[str, int]) -> Case:
-    return _filled(rng, operator, {"x": (sizes["elements"],), "beta": (1,)}, "normal")
+def _swish(rng: Rng, operator: str, sizes: dict[str, int], usual: int) -> Case:
+    shapes = {"x": (2, sizes["elements"])} if usual else {"x": (sizes["elements"],), "beta": (1,)}
+    return _filled(rng, operator, shapes, "normal")
 
 
-def _matrix(rng: Rng, operator: str, sizes: dict[str, int]) -> Case:
+def _matrix(rng: Rng, operator: str, sizes: dict[str, int], usual: int) -> Case:
     rows, features, outputs = sizes.values()
     weights, biases = ("w", "b") if operator == "linear" else ("wv", "bc")
-    shapes = {"x": (rows, features), **dict.fromkeys(weights, (outputs, features)), **dict.fromkeys(biases, (outputs,))}
+    shapes = {"x": (2, rows, features) if usual else (rows, features), **dict.fromkeys(weights, (outputs, features))}
+    shapes |= {} if usual else dict.fromkeys(biases, (outputs,))
     return _filled(rng, operator, shapes, "integers" if operator == "linear" else "normal", terms=features)
 
 
-def _pad2d(rng: Rng, operator: str, sizes: dict[str, int]) -> Case:
+def _pad2d(rng: Rng, operator: str, sizes: dict[str, int], usual: int) -> Case:
     return _filled(rng, operator, {"x": (1, *sizes.values())}, "normal", padding=1)
 
 
-def _conv2d(rng: Rng, operator: str, sizes: dict[str, int]) -> Case:
-    kernel, stride = rng.choice(((1, 2), (1, 1), (2, 1), (2, 3))), rng.choice(((1, 2), (2, 1), (1, 1)))
-    samples, inputs, outputs, *places = sizes.values()
+def _conv2d(rng: Rng, operator: str, sizes: dict[str, int], usual: int) -> Case:
+    samples, inputs, outputs, *places, long = sizes.values()
+    kernel, stride = rng.choice(((1, long), (long, 1), (long, 2))), rng.choice(((1, 2), (2, 1), (1, 1)))
+    padding = rng.choice(((0, 1), (0, 0), (1, 0)))
+    if usual:
+        kernel, stride, padding = RESIDUAL[usual - 1]
     image = tuple(size + k - 1 for size, k in zip(places, kernel, strict=True))
-    shapes = {"input": (samples, inputs, *image), "weight": (outputs, inputs, *kernel), "bias": (outputs,)}
-    parameters = {"stride": stride, "padding": rng.choice(((0, 1), (0, 0), (1, 0)))}
+    shapes = {"input": (samples, inputs, *image), "weight": (outputs, inputs, *kernel)}
+    shapes |= {} if usual else {"bias": (outputs,)}
+    parameters = {"stride": stride, "padding": padding}
     return _filled(rng, operator, shapes, "integers", inputs * kernel[0] * kernel[1], **parameters)
 
 
-def _max_pool2d(rng: Rng, operator: str, sizes: dict[str, int]) -> Case:
-    kernel, stride = rng.choice(((1, 2), (2, 2), (3, 1))), rng.choice(((2, 1), (1, 1), (2, 2)))
-    samples, planes, *places = sizes.values()
+def _max_pool2d(rng: Rng, operator: str, sizes: dict[str, int], usual: int) -> Case:
+    samples, planes, *places, long = sizes.values()
+    kernel, stride = rng.choice(((1, long), (2, long), (long, 1))), rng.choice(((2, 1), (1, 1), (2, 2)))
+    if usual:
+        kernel, stride = (3, 3) if usual == 1 else (2, 2), (2, 2)
     shape = (samples, planes, *(size + k - 1 for size, k in zip(places, kernel, strict=True)))
-    parameters = {"kernel_size": kernel, "stride": stride, "padding": 0}
+    parameters = {"kernel_size": kernel, "stride": stride, "padding": int(usual == 1)}
     return _filled(rng, operator, {"input": shape}, "distinct", **parameters)
 
 

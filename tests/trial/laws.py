@@ -36,6 +36,7 @@ class Law:
     dtypes: tuple[str, ...]
     gradient: bool
     budget: str  # the least at which it is tried
+    share: int  # of a budget's examples it tries one in so many
     sentence: str
     blind: str
     function: Callable[..., Any]
@@ -52,7 +53,8 @@ class Law:
 
 LAWS: dict[str, Law] = {}
 
-# Of a budget's examples: manners hang on shapes and layouts, not on values; one example of statistics is 1000 sums.
+# The shares of laws that name none: manners hang on shapes and layouts, not on values; one example of statistics is
+# 1000 sums.
 SHARES = {"contract": 2, "state": 2, "statistics": 12}
 
 
@@ -65,11 +67,13 @@ def clause(
     dtypes: tuple[str, ...] = DTYPES,
     gradient: bool | None = None,
     budget: str = "quick",
+    share: int | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Mark a test as a law of the clause ``identifier``. Stands above ``@given``.
 
     ``needs`` names the operators that the candidate must have (the clause's own unless given); ``operators`` makes
-    one law of a test for each of several operators, given to it as ``operator``. It is tried from ``budget`` on.
+    one law of a test for each of several operators, given to it as ``operator``. It is tried from ``budget`` on, on one
+    in ``share`` of a budget's examples (its tier's share unless given).
 
     Raises:
         ValueError: there is no such clause, tier or budget, or the docstring does not say what the law is blind to.
@@ -92,7 +96,8 @@ def clause(
         differentiates = tier == "gradient" if gradient is None else gradient
         where = (test.__name__, test.__module__)
         test = _heed_waivers(test)
-        law = Law(identifier, tier, *where, wanted, operators, dtypes, differentiates, budget, told, unseen, test)
+        examples = budget, share or SHARES.get(tier, 1)
+        law = Law(identifier, tier, *where, wanted, operators, dtypes, differentiates, *examples, told, unseen, test)
         _register(law)
         test.law = law  # type: ignore[attr-defined]
         return test
@@ -107,13 +112,9 @@ def _register(law: Law) -> None:
     if law.tier != "statistics":  # which speaks of many values, and of none in particular
         _simplify_failures(law.function)
     _count_examples(law.function)
-    if law.tier in SHARES and hasattr(law.function, "hypothesis"):
-        hypothesis.settings(max_examples=share_of(law.tier, hypothesis.settings.default.max_examples))(law.function)
-
-
-def share_of(tier: str, examples: int) -> int:
-    """How many of a budget's examples a law of this tier tries."""
-    return max(1, examples // SHARES.get(tier, 1))
+    if law.share > 1 and hasattr(law.function, "hypothesis"):
+        examples = max(1, hypothesis.settings.default.max_examples // law.share)
+        hypothesis.settings(max_examples=examples)(law.function)
 
 
 def _heed_waivers(test: Callable[..., Any]) -> Callable[..., Any]:
@@ -170,13 +171,13 @@ def under(settings: hypothesis.settings, laws: Iterable[Law]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def at_budget(settings: hypothesis.settings, laws: Iterable[Law]) -> Iterator[None]:
-    """Run laws at a budget, each tier with its share of the examples, as in a judged run, for a while."""
-    by_tier: dict[str, list[Law]] = {}
+    """Run laws at a budget, each with its share of the examples, as in a judged run, for a while."""
+    by_share: dict[int, list[Law]] = {}
     for law in laws:
-        by_tier.setdefault(law.tier, []).append(law)
+        by_share.setdefault(law.share, []).append(law)
     with contextlib.ExitStack() as stack:
-        for tier, mine in by_tier.items():
-            examples = share_of(tier, settings.max_examples)
+        for share, mine in by_share.items():
+            examples = max(1, settings.max_examples // share)
             stack.enter_context(under(hypothesis.settings(settings, max_examples=examples), mine))
         yield
 
