@@ -172,7 +172,8 @@ class NumpyArrays:
         return contextlib.nullcontext()
 
     def is_array(self, found: Any) -> bool:
-        return type(found) is np.ndarray
+        """Whether it is a plain array, or a number of numpy's: what its arithmetic makes of arrays of no axes."""
+        return type(found) is np.ndarray or isinstance(found, np.generic)
 
     def read(self, array: Any) -> Values:
         return np.array(array, dtype=np.float64, copy=True)

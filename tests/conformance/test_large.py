@@ -27,8 +27,8 @@ def test_swish_of_long_tensors_stays_within_its_enclosure(candidate, case):
 @longest("swish")
 @given(case=large_cases("swish"))
 def test_gradients_of_swish_of_long_tensors_stay_within_their_enclosures(candidate, case):
-    """Where few incoming gradients are not zero. Blind to long sums by beta, and to elements that are not sampled."""
-    judge.gradient_conforms(candidate, case, ("x",), sparse=True)
+    """Where few incoming gradients are not zero. Blind to elements that are not sampled."""
+    judge.gradient_conforms(candidate, case, sparse=True)
 
 
 @clause("linear.formula", tier="exact", share=SHARE)

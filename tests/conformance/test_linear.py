@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument
@@ -47,6 +47,7 @@ def test_linear_of_integers_is_exact(candidate, case):
 
 
 @clause("linear.formula", tier="enclosure")
+@example(case=Case("linear", {"x": (2, 3), "w": (5, 3)}, {"x": Texture("subnormal", 1), "w": Texture("ones")}))
 @given(case=linear_cases(WITH_SUBNORMALS))
 def test_linear_stays_within_its_enclosure(candidate, case):
     """Each output is among the results of some order of summation. Blind to errors below the worst order's."""

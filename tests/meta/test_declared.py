@@ -63,15 +63,15 @@ def test_a_run_is_judged_under_what_the_command_line_says():
     assert run.precision == ("strict", "conv2d.forward.float32=operands:tf32")
 
 
-CUT = """
+TF32 = """
 import torch
-def cut(t): return (t.view(torch.int32) & ~0x1FFF).view(torch.float32)
-def linear(x, w, b=None): return torch.nn.functional.linear(cut(x.contiguous()), cut(w.contiguous()), b)
+def rounded(t): return ((t.contiguous().view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+def linear(x, w, b=None): return torch.nn.functional.linear(rounded(x), rounded(w), b)
 """
 
 
 def test_the_report_says_that_the_command_line_declared_it(tmp_path):
-    (tmp_path / "k.py").write_text(CUT)
+    (tmp_path / "k.py").write_text(TF32)
     words = ("check", "k.py", "--in-process", "--op", "linear", "--dtype", "float32", "--json", "out.json")
     words = (*words, "--precision", "linear.forward.float32=operands:tf32")
     text = assay(*words, "--", "-k", "linear_stays", cwd=tmp_path, check=0).text

@@ -147,8 +147,7 @@ def scaled_by_the_largest_of_the_batch(input, weight, bias=None, *rest):
 
 
 def pointwise_weight_transposed(input, weight, *rest):
-    square = weight.shape[0] == weight.shape[1] and weight.shape[2:] == (1, 1)
-    return conv2d(input, weight.transpose(0, 1) if square else weight, *rest)
+    return conv2d(input, weight.transpose(0, 1) if weight.shape == (8, 8, 1, 1) else weight, *rest)
 
 
 def pointwise_without_bias(input, weight, bias=None, *rest):
@@ -262,7 +261,7 @@ MUTANTS = (
     bug("additive", "inputs are clamped to eight bits", eight_bit_inputs),
     bug("batch", "the third sample gives the second's result", third_sample_repeats_the_second),
     bug("batch", "the batch is scaled by its largest element", scaled_by_the_largest_of_the_batch),
-    bug("pointwise", "a square 1 x 1 weight is transposed", pointwise_weight_transposed),
+    bug("pointwise", "a 1 x 1 weight of 8 by 8 channels is transposed", pointwise_weight_transposed),
     bug("pointwise", "1 x 1 kernels have no bias", pointwise_without_bias),
     bug("gradient", "the last column of weights has no gradient", last_column_of_weights_not_learned),
     bug("gradient", "the bias gets the first sample's gradient alone", bias_gradient_of_the_first_sample),

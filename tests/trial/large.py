@@ -48,8 +48,9 @@ PAIRS = {
 }
 PAIRS["glu"] = PAIRS["swiglu"] = {"rows outputs": 2**10 + 1, "features outputs": 2**10 + 1}
 RESIDUAL = (((3, 3), (1, 1), (1, 1)), ((3, 3), (2, 2), (1, 1)), ((1, 1), (1, 1), (0, 0)))  # kernel, stride, padding
+POOLING = (((3, 3), (2, 2), 1), ((2, 2), (2, 2), 0), ((3, 3), (1, 1), 1))
 # How many settings are usual, and tried on each axis besides.
-USUAL = {"swish": 1, "linear": 1, "glu": 1, "swiglu": 1, "pad2d": 0, "conv2d": 3, "max_pool2d": 2}
+USUAL = {"swish": 1, "linear": 1, "glu": 1, "swiglu": 1, "pad2d": 0, "conv2d": 3, "max_pool2d": 3}
 LONG = {operator: {**axes, **PAIRS.get(operator, {})} for operator, axes in AXES.items()}
 OF_SUMS = ("features", "inputs")
 SEEDS = st.integers(0, 2**16 - 1)
@@ -158,10 +159,11 @@ def _conv2d(rng: Rng, operator: str, sizes: dict[str, int], usual: int) -> Case:
 def _max_pool2d(rng: Rng, operator: str, sizes: dict[str, int], usual: int) -> Case:
     samples, planes, *places, long = sizes.values()
     kernel, stride = rng.choice(((1, long), (2, long), (long, 1))), rng.choice(((2, 1), (1, 1), (2, 2)))
+    padding = 0
     if usual:
-        kernel, stride = (3, 3) if usual == 1 else (2, 2), (2, 2)
+        kernel, stride, padding = POOLING[usual - 1]
     shape = (samples, planes, *(size + k - 1 for size, k in zip(places, kernel, strict=True)))
-    parameters = {"kernel_size": kernel, "stride": stride, "padding": int(usual == 1)}
+    parameters = {"kernel_size": kernel, "stride": stride, "padding": padding}
     return _filled(rng, operator, {"input": shape}, "distinct", **parameters)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -30,11 +31,16 @@ class Kept:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.found: dict[Hashable, Callable[[Any], Any]] = {}
+        self.found: dict[tuple[Any, ...], Callable[[Any], Any]] = {}
 
-    def get(self, key: Hashable, make: Callable[[], Callable[[Any], Any]]) -> Callable[[Any], Any]:
-        """The function of a place under ``key``, made if it is not here; it works each place out once."""
+    def get(self, key: tuple[Any, ...], make: Callable[[], Callable[[Any], Any]]) -> Callable[[Any], Any]:
+        """The function of a place under ``key``, made if it is not here; it works each place out once.
+
+        Of calls with large arguments the last one alone is kept.
+        """
         found = self.found.pop(key, None) or functools.cache(make())
+        if key[-1].large:
+            self.found = {other: each for other, each in self.found.items() if not other[-1].large}
         self.found[key] = found
         while len(self.found) > self.size:
             del self.found[next(iter(self.found))]
@@ -121,10 +127,18 @@ def tensor_of(values: Values, arithmetic: Any, name: str) -> Tensor:
     return Tensor(flat.tolist(), values.shape, arithmetic, name)
 
 
-def _asked(call: Call) -> Hashable:
-    """All that the formula is given, bit for bit."""
-    given = [*call.arguments.items(), ("incoming gradient", call.cotangent)]
-    return (call.operator, *((name, _bits(value)) for name, value in given))
+@dataclass(frozen=True)
+class Asked:
+    """All that the formula is given, bit for bit; ``large`` if some of it is too large to be held twice."""
+
+    given: Hashable
+    large: bool
+
+
+def _asked(call: Call) -> Asked:
+    given = {**call.arguments, "incoming gradient": call.cotangent}
+    bits = {name: _bits(value) for name, value in given.items()}
+    return Asked((call.operator, *bits.items()), any(isinstance(each, Itself) for each in bits.values()))
 
 
 def _bits(value: Any) -> Hashable:

@@ -154,7 +154,7 @@ def register_budgets() -> None:
     """Make each budget a Hypothesis profile, "assay-" and its name, and another "-seeded" for runs with a seed.
 
     From then on Hypothesis takes no numbers out of the modules that happen to be imported: what a law draws would
-    depend on which others have run, on the number of processes, and on where assay is installed. No public way is known.
+    depend on which others have run, on the number of processes, and on where assay lies. No public way is known.
     """
     if hasattr(providers, "_get_local_constants"):
         nothing = providers.Constants()
