@@ -1,4 +1,4 @@
-"""Large sizes: what production has, along one axis or two, judged on sampled elements, the corners among them."""
+"""Large sizes: what production has, along one axis or several, judged on sampled elements, the corners among them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 from hypothesis import given
 
 from assay.tests.trial import judge
-from assay.tests.trial.large import SEEDS, large_cases, longest
+from assay.tests.trial.large import SEEDS, large_cases, longest, real
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import Texture
 
 SHARE = 4  # beside the examples that are always tried
-PLACES = ("samples", "rows", "columns", "kernel", "rows columns")
-CHANNELS = ("inputs", "outputs", "inputs outputs")
+PLACES = ("samples", "rows", "columns", "kernel", "rows columns", "samples inputs outputs rows columns")
+CHANNELS = ("inputs", "outputs", "inputs outputs", "inputs outputs rows columns")
 
 
 @clause("swish.formula", tier="enclosure", share=SHARE)
@@ -35,16 +35,18 @@ def test_gradients_of_swish_of_long_tensors_stay_within_their_enclosures(candida
 @longest("linear")
 @given(case=large_cases("linear"))
 def test_linear_of_long_axes_is_exact(candidate, case):
-    """Up to 65537 rows, 8193 features or outputs. Blind to terms that meet zeros, and to rounding."""
+    """Up to 65537 rows, 8193 features or outputs; and reals within their enclosures. Blind to terms that meet zeros."""
     judge.conforms_exactly(candidate, case)
+    judge.conforms(candidate, real(case))
 
 
 @clause("linear.gradient", tier="gradient", share=SHARE)
 @longest("linear")
 @given(case=large_cases("linear"))
 def test_linear_gradients_of_long_axes_are_exact(candidate, case):
-    """As many, where few incoming gradients are not zero. Blind to terms that meet zeros, and to rounding."""
+    """As many, where few incoming gradients are not zero; and of reals. Blind to terms that meet zeros."""
     judge.gradient_conforms_exactly(candidate, case)
+    judge.gradient_conforms(candidate, real(case), sparse=True)
 
 
 @clause("glu.formula", tier="enclosure", share=SHARE)
@@ -103,24 +105,27 @@ def test_pad2d_gradient_of_long_axes_is_the_incoming_one_at_its_new_place(candid
 @longest("conv2d", PLACES)
 @given(case=large_cases("conv2d", PLACES))
 def test_conv2d_of_long_axes_is_exact(candidate, case):
-    """Up to 65537 samples, 1025 rows or columns, kernels of 65. Blind to rounding, and to what is not sampled."""
+    """Up to 65537 samples, 1025 rows or columns, kernels of 65; and for reals. Blind to what is not sampled."""
     judge.conforms_exactly(candidate, case)
+    judge.conforms(candidate, real(case))
 
 
 @clause("conv2d.channels", tier="exact", share=SHARE)
 @longest("conv2d", CHANNELS)
 @given(case=large_cases("conv2d", CHANNELS))
 def test_conv2d_of_many_channels_is_exact(candidate, case):
-    """Up to 2049 input channels, or as many kernels. Blind to terms that meet zeros, and to rounding."""
+    """Up to 2049 input channels, or as many kernels; and for reals. Blind to terms that meet zeros."""
     judge.conforms_exactly(candidate, case)
+    judge.conforms(candidate, real(case))
 
 
 @clause("conv2d.gradient", tier="gradient", share=SHARE)
 @longest("conv2d")
 @given(case=large_cases("conv2d"))
 def test_conv2d_gradients_of_long_axes_are_exact(candidate, case):
-    """As many, where few incoming gradients are not zero. Blind to terms that meet zeros, and to rounding."""
+    """As many, where few incoming gradients are not zero; and of reals. Blind to terms that meet zeros."""
     judge.gradient_conforms_exactly(candidate, case)
+    judge.gradient_conforms(candidate, real(case), sparse=True)
 
 
 @clause("max_pool2d.definition", tier="exact", share=SHARE)

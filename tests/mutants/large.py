@@ -76,6 +76,16 @@ def three_by_three(y, input, kernel_size, stride=None, padding=0):
     return pair(kernel_size) == (3, 3) and pair(stride or 3) == (2, 2) and input.shape[1] > 32
 
 
+def coarse(operator: str, name: str, large: Callable[..., bool]) -> Callable[..., Any]:
+    """The gradient of a tensor is rounded to bfloat16 where this holds of the arguments."""
+    return going_back(
+        operator,
+        lambda found, incoming, given: (
+            {name: found[name].bfloat16().to(found[name].dtype)} if name in found and large(*given) else {}
+        ),
+    )
+
+
 def bug(name, clause, words, wrong, dtype="float32", tier="exact"):
     """A mutant of the clause's operator."""
     operators, kind = {clause.partition(".")[0]: wrong}, "gradient" if tier == "gradient" else "size"
@@ -257,6 +267,52 @@ MUTANTS = (
         "max_pool2d.definition",
         "3 x 3 windows in steps of two, of more than 32 planes",
         where("max_pool2d", three_by_three),
+    ),
+    bug(
+        "swish-four-axes",
+        "swish.formula",
+        "more than 2000 elements in four axes",
+        where("swish", lambda y, *given: y.ndim == 4 and y.numel() > 2000),
+        tier="enclosure",
+    ),
+    bug(
+        "swiglu-layer",
+        "swiglu.formula",
+        "64 rows or more, of as many features and outputs",
+        where("swiglu", lambda y, x, w, *others: min(*w.shape, y[..., 0].numel()) >= 64),
+        tier="enclosure",
+    ),
+    bug(
+        "pad2d-batch",
+        "pad2d.zeros",
+        "more than two samples",
+        where("pad2d", lambda y, *given: y.ndim == 4 and len(y) > 2),
+    ),
+    bug(
+        "conv2d-batch",
+        "conv2d.batch",
+        "8 samples or more, of 16 channels or more on both sides",
+        where("conv2d", lambda y, input, w, *others: len(y) >= 8 and min(w.shape[:2]) >= 16),
+    ),
+    bug(
+        "conv2d-layer",
+        "conv2d.formula",
+        "64 channels or more, 28 rows or more",
+        where("conv2d", lambda y, input, w, *others: w.shape[1] >= 64 and y.shape[2] >= 28),
+        "bfloat16",
+    ),
+    bug(
+        "conv2d-coarse",
+        "conv2d.gradient",
+        "the input's is rounded to bfloat16 from 64 channels on",
+        coarse("conv2d", "input", lambda input, *others: input.shape[1] >= 64),
+        tier="gradient",
+    ),
+    bug(
+        "max_pool2d-layer",
+        "max_pool2d.definition",
+        "16 planes or more, of 16 rows and columns or more",
+        where("max_pool2d", lambda y, *given: min(y.shape[1:]) >= 16),
     ),
     bug(
         "max_pool2d-gradient",

@@ -1,4 +1,6 @@
-"""Large cases: one axis as long as in production, or longer, or two; the others short, so that an example stays cheap.
+"""Large cases: one axis as long as in production, or longer, the others short, so that an example stays cheap.
+
+Or several at once, less long: the layers that networks have.
 
 A sum along the long axis has few terms that are not zero, its first and its last among them: exact in every dtype, and
 narrow in its enclosure.
@@ -39,26 +41,46 @@ AXES = {
     },
 }
 AXES["glu"] = AXES["swiglu"] = AXES["linear"]
-# Of these two are long at once.
-PAIRS = {
+# Of these several are long at once.
+TOGETHER = {
     "pad2d": {"rows columns": 2**9 + 1},
-    "linear": {"rows features": 2**10 + 1, "rows outputs": 2**10 + 1, "features outputs": 2**10 + 1},
-    "conv2d": {"inputs outputs": 2**8 + 1, "rows columns": 2**8 + 1},
-    "max_pool2d": {"samples planes": 2**8 + 1, "rows columns": 2**9 + 1},
+    "linear": {
+        "rows features": 2**10 + 1,
+        "rows outputs": 2**10 + 1,
+        "features outputs": 2**10 + 1,
+        "rows features outputs": 2**8 + 1,
+    },
+    "conv2d": {
+        "inputs outputs": 2**8 + 1,
+        "rows columns": 2**8 + 1,
+        "inputs outputs rows columns": 2**6 + 1,
+        "samples inputs outputs rows columns": 2**4 + 1,
+    },
+    "max_pool2d": {
+        "samples planes": 2**8 + 1,
+        "rows columns": 2**9 + 1,
+        "planes rows columns": 2**6 + 1,
+        "samples planes rows columns": 2**4 + 1,
+    },
 }
-PAIRS["glu"] = PAIRS["swiglu"] = {"rows outputs": 2**10 + 1, "features outputs": 2**10 + 1}
+TOGETHER["glu"] = TOGETHER["swiglu"] = {
+    "rows outputs": 2**10 + 1,
+    "features outputs": 2**10 + 1,
+    "rows features outputs": 2**8 + 1,
+}
 RESIDUAL = (((3, 3), (1, 1), (1, 1)), ((3, 3), (2, 2), (1, 1)), ((1, 1), (1, 1), (0, 0)))  # kernel, stride, padding
 POOLING = (((3, 3), (2, 2), 1), ((2, 2), (2, 2), 0), ((3, 3), (1, 1), 1))
 # How many settings are usual, and tried on each axis besides.
 USUAL = {"swish": 1, "linear": 1, "glu": 1, "swiglu": 1, "pad2d": 0, "conv2d": 3, "max_pool2d": 3}
-LONG = {operator: {**axes, **PAIRS.get(operator, {})} for operator, axes in AXES.items()}
+LONG = {operator: {**axes, **TOGETHER.get(operator, {})} for operator, axes in AXES.items()}
 OF_SUMS = ("features", "inputs")
+DENSE = 2**9  # terms of a sum up to which none of them need be zero
 SEEDS = st.integers(0, 2**16 - 1)
 Rng = random.Random
 
 
 def large_case(operator: str, axis: str, length: int, seed: int, usual: int = 0) -> Case:
-    """A case with one axis of this length, or two; the rest comes from the seed.
+    """A case with one axis of this length, or several; the rest comes from the seed.
 
     Few incoming gradients are not zero. ``usual`` is the number of a setting that layers mostly have: no biases, rows
     of several samples, the kernels and steps of residual networks; 0 is none of them.
@@ -67,7 +89,7 @@ def large_case(operator: str, axis: str, length: int, seed: int, usual: int = 0)
     sizes = {each: rng.choice((2, 1, 3) if length < 2**12 else (2, 1)) for each in AXES[operator]}
     case = _SHAPED[operator](rng, operator, sizes | dict.fromkeys(long, length), usual)
     return case.changed(
-        textures=_few_terms(rng, case) if set(long) & set(OF_SUMS) else case.textures,
+        textures=_few_terms(rng, case) if length > DENSE and set(long) & set(OF_SUMS) else case.textures,
         incoming=_texture(rng, "few"),
         pick=rng.randrange(2**16),
     )
@@ -75,7 +97,7 @@ def large_case(operator: str, axis: str, length: int, seed: int, usual: int = 0)
 
 @kept
 def large_cases(operator: str, axes: tuple[str, ...] = ()) -> st.SearchStrategy[Case]:
-    """Cases of which one of these axes, or pairs of axes, or one of all, is long."""
+    """Cases of which one of these axes, or one of all, is long; or several, whose names stand in one."""
     return st.sampled_from(axes or tuple(LONG[operator])).flatmap(
         lambda axis: st.builds(
             partial(large_case, operator, axis),
@@ -110,6 +132,15 @@ def longest(operator: str, axes: tuple[str, ...] = (), **more: Any) -> Callable[
     return tried
 
 
+def real(case: Case) -> Case:
+    """The case with reals in place of integers, which hide how they are rounded."""
+    textures = {
+        name: each if each.family == "few" else Texture("tiled normal", each.seed)
+        for name, each in case.textures.items()
+    }
+    return case.changed(textures=textures)
+
+
 def _texture(rng: Rng, family: str) -> Texture:
     return Texture(family, rng.randrange(2**16))
 
@@ -127,7 +158,7 @@ def _filled(rng: Rng, operator: str, shapes: dict[str, Any], family: str, terms:
 
 
 def _swish(rng: Rng, operator: str, sizes: dict[str, int], usual: int) -> Case:
-    shapes = {"x": (2, sizes["elements"])} if usual else {"x": (sizes["elements"],), "beta": (1,)}
+    shapes = {"x": (2, 3, sizes["elements"], 1)} if usual else {"x": (sizes["elements"],), "beta": (1,)}
     return _filled(rng, operator, shapes, "normal")
 
 
