@@ -14,13 +14,11 @@ from assay.implementations.observe import Call, Observation
 from assay.reference.arithmetic.ball import Ball
 from assay.reference.arithmetic.enclosure import Enclosure
 from assay.reference.arithmetic.precision import Precision
-from assay.reference.arithmetic.primitives import FLOAT
 from assay.reference.tensor import Index
-from assay.spec import OPERATORS
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import NonConformance
-from assay.tests.trial.permitted import backward, forward, inputs_on, not_zero, tape, tensor_of
+from assay.tests.trial.permitted import backward, exact_backward, exact_forward, forward, tensor_of
 from assay.tests.trial.weaker import what_would_hold
 
 SAMPLED = 40  # elements of a result that are judged, where it has more: corners first, then drawn ones
@@ -56,9 +54,8 @@ def conforms_exactly(candidate: Candidate, case: Case) -> Observation:
     if candidate.precision(case.operator).algorithm != "direct":
         return conforms(candidate, case)
     seen = candidate.ask(case)
-    inputs = inputs_on(FLOAT, case, seen.call)
-    element = OPERATORS[case.operator].element
-    expected = {at: element(at, *inputs) for at in _sample(case, case.result_shape, 4 * SAMPLED)}
+    element = exact_forward(case, seen.call)
+    expected = {at: element(at) for at in _sample(case, case.result_shape, 4 * SAMPLED)}
     same_elements(candidate, seen.call, "result", seen.output, expected)
     return seen
 
@@ -99,13 +96,10 @@ def gradient_conforms_exactly(candidate: Candidate, case: Case) -> Observation:
     if candidate.precision(case.operator, "backward").algorithm != "direct":
         return gradient_conforms(candidate, case)
     seen = candidate.ask_gradient(case)
-    assert seen.call.cotangent is not None
-    gradient = tape(case, seen.call, FLOAT, not_zero(seen.call.cotangent))
-    for name, tensor in zip(OPERATORS[case.operator].tensors, inputs_on(FLOAT, case, seen.call), strict=False):
-        if tensor is not None:
-            places = _sample(case, case.shapes[name], 2 * SAMPLED)
-            expected = {at: gradient(name, tensor.position(at)) for at in places}
-            same_elements(candidate, seen.call, f"gradient of {name}", seen.gradients[name], expected)
+    gradient = exact_backward(case, seen.call)
+    for name in seen.call.tensors:
+        expected = {at: gradient((name, at)) for at in _sample(case, case.shapes[name], 2 * SAMPLED)}
+        same_elements(candidate, seen.call, f"gradient of {name}", seen.gradients[name], expected)
     return seen
 
 

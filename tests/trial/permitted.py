@@ -16,12 +16,12 @@ from assay.implementations.observe import Call
 from assay.reference.arithmetic.ball import Ball
 from assay.reference.arithmetic.enclosure import Enclosure
 from assay.reference.arithmetic.precision import Precision
+from assay.reference.arithmetic.primitives import FLOAT
 from assay.reference.arithmetic.tape import Tape
 from assay.reference.tensor import Index, LargeTensor, Tensor
 from assay.spec import OPERATORS
 from assay.tests.trial.cases import Case
-
-LARGE = 2**16  # elements from which a tensor is not copied as a whole
+from assay.tests.trial.textures import LARGE
 
 Inputs = list[Any]
 
@@ -36,12 +36,13 @@ class Kept:
     def get(self, key: tuple[Any, ...], make: Callable[[], Callable[[Any], Any]]) -> Callable[[Any], Any]:
         """The function of a place under ``key``, made if it is not here; it works each place out once.
 
-        Of calls with large arguments the last one alone is kept.
+        Of calls with large arguments few are kept.
         """
         found = self.found.pop(key, None) or functools.cache(make())
-        if key[-1].large:
-            self.found = {other: each for other, each in self.found.items() if not other[-1].large}
         self.found[key] = found
+        large = [other for other in self.found if other[-1].large]
+        for other in large[: -max(1, self.size // 16)]:
+            del self.found[other]
         while len(self.found) > self.size:
             del self.found[next(iter(self.found))]
         return found
@@ -79,6 +80,27 @@ def backward(case: Case, call: Call, name: str, sparse: bool = False) -> Callabl
         return lambda at: found((name, at))
 
     return under
+
+
+def exact_forward(case: Case, call: Call) -> Callable[[Index], float]:
+    """Each element of a call's result on plain floats: the one right answer where every sum is exact."""
+
+    def made() -> Callable[[Index], float]:
+        inputs, element = inputs_on(FLOAT, case, call), OPERATORS[case.operator].element
+        return lambda at: element(at, *inputs)
+
+    return KEPT.get(("exact forward", _asked(call)), made)
+
+
+def exact_backward(case: Case, call: Call) -> Callable[[tuple[str, Index]], float]:
+    """The same of the gradients, each place with its input's name. Incoming zeros are passed over."""
+
+    def made() -> Callable[[tuple[str, Index]], float]:
+        assert call.cotangent is not None
+        gradient = tape(case, call, FLOAT, not_zero(call.cotangent))
+        return lambda place: gradient(place[0], int(np.ravel_multi_index(place[1], case.shapes[place[0]])))
+
+    return KEPT.get(("exact backward", _asked(call)), made)
 
 
 def tape(case: Case, call: Call, inner: Any, outputs: Iterable[Index] | None = None) -> Callable[[str, int], Any]:

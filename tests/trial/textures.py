@@ -27,6 +27,7 @@ PLAIN = (MANNERS, SEEDED)
 # For results that a candidate going forward must not flush to zero, unless it declares that.
 WITH_SUBNORMALS = (*REALS, "subnormal")
 REPEATED = "repeated"  # a layout of textures alone: the contiguous copy of an expanded tensor
+LARGE = 2**16  # elements from which a tensor is not copied as a whole, nor filled again
 TILE = 509  # a prime: tiles and blocks of tiles do not repeat with it
 Family = Callable[[np.random.Generator, int, Format, int], Values]
 SPECIAL_ELEMENTS = (1.0, -1.0, 2.0, -3.0, 0.5, -0.0, 10.0, -20.0, 100.0)
@@ -47,6 +48,9 @@ class Texture:
         ``terms`` is the length of the longest sum that the values enter: integers are drawn so small that such a
         sum of products of two of them is exact in ``fmt``, in any order.
         """
+        return (_kept if math.prod(shape) > LARGE else Texture._made)(self, shape, fmt, terms)
+
+    def _made(self, shape: tuple[int, ...], fmt: Format, terms: int) -> Argument:
         size = math.prod(shape)
         values = FAMILIES[self.family](np.random.default_rng(self.seed), size, fmt, terms)
         for position, value in self.elements if size else ():
@@ -56,6 +60,10 @@ class Texture:
     def holding(self, values: Values, terms: int) -> Given:
         """This texture with values written out, those that it holds or some of them."""
         return Given(self.family, self.seed, (), self.layout, values, terms, (self.family, self.seed))
+
+
+# Large tensors that are asked for again are the same ones: who judges them again knows them.
+_kept = functools.lru_cache(maxsize=12)(Texture._made)
 
 
 @dataclass(frozen=True, eq=False)
