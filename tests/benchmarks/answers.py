@@ -20,8 +20,8 @@ from assay.reference.tensor import Index
 from assay.spec import OPERATORS
 from assay.tests.benchmarks.cases import BACKWARD, Timed
 from assay.tests.benchmarks.inputs import INCOMING, Subject, Visit
-from assay.tests.trial import judge
 from assay.tests.trial.candidate import Candidate
+from assay.tests.trial.permitted import inputs_on, tape
 
 AFFORDABLE = 2**18  # products on the way to one element of a gradient, beyond which a dense one is not judged
 RESULT = "result"
@@ -114,7 +114,7 @@ class Answers:
 
     def _forward(self, call: Call) -> Callable[[Index], Ball]:
         case = self.timed.layer.case
-        inputs = judge.inputs_on(Enclosure(self.candidate.precision(case.operator)), case, call)
+        inputs = inputs_on(Enclosure(self.candidate.precision(case.operator)), case, call)
         return lambda at: OPERATORS[case.operator].element(at, *inputs)
 
     def _backward(self, call: Call, visit: Visit, name: str) -> Callable[[Index], Ball] | None:
@@ -124,7 +124,7 @@ class Answers:
         if readers is None:
             return None
         enclosure, shape = Enclosure(self.candidate.precision(case.operator, "backward")), case.shapes[name]
-        gradient = judge.tape(case, call, enclosure, readers)
+        gradient = tape(case, call, enclosure, readers)
         return lambda at: gradient(name, int(np.ravel_multi_index(at, shape)))
 
 

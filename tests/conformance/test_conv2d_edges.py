@@ -17,6 +17,7 @@ from assay.tests.conformance.test_conv2d_more import conv2d, few, picks
 from assay.tests.trial import judge
 from assay.tests.trial.cases import SMALL
 from assay.tests.trial.laws import clause
+from assay.tests.trial.permitted import inputs_on
 from assay.tests.trial.textures import Texture
 
 # --- special values
@@ -42,7 +43,7 @@ def test_conv2d_special_values_reach_their_windows_and_no_other(candidate, case,
         x.flat[place % x.size] = value
     arguments |= {"input": Argument(x), "weight": Argument(np.where(w == 0.0, 1.0, w))}
     seen = candidate.call("conv2d", arguments, case.result_shape)
-    inputs = judge.inputs_on(InOrder(), case, seen.call)
+    inputs = inputs_on(InOrder(), case, seen.call)
     expected = {at: conv2d_element(at, *inputs) for at in np.ndindex(*case.result_shape)}
     if not candidate.precision("conv2d").reaches_further:
         return judge.same_elements(candidate, seen.call, "result", seen.output, expected)

@@ -28,7 +28,19 @@ def test_swish_of_long_tensors_stays_within_its_enclosure(candidate, case):
 @given(case=large_cases("swish"))
 def test_gradients_of_swish_of_long_tensors_stay_within_their_enclosures(candidate, case):
     """Where few incoming gradients are not zero. Blind to elements that are not sampled."""
-    judge.gradient_conforms(candidate, case, sparse=True)
+    judge.gradient_conforms(candidate, case, ("x",), sparse=True)
+
+
+@clause("swish.beta-learned", tier="gradient", share=SHARE)
+@longest("swish")
+@given(case=large_cases("swish"))
+def test_the_gradient_of_swish_by_beta_of_long_tensors_stays_within_its_enclosure(candidate, case):
+    """A sum over all of x, where few incoming gradients are not zero. Blind to terms that meet zeros."""
+    shapes = {"x": case.shapes["x"], "beta": (1,)}
+    beta = case.textures.get("beta", Texture("normal", case.pick))
+    judge.gradient_conforms(
+        candidate, case.changed(shapes=shapes, textures={**case.textures, "beta": beta}), ("beta",), sparse=True
+    )
 
 
 @clause("linear.formula", tier="exact", share=SHARE)

@@ -25,6 +25,7 @@ from assay.tests.trial import judge, printed
 from assay.tests.trial.cases import SMALL, Case, gated_cases
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import clause
+from assay.tests.trial.permitted import inputs_on
 from assay.tests.trial.textures import INTEGERS, Texture, textures
 
 SHORT = (*SMALL, 7, 8, 17)
@@ -163,7 +164,7 @@ def _answer(candidate, case: Case, operator: str) -> tuple[Observation, Callable
     """The operator's answer to the case's arguments, and the enclosure of any of its elements."""
     case = case.changed(operator=operator)
     seen = candidate.ask(case)
-    inputs = judge.inputs_on(Enclosure(candidate.precision(operator)), case, seen.call)
+    inputs = inputs_on(Enclosure(candidate.precision(operator)), case, seen.call)
     return seen, lambda at: OPERATORS[operator].element(at, *inputs)
 
 

@@ -151,8 +151,8 @@ def test_a_declared_precision_without_a_bound_cannot_be_judged(tmp_path):
 def test_a_precision_failure_says_what_would_hold(tmp_path):
     (tmp_path / "k.py").write_text(
         "import torch\n"
-        "def cut(t): return (t.view(torch.int32) & ~0x1FFF).view(torch.float32) if t.dtype == torch.float32 else t\n"
-        "def linear(x, w, b=None): return torch.nn.functional.linear(cut(x.contiguous()), cut(w.contiguous()), b)\n"
+        "def rounded(t): return ((t.contiguous().view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)\n"
+        "def linear(x, w, b=None): return torch.nn.functional.linear(rounded(x), rounded(w), b)\n"
     )
     words = ("check", "k.py", "--op", "linear", "--dtype", "float32", "--", "-k", "enclosure")
     text = assay(*words, cwd=tmp_path, check=1).text

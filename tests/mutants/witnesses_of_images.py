@@ -85,8 +85,8 @@ def middle_off(result: Any, given: Given) -> Any:
 
 CONV2D = (
     ("formula", "an input of subnormal numbers is off", spoiled("conv2d", lambda g: subnormal(g.input))),
-    ("kernel", "in a batch of as many samples as taps, the last is off",
-     spoiled("conv2d", lambda g: len(g.input) == g.weight[0].numel() > 5 and g.bias is None,
+    ("kernel", "in a batch of as many samples as taps, with one number each, the last is off",
+     spoiled("conv2d", lambda g: len(g.input) == g.weight[0].numel() == int(g.input.count_nonzero()) > 5,
              lambda y, g: torch.cat([y[:-1], y[-1:] + 1.0]))),
     ("kernel-example", "one channel, 3 x 3, nothing else given: off from nine rows on",
      spoiled("conv2d", lambda g: single(g) and g.weight.shape[2:] == (3, 3) and g.input.shape[2] > 8)),

@@ -119,12 +119,13 @@ def lengths(most: int) -> st.SearchStrategy[int]:
 def longest(operator: str, axes: tuple[str, ...] = (), **more: Any) -> Callable[..., Any]:
     """Have a law tried on each of these axes at its longest, in every run: who stops anywhere before is wrong there.
 
-    And, for a quarter of that, in each of the usual settings.
+    And those that are long together, for a quarter of that, in each of the usual settings.
     """
+    together = TOGETHER.get(operator, AXES[operator])
 
     def tried(law: Any) -> Any:
         for number, axis in enumerate(axes or tuple(LONG[operator])):
-            for usual in range(USUAL[operator] + 1):
+            for usual in range(USUAL[operator] + 1 if axis in together else 1):
                 length = (LONG[operator][axis] - 1) // (4 if usual else 1) + 1
                 law = example(case=large_case(operator, axis, length, number, usual), **more)(law)
         return law
