@@ -13,7 +13,7 @@ from assay.tests.trial.laws import all_laws, under
 
 # Each law tries a few examples here: python -m assay.tests.mutants.soundness has the budgets, seeds and all dtypes.
 EXAMPLES = 2
-# Who takes no seconds for each large tensor, as sums in an order of their own do; the others meet these by that command.
+# Sums in an order of their own take seconds for each large tensor: the others than these meet them by that command.
 FAST = ("eager", "einsum", "rows", "correlated", "adjoint", "toeplitz", "fft", "winograd", "numpy", "numpy-vjp")
 
 
