@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument
@@ -47,7 +47,6 @@ def test_linear_of_integers_is_exact(candidate, case):
 
 
 @clause("linear.formula", tier="enclosure")
-@example(case=Case("linear", {"x": (2, 3), "w": (5, 3)}, {"x": Texture("subnormal", 1), "w": Texture("ones")}))
 @given(case=linear_cases(WITH_SUBNORMALS))
 def test_linear_stays_within_its_enclosure(candidate, case):
     """Each output is among the results of some order of summation. Blind to errors below the worst order's."""
@@ -121,6 +120,14 @@ def test_linear_gradients_stay_within_their_enclosures(candidate, case):
 def test_linear_gradients_of_integers_are_exact(candidate, case):
     """Every sum on the way back is exact, so one answer is right. Blind to rounding."""
     judge.gradient_conforms_exactly(candidate, case)
+
+
+@clause("linear.formula", tier="special")
+@given(features=st.sampled_from(SHORT), outputs=st.sampled_from(SHORT), seed=st.integers(0, 255))
+def test_linear_of_subnormal_numbers_stays_as_near(candidate, features, outputs, seed):
+    """Numbers below the least normal one, times ones, count unless flushing is declared. Blind to other weights."""
+    textures = {"x": Texture("subnormal", seed), "w": Texture("ones")}
+    judge.conforms(candidate, Case("linear", {"x": (2, features), "w": (outputs, features)}, textures))
 
 
 @clause("linear.special", tier="special")
