@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
 from pathlib import Path
@@ -17,7 +18,7 @@ from assay.report.plugin import KEY, Recorder
 from assay.report.verdict import WAIVED, entry, operator_of
 from assay.tests.trial.candidate import Tally
 from assay.tests.trial.failure import NonConformance, verdict_of
-from assay.tests.trial.laws import BUDGETS, LAWS, check_bijection
+from assay.tests.trial.laws import BUDGETS, LAWS, check_bijection, drawing_alike
 from assay.tests.trial.run import Run, UsageProblem, make_run, register_budgets
 from assay.tests.trial.waiver_file import read
 from assay.tests.trial.waivers import Waiver
@@ -69,6 +70,9 @@ def pytest_configure(config: pytest.Config) -> None:
     except (LoadError, UsageProblem) as problem:
         raise pytest.UsageError(str(problem)) from None
     config.stash[RUN] = run
+    drawing = contextlib.ExitStack()
+    drawing.enter_context(drawing_alike())
+    config.add_cleanup(drawing.close)
     if _judges(config) and not hasattr(config, "workerinput"):
         config.stash[RECORDER] = Recorder(run, option("assay_json"), live=option("assay_live"))
         config.pluginmanager.register(config.stash[RECORDER])

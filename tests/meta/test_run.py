@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 
+import hypothesis
 import pytest
 import torch
+from hypothesis.internal.conjecture import providers
 
 from assay.spec import OPERATORS
-from assay.tests.trial.laws import BUDGETS, all_laws, clause
+from assay.tests.trial.laws import BUDGETS, all_laws, at_budget, clause
 from assay.tests.trial.run import UsageProblem, make_run
 
 SWISH = "def swish(x, beta=1.0): return x\n"
@@ -74,3 +76,10 @@ def test_a_device_that_the_candidate_does_not_support_is_refused(tmp_path):
     path.write_text("devices = ('cuda',)\n" + SWISH)
     with pytest.raises(UsageProblem, match=r"supports the devices cuda, not cpu"):
         make_run(str(path))
+
+
+def test_hypothesis_draws_as_ever_once_a_judgement_is_over():
+    before = providers._get_local_constants
+    with at_budget(hypothesis.settings.get_profile("assay-quick"), []):
+        assert providers._get_local_constants is not before
+    assert providers._get_local_constants is before

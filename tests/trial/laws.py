@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+from hypothesis.internal.conjecture import providers
 
 from assay.reference.arithmetic.formats import STORAGE
 from assay.spec import CLAUSES
@@ -170,12 +171,34 @@ def under(settings: hypothesis.settings, laws: Iterable[Law]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def drawing_alike() -> Iterator[None]:
+    """Have Hypothesis take no numbers out of the modules that happen to be imported, for a while.
+
+    What a law draws would depend on which others have run, on the number of processes, and on where assay lies. There
+    is no public way, and other suites' own tests are to draw as ever.
+    """
+    before = getattr(providers, "_get_local_constants", None)
+    if before is None:  # another version, in which there may be no such numbers
+        yield
+        return
+    nothing = providers.Constants()
+    try:
+        providers._get_local_constants = lambda: nothing
+        providers.CONSTANTS_CACHE.cache.clear()
+        yield
+    finally:
+        providers._get_local_constants = before
+        providers.CONSTANTS_CACHE.cache.clear()
+
+
+@contextlib.contextmanager
 def at_budget(settings: hypothesis.settings, laws: Iterable[Law]) -> Iterator[None]:
     """Run laws at a budget, each with its share of the examples, as in a judged run, for a while."""
     by_share: dict[int, list[Law]] = {}
     for law in laws:
         by_share.setdefault(law.share, []).append(law)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(drawing_alike())
         for share, mine in by_share.items():
             examples = max(1, settings.max_examples // share)
             stack.enter_context(under(hypothesis.settings(settings, max_examples=examples), mine))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from hypothesis import HealthCheck, Phase, Verbosity, settings
-from hypothesis.internal.conjecture import providers
 
 from assay.implementations.contract import Implementation
 from assay.implementations.isolated import Place, started
@@ -151,14 +150,7 @@ def _dtypes(implementation: Implementation, asked: Sequence[str]) -> tuple[str, 
 
 
 def register_budgets() -> None:
-    """Make each budget a Hypothesis profile, "assay-" and its name, and another "-seeded" for runs with a seed.
-
-    From then on Hypothesis takes no numbers out of the modules that happen to be imported: what a law draws would
-    depend on which others have run, on the number of processes, and on where assay lies. No public way is known.
-    """
-    if hasattr(providers, "_get_local_constants"):
-        nothing = providers.Constants()
-        providers._get_local_constants = lambda: nothing
+    """Make each budget a Hypothesis profile, "assay-" and its name, and another "-seeded" for runs with a seed."""
     for name, examples in BUDGETS.items():
         for suffix, fixed in (("", True), ("-seeded", False)):
             settings.register_profile(
