@@ -89,8 +89,8 @@ def asked(call: Call, memory: str = "") -> Message:
         _say_tensor(message, INCOMING, call.cotangent, call.dtype)
     for name in call.differentiate:
         message.say("differentiate", name)
-    optional = {"recording": call.recording, "poison": call.poison, "watched": call.watched, "memory": memory}
-    for key, value in {**optional, "interrupted": call.interrupted}.items():
+    optional = {key: getattr(call, key) for key in ("recording", "poison", "watched", "interrupted")}
+    for key, value in {**optional, "memory": memory}.items():
         if value not in (None, 0, False, "") or (key == "recording" and value is False):
             message.say(key, _word(value) if isinstance(value, bool) else value)
     return message

@@ -44,7 +44,7 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -> 
 
 
 def _written_over(name: str, argument: Argument, array: str) -> list[str]:
-    values = f"np.array({_values(argument)}).reshape({argument.values.shape})"
+    values = _array(argument)
     return [f"{name}.data.copy_(torch.tensor({values}))" if array == "torch" else f"{name}[...] = {values}"]
 
 
@@ -71,7 +71,7 @@ def _tensors(call: Call) -> list[Argument]:
 
 def _made(name: str, argument: Argument, call: Call, array: str) -> list[str]:
     shape = argument.values.shape
-    values = f"np.array({_values(argument)}).reshape({shape})"
+    values = _array(argument)
     size, strides, offset = strides_of(shape, argument.layout)
     plain = argument.layout == "contiguous"
     if array != "torch":
@@ -95,6 +95,10 @@ def _numpy_view(name: str, shape: Any, size: int, strides: Any, offset: int, dty
         f"view[...] = {name}",
         f"{name} = view",
     ]
+
+
+def _array(argument: Argument) -> str:
+    return f"np.array({_values(argument)}).reshape({argument.values.shape})"
 
 
 def _values(argument: Argument) -> str:

@@ -17,11 +17,10 @@ from assay.reference.arithmetic.ball import Ball
 from assay.reference.arithmetic.enclosure import Enclosure
 from assay.reference.conv2d import pair
 from assay.reference.tensor import Index
-from assay.spec import OPERATORS
 from assay.tests.benchmarks.cases import BACKWARD, Timed
 from assay.tests.benchmarks.inputs import INCOMING, Subject, Visit
+from assay.tests.trial import permitted
 from assay.tests.trial.candidate import Candidate
-from assay.tests.trial.permitted import inputs_on, tape
 
 AFFORDABLE = 2**18  # products on the way to one element of a gradient, beyond which a dense one is not judged
 RESULT = "result"
@@ -114,8 +113,7 @@ class Answers:
 
     def _forward(self, call: Call) -> Callable[[Index], Ball]:
         case = self.timed.layer.case
-        inputs = inputs_on(Enclosure(self.candidate.precision(case.operator)), case, call)
-        return lambda at: OPERATORS[case.operator].element(at, *inputs)
+        return permitted.elements(Enclosure(self.candidate.precision(case.operator)), case, call)
 
     def _backward(self, call: Call, visit: Visit, name: str) -> Callable[[Index], Ball] | None:
         """The enclosure of an input's gradient; None where it takes too long to know."""
@@ -123,9 +121,8 @@ class Answers:
         readers = sparse if sparse is not None else readers_of(self.timed, name, visit.places[name])
         if readers is None:
             return None
-        enclosure, shape = Enclosure(self.candidate.precision(case.operator, "backward")), case.shapes[name]
-        gradient = tape(case, call, enclosure, readers)
-        return lambda at: gradient(name, int(np.ravel_multi_index(at, shape)))
+        gradient = permitted.tape(case, call, Enclosure(self.candidate.precision(case.operator, "backward")), readers)
+        return lambda at: gradient((name, at))
 
 
 def readers_of(timed: Timed, name: str, places: Iterable[Index]) -> list[Index] | None:

@@ -35,6 +35,7 @@ ALL = tuple(OPERATORS)
 DIFFERENTIATED_BY_SEVERAL = ("swish", "linear", "glu", "swiglu", "conv2d")
 EXACT_ON_INTEGERS = ("linear", "pad2d", "max_pool2d")  # conv2d is not: an FFT in float64 gives 1e-17 for 0
 SIZES = (*SMALL, 7, 8, 17)
+MODES = (None, False)  # of recording gradients: as in training, and as in inference
 
 CASES: dict[str, Callable[..., st.SearchStrategy[Case]]] = {
     "swish": partial(swish_cases, sizes=SIZES),
@@ -165,7 +166,7 @@ def test_contract_gradients_have_their_inputs_shape(candidate, operator, data):
 def test_contract_no_input_is_written_to(candidate, operator, data):
     """The inputs hold afterwards what they held before, bit for bit, in inference too. Blind to what is put back."""
     case = data.draw(CASES[operator](FAMILIES))
-    for recording in (None, False):
+    for recording in MODES:
         seen = answered(candidate, case, recording=recording)
         demand(seen, not seen.changed, f"wrote to its input {' and '.join(seen.changed)}")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from assay.implementations.observe import Observation
 from assay.reference.arithmetic.formats import Format
 from assay.spec import OPERATORS
-from assay.tests.conformance.test_contract import ALL, CASES, DIFFERENTIATED, FAMILIES, batched, demand
+from assay.tests.conformance.test_contract import ALL, CASES, DIFFERENTIATED, FAMILIES, MODES, batched, demand
 from assay.tests.trial import judge
 from assay.tests.trial.alike import right_alike
 from assay.tests.trial.candidate import Candidate
@@ -30,7 +30,6 @@ from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import SEEDED as VALUES
 from assay.tests.trial.textures import Texture
 
-MODES = (None, False)  # as in training, and as in inference
 REPEATS = 100  # a fault of one call in 50 is missed by 100 calls and 6 examples with a probability of 6e-6
 
 

@@ -89,46 +89,38 @@ def sums_of_features(candidate: Candidate, seed: int, sums: int, terms: int) -> 
 @given(seed=SEEDS, terms=st.sampled_from(TERMS))
 def test_linear_rounding_errors_of_the_inputs_gradient_average_out(candidate, seed, terms):
     """A sum over outputs. Blind to what is off in few of the sums."""
-    sums_of_outputs(candidate, seed, SUMS, terms)
+    sums_going_back(candidate, "x", seed, SUMS, terms)
 
 
 @clause("linear.gradient", tier="statistics", gradient=True, budget="gate")
 @given(seed=SEEDS)
 def test_linear_rounding_errors_of_the_inputs_gradient_of_very_long_sums_average_out(candidate, seed):
     """As where sums are split and put together again. Blind to what is off in few of the sums."""
-    sums_of_outputs(candidate, seed, FEW, LONG)
+    sums_going_back(candidate, "x", seed, FEW, LONG)
 
 
-def sums_of_outputs(candidate: Candidate, seed: int, sums: int, terms: int) -> None:
-    """Hold so many sums over the outputs of linear to what their errors are."""
+def sums_going_back(candidate: Candidate, of: str, seed: int, sums: int, terms: int) -> None:
+    """Hold so many sums of linear's gradient, over outputs for x and over the batch for W, to what their errors are."""
     precision = candidate.precision("linear", "backward")
     terms = bounded(terms, precision)
-    x, w, g = drawn(candidate, seed, 1, sums), drawn(candidate, seed, terms, sums), drawn(candidate, seed, 1, terms)
-    got = asked(candidate, "linear", {"x": Argument(x), "w": Argument(w), "b": None}, g, "x")
-    hold(candidate, "gradient of x", got, sums_of((w * g.T).T), precision)
+    rows, outputs = (1, terms) if of == "x" else (terms, 1)
+    x, w, g = (drawn(candidate, seed, *shape) for shape in ((rows, sums), (outputs, sums), (rows, outputs)))
+    got = asked(candidate, "linear", {"x": Argument(x), "w": Argument(w), "b": None}, g, of)
+    hold(candidate, f"gradient of {of}", got, sums_of((w * g.T if of == "x" else x * g).T), precision)
 
 
 @clause("linear.gradient", tier="statistics", gradient=True)
 @given(seed=SEEDS, terms=st.sampled_from(TERMS))
 def test_linear_rounding_errors_of_the_weights_gradient_average_out(candidate, seed, terms):
     """A sum over the batch. Blind to what is off in few of the sums."""
-    sums_of_rows(candidate, seed, SUMS, terms)
+    sums_going_back(candidate, "w", seed, SUMS, terms)
 
 
 @clause("linear.gradient", tier="statistics", gradient=True, budget="gate")
 @given(seed=SEEDS)
 def test_linear_rounding_errors_of_the_weights_gradient_of_very_long_sums_average_out(candidate, seed):
     """As where sums are split and put together again. Blind to what is off in few of the sums."""
-    sums_of_rows(candidate, seed, FEW, LONG)
-
-
-def sums_of_rows(candidate: Candidate, seed: int, sums: int, terms: int) -> None:
-    """Hold so many sums over the batch of linear to what their errors are."""
-    precision = candidate.precision("linear", "backward")
-    terms = bounded(terms, precision)
-    x, w, g = drawn(candidate, seed, terms, sums), drawn(candidate, seed, 1, sums), drawn(candidate, seed, terms, 1)
-    got = asked(candidate, "linear", {"x": Argument(x), "w": Argument(w), "b": None}, g, "w")
-    hold(candidate, "gradient of w", got, sums_of((x * g).T), precision)
+    sums_going_back(candidate, "w", seed, FEW, LONG)
 
 
 def value_branch(candidate: Candidate, operator: str, seed: int, terms: int, sums: int = SUMS) -> None:

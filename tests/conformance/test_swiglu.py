@@ -19,13 +19,12 @@ from assay.reference.arithmetic.primitives import store
 from assay.reference.linear import linear_element
 from assay.reference.swish import swish
 from assay.reference.tensor import Index, Tensor
-from assay.spec import OPERATORS
 from assay.tests.conformance.test_glu import A_NAN, a_nan_reaches_its_row_or_output
 from assay.tests.trial import judge, printed
 from assay.tests.trial.cases import SMALL, Case, gated_cases
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import clause
-from assay.tests.trial.permitted import inputs_on
+from assay.tests.trial.permitted import elements
 from assay.tests.trial.textures import INTEGERS, Texture, textures
 
 SHORT = (*SMALL, 7, 8, 17)
@@ -164,8 +163,7 @@ def _answer(candidate, case: Case, operator: str) -> tuple[Observation, Callable
     """The operator's answer to the case's arguments, and the enclosure of any of its elements."""
     case = case.changed(operator=operator)
     seen = candidate.ask(case)
-    inputs = inputs_on(Enclosure(candidate.precision(operator)), case, seen.call)
-    return seen, lambda at: OPERATORS[operator].element(at, *inputs)
+    return seen, elements(Enclosure(candidate.precision(operator)), case, seen.call)
 
 
 def _composed(candidate, x: Values, w: Values, v: Values, b: Values | None, c: Values | None) -> Callable[..., Ball]:

@@ -2,62 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from assay.implementations.load import load
+from assay.tests.mutants.gradients import going_back
 from assay.tests.mutants.mutant import Mutant
+from assay.tests.mutants.state import by_pointer, by_shape
 
 right = load("torch").operators
 Kept = dict[Any, Any]
 MEMORY, KEPT, UNCHANGED = "contract.memoryless", "contract.results-kept", "contract.inputs-unchanged"
 
 
-def of_shape(tensor: Any) -> tuple[Any, ...]:
-    return tuple(tensor.shape), tensor.dtype
-
-
-def product(backward: Callable[..., Any]) -> Callable[[], dict[str, Any]]:
-    """linear, whose way back is ``backward(x, w, incoming, kept)`` with a memory of its own."""
-
-    def operators() -> dict[str, Any]:
-        kept: Kept = {}
-
-        class Product(torch.autograd.Function):
-            @staticmethod
-            def forward(ctx: Any, x: Any, w: Any) -> Any:
-                ctx.save_for_backward(x, w)
-                return x @ w.t()
-
-            @staticmethod
-            def backward(ctx: Any, g: Any) -> Any:
-                return backward(*ctx.saved_tensors, g, kept)
-
-        def linear(x: Any, w: Any, b: Any = None) -> Any:
-            y = Product.apply(x, w)
-            return y if b is None else y + b
-
-        return {"linear": linear}
-
-    return operators
-
-
-def of_weight(x: Any, g: Any) -> Any:
-    return g.reshape(-1, g.shape[-1]).t() @ x.reshape(-1, x.shape[-1])
-
-
-def packed_once(x, w, g, kept):
+def packed_once() -> dict[str, Any]:
     """The weight is packed for the way back once for each place in memory."""
-    key = (w.data_ptr(), *of_shape(w))
-    packed, _ = kept.setdefault(key, (w.clone(), w))  # w too, so that no other tensor comes to lie there
-    return g @ packed, of_weight(x, g)
+    kept: Kept = {}
+
+    def spoil(found: Any, incoming: Any, given: Any) -> dict[str, Any]:
+        w = given["w"]
+        packed, _ = kept.setdefault(by_pointer(w), (w.clone(), w))  # w too, so that no other tensor comes to lie there
+        return {"x": incoming @ packed}
+
+    return {"linear": going_back("linear", spoil)}
 
 
-def one_gradient_buffer(x, w, g, kept):
-    buffer = kept.setdefault(of_shape(w), torch.empty_like(w))
-    return g @ w, buffer.copy_(of_weight(x, g))
+def one_gradient_buffer() -> dict[str, Any]:
+    kept: Kept = {}
+
+    def spoil(found: Any, incoming: Any, given: Any) -> dict[str, Any]:
+        return {"w": kept.setdefault(by_shape(found["w"]), torch.empty_like(found["w"])).copy_(found["w"])}
+
+    return {"linear": going_back("linear", spoil)}
 
 
 def stashed() -> dict[str, Any]:
@@ -67,7 +44,7 @@ def stashed() -> dict[str, Any]:
     class Stashed(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, x: Any) -> Any:
-            ctx.key = of_shape(x)
+            ctx.key = by_shape(x)
             kept.setdefault(ctx.key, torch.empty_like(x, memory_format=torch.contiguous_format)).copy_(x)
             return right["swish"](x)
 
@@ -87,8 +64,8 @@ def places_stashed() -> dict[str, Any]:
     class Stashed(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, x: Any, *how: Any) -> Any:
-            y, kept[of_shape(x)] = torch.nn.functional.max_pool2d(x, *how, return_indices=True)
-            ctx.key, ctx.shape = of_shape(x), x.shape
+            y, kept[by_shape(x)] = torch.nn.functional.max_pool2d(x, *how, return_indices=True)
+            ctx.key, ctx.shape = by_shape(x), x.shape
             return y
 
         @staticmethod
@@ -114,7 +91,7 @@ def one_buffer_in_inference() -> dict[str, Any]:
 
     def conv2d(*given: Any) -> Any:
         y = right["conv2d"](*given)
-        return y if torch.is_grad_enabled() else kept.setdefault(of_shape(y), torch.empty_like(y)).copy_(y)
+        return y if torch.is_grad_enabled() else kept.setdefault(by_shape(y), torch.empty_like(y)).copy_(y)
 
     return {"conv2d": conv2d}
 
@@ -125,7 +102,7 @@ def packed_for_inference() -> dict[str, Any]:
 
     def swiglu(x: Any, w: Any, v: Any, b: Any = None, c: Any = None) -> Any:
         if not torch.is_grad_enabled():
-            v, _ = kept.setdefault((v.data_ptr(), *of_shape(v)), (v.clone(), v))
+            v, _ = kept.setdefault(by_pointer(v), (v.clone(), v))
         return right["swiglu"](x, w, v, b, c)
 
     return {"swiglu": swiglu}
@@ -136,11 +113,11 @@ def bug(name, clause, words, operators):
 
 
 MUTANTS = (
-    bug("packed-once", MEMORY, "goes back through the weight that once lay there", product(packed_once)),
+    bug("packed-once", MEMORY, "goes back through the weight that once lay there", packed_once),
     bug("stash", MEMORY, "goes back from the last x of the shape", stashed),
     bug("stashed-places", MEMORY, "goes back to the maxima of the last call of the shape", places_stashed),
     bug("packed-for-inference", MEMORY, "without recording, V is what once lay there", packed_for_inference),
-    bug("gradient-buffer", KEPT, "all gradients of one weight lie in one buffer", product(one_gradient_buffer)),
+    bug("gradient-buffer", KEPT, "all gradients of one weight lie in one buffer", one_gradient_buffer),
     bug("buffer-in-inference", KEPT, "without recording, results lie in one buffer", one_buffer_in_inference),
     bug("in-place-in-inference", UNCHANGED, "without recording it works in place", {"swish": in_place_in_inference}),
 )

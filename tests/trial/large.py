@@ -71,7 +71,8 @@ TOGETHER["glu"] = TOGETHER["swiglu"] = {
 RESIDUAL = (((3, 3), (1, 1), (1, 1)), ((3, 3), (2, 2), (1, 1)), ((1, 1), (1, 1), (0, 0)))  # kernel, stride, padding
 POOLING = (((3, 3), (2, 2), 1), ((2, 2), (2, 2), 0), ((3, 3), (1, 1), 1))
 # How many settings are usual, and tried on each axis besides.
-USUAL = {"swish": 1, "linear": 1, "glu": 1, "swiglu": 1, "pad2d": 0, "conv2d": 3, "max_pool2d": 3}
+USUAL = dict.fromkeys(("swish", "linear", "glu", "swiglu"), 1)
+USUAL |= {"pad2d": 0, "conv2d": len(RESIDUAL), "max_pool2d": len(POOLING)}
 LONG = {operator: {**axes, **TOGETHER.get(operator, {})} for operator, axes in AXES.items()}
 OF_SUMS = ("features", "inputs")
 DENSE = 2**9  # terms of a sum up to which none of them need be zero

@@ -24,6 +24,7 @@ from assay.tests.trial.cases import Case
 from assay.tests.trial.textures import LARGE
 
 Inputs = list[Any]
+Place = tuple[str, Index]  # an element of an input, by the input's name
 
 
 class Kept:
@@ -55,9 +56,7 @@ def forward(case: Case, call: Call) -> Callable[[Precision], Callable[[Index], B
     """The enclosure of each element of a call's result, under a precision."""
 
     def under(precision: Precision) -> Callable[[Index], Ball]:
-        inputs = inputs_on(Enclosure(precision), case, call)
-        element = OPERATORS[case.operator].element
-        return lambda at: element(at, *inputs)
+        return elements(Enclosure(precision), case, call)
 
     return lambda precision: KEPT.get(("forward", precision, _asked(call)), partial(under, precision))
 
@@ -70,10 +69,8 @@ def backward(case: Case, call: Call, name: str, sparse: bool = False) -> Callabl
     assert call.cotangent is not None
     incoming = call.cotangent
 
-    def of_all(precision: Precision) -> Callable[[tuple[str, Index]], Ball]:
-        outputs, shapes = not_zero(incoming) if sparse else None, case.shapes
-        gradient = tape(case, call, Enclosure(precision), outputs)
-        return lambda place: gradient(place[0], int(np.ravel_multi_index(place[1], shapes[place[0]])))
+    def of_all(precision: Precision) -> Callable[[Place], Ball]:
+        return tape(case, call, Enclosure(precision), not_zero(incoming) if sparse else None)
 
     def under(precision: Precision) -> Callable[[Index], Ball]:
         found = KEPT.get(("backward", sparse, precision, _asked(call)), partial(of_all, precision))
@@ -84,26 +81,23 @@ def backward(case: Case, call: Call, name: str, sparse: bool = False) -> Callabl
 
 def exact_forward(case: Case, call: Call) -> Callable[[Index], float]:
     """Each element of a call's result on plain floats: the one right answer where every sum is exact."""
-
-    def made() -> Callable[[Index], float]:
-        inputs, element = inputs_on(FLOAT, case, call), OPERATORS[case.operator].element
-        return lambda at: element(at, *inputs)
-
-    return KEPT.get(("exact forward", _asked(call)), made)
+    return KEPT.get(("exact forward", _asked(call)), partial(elements, FLOAT, case, call))
 
 
-def exact_backward(case: Case, call: Call) -> Callable[[tuple[str, Index]], float]:
-    """The same of the gradients, each place with its input's name. Incoming zeros are passed over."""
-
-    def made() -> Callable[[tuple[str, Index]], float]:
-        assert call.cotangent is not None
-        gradient = tape(case, call, FLOAT, not_zero(call.cotangent))
-        return lambda place: gradient(place[0], int(np.ravel_multi_index(place[1], case.shapes[place[0]])))
-
-    return KEPT.get(("exact backward", _asked(call)), made)
+def exact_backward(case: Case, call: Call) -> Callable[[Place], float]:
+    """The same of the gradients. Incoming zeros are passed over."""
+    assert call.cotangent is not None
+    incoming = call.cotangent
+    return KEPT.get(("exact backward", _asked(call)), lambda: tape(case, call, FLOAT, not_zero(incoming)))
 
 
-def tape(case: Case, call: Call, inner: Any, outputs: Iterable[Index] | None = None) -> Callable[[str, int], Any]:
+def elements(arithmetic: Any, case: Case, call: Call) -> Callable[[Index], Any]:
+    """Each element of a call's result, by the formula on an arithmetic."""
+    inputs, element = inputs_on(arithmetic, case, call), OPERATORS[case.operator].element
+    return lambda at: element(at, *inputs)
+
+
+def tape(case: Case, call: Call, inner: Any, outputs: Iterable[Index] | None = None) -> Callable[[Place], Any]:
     """The gradient of any input's element: run the formula for these outputs, or for all, on a tape, and go back."""
     arithmetic = Tape(inner)
     inputs = inputs_on(arithmetic, case, call)
@@ -114,7 +108,7 @@ def tape(case: Case, call: Call, inner: Any, outputs: Iterable[Index] | None = N
     places = np.ndindex(*incoming.shape) if outputs is None else outputs
     results = [(element(at, *inputs), float(incoming[at])) for at in places]
     gradient = arithmetic.backward(results)
-    return lambda name, position: gradient(by_name[name], position)
+    return lambda place: gradient(by_name[place[0]], by_name[place[0]].position(place[1]))
 
 
 def not_zero(incoming: Argument) -> Iterator[Index]:
