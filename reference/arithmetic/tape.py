@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 from assay.reference.arithmetic import real
@@ -27,13 +28,43 @@ from assay.reference.tensor import OUTSIDE, Tensor, Vector
 Pull = Callable[[Any, "Contributions"], None]
 
 
+class Span:
+    """What a product of two vectors hands back to one of them: looked up where it is asked for, never written out."""
+
+    def __init__(self, vector: Vector, others: Vector, g: Any) -> None:
+        self.places, self.others, self.g = vector.places, others, g
+
+    @cached_property
+    def numbers(self) -> dict[int, int]:
+        """Which number of the vector lies at each place."""
+        return dict(zip(self.places, range(len(self.places)), strict=True))
+
+    def at(self, place: int) -> tuple[Any, float] | None:
+        """The incoming gradient and its factor, for the element at this place of the tensor, if it is one of these."""
+        if isinstance(self.places, range):
+            number = place - self.places.start if place in self.places else None
+        else:
+            number = self.numbers.get(place)
+        return None if number is None else (self.g, self.others[number])
+
+
 class Contributions:
-    """What has come back so far: to inner nodes, and to inputs by (tensor, position) and operator."""
+    """What has come back so far: to inner nodes, and to inputs by tensor, position and operator."""
 
     def __init__(self) -> None:
         self.nodes: dict[int, list[Any]] = defaultdict(list)
-        self.products: dict[tuple[int, int], dict[int, list[tuple[Any, float]]]] = defaultdict(dict)
+        self.spans: dict[int, list[Span]] = defaultdict(list)
+        self.chosen: dict[tuple[int, int], list[Any]] = defaultdict(list)
         self.values: dict[tuple[int, int], dict[int, list[Any]]] = defaultdict(dict)
+
+    def groups(self, tensor: int, position: int) -> list[list[tuple[Any, float]]]:
+        """What came back to one element, a group an operator: gradients, each with its factor."""
+        products: dict[int, list[tuple[Any, float]]] = defaultdict(list)
+        for span in self.spans[tensor]:
+            if (pair := span.at(position)) is not None:
+                products[id(span.others.tensor.whole)].append(pair)
+        plain = [self.chosen[tensor, position], *self.values[tensor, position].values()]
+        return [*products.values(), *([(part, 1.0) for part in parts] for parts in plain if parts)]
 
 
 class Node:
@@ -136,10 +167,7 @@ class Tape:
 
         def pull(g: Any, back: Contributions) -> None:
             for mine, others in ((xs, ws), (ws, xs)):
-                tensor, operator = id(mine.tensor.whole), id(others.tensor.whole)
-                for position, factor in zip(mine.places, others.values, strict=True):
-                    if position != OUTSIDE:
-                        back.products[tensor, position].setdefault(operator, []).append((g, factor))
+                back.spans[id(mine.tensor.whole)].append(Span(mine, others, g))
             if bias is not None:
                 bias.receive(g, back)
 
@@ -163,7 +191,7 @@ class Tape:
         place = next((p for p, x in zip(xs.places, xs.values, strict=True) if x == largest or x != x), OUTSIDE)
 
         def pull(g: Any, back: Contributions) -> None:
-            back.products[id(xs.tensor.whole), place].setdefault(0, []).append((g, 1.0))
+            back.chosen[id(xs.tensor.whole), place].append(g)
 
         return Node(self, lambda: self.inner.number(largest), pull)
 
@@ -180,15 +208,13 @@ class Tape:
             arrived = back.nodes.pop(node.serial, None)
             if arrived:
                 node.pull(self._total(arrived), back)
-        return lambda tensor, position: self._gradient(back, (id(tensor), position))
+        return lambda tensor, position: self._gradient(back.groups(id(tensor), position))
 
     def _total(self, parts: list[Any]) -> Any:
         return parts[0] if len(parts) == 1 else self.inner.store(self.inner.dot(parts, [1.0] * len(parts)))
 
-    def _gradient(self, back: Contributions, place: tuple[int, int]) -> Any:
+    def _gradient(self, groups: list[list[tuple[Any, float]]]) -> Any:
         inner = self.inner
-        groups = [*back.products[place].values()]
-        groups += [[(part, 1.0) for part in parts] for parts in back.values[place].values()]
         if not groups:
             return inner.number(0.0)
         apart = inner.store(self._total([inner.store(self._sum(group)) for group in groups]))
