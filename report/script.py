@@ -104,8 +104,10 @@ def _array(argument: Argument) -> str:
 def _values(argument: Argument) -> str:
     flat = np.ascontiguousarray(argument.values).ravel()
     if flat.size > SPELLED_OUT:
-        packed = base64.b64encode(zlib.compress(flat.astype("<f8").tobytes(), 9)).decode()
-        return f"np.frombuffer(zlib.decompress(base64.b64decode({packed!r})))"
+        with np.errstate(over="ignore"):
+            kind = "<f4" if np.array_equal(flat.astype("<f4"), flat, equal_nan=True) else "<f8"
+        packed = base64.b64encode(zlib.compress(flat.astype(kind).tobytes(), 1)).decode()
+        return f"np.frombuffer(zlib.decompress(base64.b64decode({packed!r})), {kind!r})"
     return "[" + ", ".join(_literal(float(x)) for x in flat) + "]"
 
 
