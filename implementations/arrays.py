@@ -102,7 +102,8 @@ class TorchArrays:
 
     def read(self, array: Any) -> Values:
         """The values, as a float64 copy."""
-        return np.array(array.detach().to(device="cpu", dtype=self.torch.float64).numpy(), copy=True)
+        values: Values = array.detach().to(device="cpu", dtype=self.torch.float64, copy=True).numpy()
+        return values
 
     def dtype_of(self, array: Any) -> str:
         return str(array.dtype).removeprefix("torch.")

@@ -22,6 +22,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from assay.implementations import protocol
 from assay.implementations.arrays import Values
 from assay.implementations.channel import Channel, Garbled, Gone, Message, Shared, Silent
@@ -262,7 +264,8 @@ def _digest(call: Call) -> bytes:
     """What tells one call from another: every word and every byte of its message."""
     digest = hashlib.sha256(repr(protocol.asked(call).lines).encode())
     for argument in (*call.tensors.values(), *([call.cotangent] if call.cotangent else [])):
-        digest.update(repr(argument.values.shape).encode() + argument.values.tobytes())
+        digest.update(repr(argument.values.shape).encode())
+        digest.update(np.ascontiguousarray(argument.values).data)
     return digest.digest()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Any
 
@@ -85,7 +85,10 @@ class Tensor:
 
     def _places(self, n: int, channel: int | None, top: int, left: int, size: Index) -> list[int]:
         _, count, height, width = self.shape
-        channels = range(count) if channel is None else (channel,)
+        channels = range(count) if channel is None else range(channel, channel + 1)
+        if 0 <= top <= height - size[0] and 0 <= left <= width - size[1]:
+            first = ((n * count + channels.start) * height + top) * width + left
+            return [first + step for step in _steps(len(channels), height, width, size)]
         rows = [i if 0 <= i < height else None for i in range(top, top + size[0])]
         columns = [j if 0 <= j < width else None for j in range(left, left + size[1])]
         places = []
@@ -219,6 +222,13 @@ def build(shape: Index, element: Callable[[Index], Any]) -> Any:
         return [nested((*prefix, i)) for i in range(shape[len(prefix)])]
 
     return nested(())
+
+
+@lru_cache(maxsize=16)
+def _steps(channels: int, height: int, width: int, size: Index) -> list[int]:
+    """How far each element of a window lies behind its first one, in so many images."""
+    rows = [(c * height + i) * width for c in range(channels) for i in range(size[0])]
+    return [row + j for row in rows for j in range(size[1])]
 
 
 def _take(values: list[Any], positions: Sequence[int]) -> list[Any]:
