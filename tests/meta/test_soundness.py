@@ -9,7 +9,7 @@ from assay.implementations.contract import OPERATOR_NAMES
 from assay.implementations.load import load
 from assay.tests.mutants import soundness
 from assay.tests.mutants.correct import VARIANTS, variant
-from assay.tests.trial.laws import all_laws, under
+from assay.tests.trial.laws import all_laws, at_budget, under
 
 # Each law tries a few examples here: python -m assay.tests.mutants.soundness has the budgets, seeds and all dtypes.
 EXAMPLES = 4
@@ -22,8 +22,9 @@ def test_no_law_rejects_a_correct_implementation(module, dtype):
     settings, laws = hypothesis.settings(max_examples=EXAMPLES), [law for law in all_laws() if law.module == module]
     quick = [law for law in laws if law.belongs_to("quick")]
     longer = [law for law in laws if law not in quick]
-    assert soundness.budgeted(VARIANTS, dtype, None, quick, settings).alarms == []
-    assert soundness.budgeted(soundness.FAST, dtype, None, longer, settings).alarms == []
+    with at_budget(settings, laws):
+        assert soundness.searched(VARIANTS, dtype, None, quick).alarms == []
+        assert soundness.searched(soundness.FAST, dtype, None, longer).alarms == []
 
 
 def test_there_are_as_many_as_promised_and_several_for_each_operator():
@@ -68,3 +69,25 @@ def test_all_are_asked_the_same(monkeypatch):
     with under(hypothesis.settings(max_examples=10), laws):
         assert soundness.searched(asked, "float32", None, laws).alarms == []
     assert asked["one"] == asked["another"] != []
+
+
+def test_who_is_slow_meets_the_smaller_of_the_large_cases(monkeypatch):
+    """And is not called silent where there is none."""
+    laws = [law for law in all_laws() if law.name == "test_linear_of_long_axes_is_exact"]
+    with under(hypothesis.settings(phases=[hypothesis.Phase.explicit]), laws):
+        found = soundness.searched(["eager", "sorted"], "float32", None, laws)
+        monkeypatch.setattr(soundness, "TERMS", 0)
+        none = soundness.searched(["sorted"], "float32", None, laws)
+    assert found.alarms == none.alarms == []
+    assert 0 == none.examples["sorted"] < found.examples["sorted"] < found.examples["eager"]
+
+
+def test_a_declaration_without_a_bound_is_no_alarm(monkeypatch):
+    """It cannot be judged, which is not to be rejected; where nothing at all can be judged, that is said."""
+    words = {"linear.forward.bfloat16": {"accumulation": "storage"}}
+    monkeypatch.setitem(
+        VARIANTS, "coarse", type(VARIANTS["eager"])({"linear": VARIANTS["eager"].operators["linear"]}, words)
+    )
+    laws = [law for law in all_laws() if law.name == "test_linear_of_long_axes_is_exact"]
+    with under(hypothesis.settings(phases=[hypothesis.Phase.explicit]), laws):
+        assert soundness.searched(["coarse"], "bfloat16", None, laws).alarms == []

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,11 +25,13 @@ from rich.console import Console
 from rich.table import Table
 
 from assay.reference.arithmetic.formats import STORAGE
+from assay.reference.arithmetic.precision import Refusal
 from assay.report.progress import Steps
 from assay.tests.mutants.correct import VARIANTS, variant
 from assay.tests.power import processes
 from assay.tests.trial import permitted
 from assay.tests.trial.candidate import Candidate
+from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import BUDGETS, Law, all_laws, at_budget
 from assay.tests.trial.run import missing, operators_of, register_budgets
 from assay.tests.trial.simplify import Noting
@@ -36,8 +39,10 @@ from assay.tests.trial.simplify import Noting
 # A file of laws, a dtype and a seed.
 Task = tuple[str, str, int]
 
-# Who is done with a long sum at once. Whose sums are made term by term takes seconds for each large tensor.
+# Who is done with a long sum at once. Who makes sums term by term takes seconds for a large one, and is not put those
+# of more terms, or with more products in all, than these.
 FAST = ("eager", "einsum", "rows", "correlated", "adjoint", "toeplitz", "fft", "winograd", "numpy", "numpy-vjp")
+TERMS, PRODUCTS = 2**9, 2**18
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,6 @@ class Search:
     alarms: list[Alarm]
     laws: Mapping[str, int]
     examples: Mapping[str, int]
-
-    def __add__(self, other: Search) -> Search:
-        laws, examples = Counter(self.laws) + Counter(other.laws), Counter(self.examples) + Counter(other.examples)
-        return Search(self.alarms + other.alarms, laws, examples)
 
 
 class Again:
@@ -91,8 +92,14 @@ def complaints(law: Law, operator: str, candidates: Mapping[str, Candidate]) -> 
             law.function(candidate=None, **given)
         finally:
             handle.inner_test = body
-    silent = {name: "compared nothing" for name, each in candidates.items() if not each.tally.compared}
-    return silent | said
+    put = {name: each.tally for name, each in candidates.items() if each.tally.examples or handle is None}
+    return {name: "compared nothing" for name, tally in put.items() if not tally.compared} | said
+
+
+def too_large(name: str, given: Iterable[Any]) -> bool:
+    """Whether a case among these takes the variant too long."""
+    cases = [value for value in given if isinstance(value, Case)] if name not in FAST else []
+    return any(case.terms > TERMS or case.terms * math.prod(case.result_shape) > PRODUCTS for case in cases)
 
 
 def _put_to_all(
@@ -101,11 +108,15 @@ def _put_to_all(
     """Run a law's body on one example with each candidate; the first complaint about each is kept."""
     noted = {key: Noting(value) if isinstance(value, st.DataObject) else value for key, value in given.items()}
     for name, candidate in candidates.items():
+        if too_large(name, given.values()):
+            continue
         own = {key: Again(value) if isinstance(value, Noting) else value for key, value in noted.items()}
         try:
             body(**{**own, "candidate": candidate})
         except HypothesisException:  # the example is dropped, for all
             raise
+        except Refusal:  # cannot judge by what the variant declares: no rejection
+            continue
         except Exception as problem:
             said.setdefault(name, f"{type(problem).__name__}: {str(problem).strip().splitlines()[0]}")
 
@@ -137,24 +148,8 @@ def work(task: Task, budget: str, names: Sequence[str]) -> dict[str, Any]:
     module, dtype, seed = task
     permitted.KEPT.size = 64  # of all variants' calls for one example: those of the layouts, modes and turns of a law
     laws = [law for law in all_laws(budget) if law.module == module]
-    return asdict(budgeted(names, dtype, seed, laws, hypothesis.settings.get_profile(f"assay-{budget}-seeded")))
-
-
-def budgeted(
-    names: Iterable[str], dtype: str, seed: int | None, laws: Sequence[Law], settings: hypothesis.settings
-) -> Search:
-    """`searched` at a budget. To the slow variants laws of long axes put what they draw, not what is always tried."""
-    drawn = hypothesis.settings(settings, phases=[hypothesis.Phase.generate])
-    long = [law for law in laws if law.module.endswith("test_large")]
-    found = Search([], {}, {})
-    for which, phases, mine in (
-        (names, settings, [law for law in laws if law not in long]),
-        ([name for name in names if name in FAST], settings, long),
-        ([name for name in names if name not in FAST], drawn, long),
-    ):
-        with at_budget(phases, mine):
-            found += searched(which, dtype, seed, mine)
-    return found
+    with at_budget(hypothesis.settings.get_profile(f"assay-{budget}-seeded"), laws):
+        return asdict(searched(names, dtype, seed, laws))
 
 
 def tasks_of(dtypes: Sequence[str], seeds: range) -> list[Task]:
