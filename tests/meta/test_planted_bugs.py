@@ -13,7 +13,7 @@ from assay.tests.mutants.alone import MADE
 from assay.tests.mutants.catalogue import MUTANTS
 from assay.tests.mutants.counters import COUNTERS
 from assay.tests.mutants.described import DESCRIBED
-from assay.tests.mutants.hunt import hunt, soonest_first, trials
+from assay.tests.mutants.hunt import hunt, trials
 from assay.tests.power.survivors import REASONS
 from assay.tests.trial import printed
 from assay.tests.trial.candidate import Candidate
@@ -31,8 +31,8 @@ OF_KINDS = tuple(m for m in MUTANTS if m.id not in DESCRIBED and m.id not in MAD
 
 
 def first_kill(mutant, laws):
-    """The first law, of those, that sees the mutant at the gate's budget."""
-    found = hunt(mutant, soonest_first(trials(mutant, laws)), "gate")
+    """The first law, of those, that sees the mutant at the gate's budget: those of the tier that should are first."""
+    found = hunt(mutant, sorted(trials(mutant, laws), key=lambda trial: trial[0].tier != mutant.tier), "gate")
     return found[-1] if found and found[-1].caught else None
 
 
