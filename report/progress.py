@@ -1,4 +1,4 @@
-"""Progress of long work: a bar in a terminal, ten lines in a log."""
+"""Progress of long work: a bar in a terminal; in a log ten lines, and more where a tenth takes minutes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 LINES = 10
+SILENCE = 60.0  # seconds after which the next step is told anyhow
 
 
 class Steps:
@@ -16,7 +17,7 @@ class Steps:
 
     def __init__(self, console: Console, what: str, total: int = 0) -> None:
         self.console, self.what, self.total, self.done = console, what, total, 0
-        self.start = time.monotonic()
+        self.start = self.told = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self.bar = Progress(*columns, console=console, transient=True, auto_refresh=False)
         self.task = self.bar.add_task(what, total=None)
@@ -31,11 +32,13 @@ class Steps:
     def step(self, of: str = "", besides: str = "") -> None:
         """One more step, ``of`` this, has ended; ``besides`` is said wherever the number is."""
         self.done += 1
+        now, tenth = time.monotonic(), self.done * LINES // max(1, self.total)
         if self.console.is_terminal:
             self.bar.update(self.task, completed=self.done, description=f"{of}{besides}", refresh=True)
-        elif self.total and self.done * LINES // self.total > (self.done - 1) * LINES // self.total:
-            seconds = time.monotonic() - self.start
-            self.console.print(f"{self.done}/{self.total} {self.what}{besides}, {seconds:.0f} s", highlight=False)
+        elif self.total and (tenth > (self.done - 1) * LINES // self.total or now - self.told >= SILENCE):
+            self.told = now
+            words = f"{self.done}/{self.total} {self.what}{besides}, {now - self.start:.0f} s"
+            self.console.print(words, highlight=False)
 
     def end(self) -> None:
         """Take the bar away."""

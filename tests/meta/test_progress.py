@@ -1,7 +1,8 @@
-"""Long work says how far it is: in a log ten times, and nothing after the end."""
+"""Long work says how far it is: in a log ten times, or once a minute, and nothing after the end."""
 
 from __future__ import annotations
 
+import types
 from io import StringIO
 
 import pytest
@@ -35,3 +36,13 @@ def test_the_bar_is_taken_away_by_an_interrupt_too():
     with pytest.raises(KeyboardInterrupt), Steps(console, "tasks", 3) as steps:
         raise KeyboardInterrupt
     assert not steps.bar.live.is_started
+
+
+def test_a_log_is_not_silent_where_a_tenth_takes_minutes(monkeypatch):
+    clock = iter(range(0, 10**6, 25))
+    monkeypatch.setattr("assay.report.progress.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
+    console = Console(file=StringIO(), force_terminal=False)
+    with Steps(console, "tasks", 100) as steps:
+        for _ in range(9):
+            steps.step()
+    assert console.file.getvalue().splitlines() == ["3/100 tasks, 75 s", "6/100 tasks, 150 s", "9/100 tasks, 225 s"]
