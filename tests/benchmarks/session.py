@@ -145,6 +145,11 @@ class Session:
     def pytest_report_teststatus(self) -> tuple[str, str, str]:
         return "", "", ""  # the rows say it
 
+    def pytest_runtest_logfinish(self) -> None:
+        """A case has ended. What is said before, pytest takes for words of the case, and keeps to itself."""
+        if self.rows:
+            self.progress(self.rows[-1])
+
     def pytest_benchmark_update_machine_info(self, machine_info: dict[str, Any]) -> None:
         machine_info[saved.KEY] = self.machine
 
@@ -164,8 +169,6 @@ class Session:
         except Refusal as problem:
             row.verdict, row.reason = REFUSED, str(problem)
             raise
-        finally:
-            self.progress(row)
         return row
 
     def _time(self, row: Row, benchmark: Any) -> None:

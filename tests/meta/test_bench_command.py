@@ -64,6 +64,7 @@ def test_a_run_shows_times_ratio_interval_and_what_it_could_have_seen(kept):
     assert "assay times torch" in text and "against torch" in text
     assert "swish.million" in text and "float32 forward" in text
     assert "1 of 1 cases (1 timed)" in text and "elements judged" in text
+    assert "1/1 cases, " in text  # while it runs, though pytest keeps what is said during a test
     assert max(map(len, text.splitlines())) <= 120
 
 
