@@ -20,7 +20,7 @@ EXAMPLES = 4
 def test_no_law_rejects_a_correct_implementation(module, dtype):
     """Long axes, and what is tried from the gate on, are put to who is fast, and to all by the command."""
     settings, laws = hypothesis.settings(max_examples=EXAMPLES), [law for law in all_laws() if law.module == module]
-    long = [law for law in laws if module.endswith("test_large") or not law.belongs_to("quick")]
+    long = [law for law in laws if soundness.of_long_axes(law) or not law.belongs_to("quick")]
     short = [law for law in laws if law not in long]
     with at_budget(settings, laws):
         assert soundness.searched(VARIANTS, dtype, None, short).alarms == []
@@ -80,6 +80,14 @@ def test_who_is_slow_meets_the_smaller_of_the_large_cases(monkeypatch):
         none = soundness.searched(["sorted"], "float32", None, laws)
     assert found.alarms == none.alarms == []
     assert 0 == none.examples["sorted"] < found.examples["sorted"] < found.examples["eager"]
+
+
+def test_who_is_slow_meets_all_of_the_other_laws(monkeypatch):
+    monkeypatch.setattr(soundness, "TERMS", 0)
+    laws = [law for law in all_laws() if law.name == "test_linear_of_integers_is_exact"]
+    with under(hypothesis.settings(max_examples=EXAMPLES), laws):
+        found = soundness.searched(["eager", "sorted"], "float32", None, laws)
+    assert 0 < found.examples["sorted"] == found.examples["eager"]
 
 
 def test_a_declaration_without_a_bound_is_no_alarm(monkeypatch):
