@@ -9,6 +9,7 @@ from assay.implementations.contract import OPERATOR_NAMES
 from assay.implementations.load import load
 from assay.tests.mutants import soundness
 from assay.tests.mutants.correct import VARIANTS, variant
+from assay.tests.trial import permitted
 from assay.tests.trial.laws import all_laws, at_budget, under
 
 # Each law tries a few examples here: python -m assay.tests.mutants.soundness has the budgets, seeds and all dtypes.
@@ -99,3 +100,11 @@ def test_a_declaration_without_a_bound_is_no_alarm(monkeypatch):
     laws = [law for law in all_laws() if law.name == "test_linear_of_long_axes_is_exact"]
     with under(hypothesis.settings(phases=[hypothesis.Phase.explicit]), laws):
         assert soundness.searched(["coarse"], "bfloat16", None, laws).alarms == []
+
+
+def test_what_stands_beside_a_law_is_tried_at_the_first_seed_alone(monkeypatch):
+    """It would be the same again, and most of what the laws of long axes cost."""
+    monkeypatch.setattr(permitted.KEPT, "size", permitted.KEPT.size)
+    task = "assay.tests.conformance.test_pad2d", "float32"
+    first, later = (soundness.work((*task, seed), "quick", ["numpy"], 1)["examples"]["numpy"] for seed in (1, 2))
+    assert 0 < later < first
