@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,8 +16,10 @@ import numpy.typing as npt
 
 Values = npt.NDArray[np.float64]
 
-# How a tensor lies in memory. Whatever lies between its elements is NaN: who reads it, shows it.
-LAYOUTS = ("contiguous", "offset", "strided", "transposed", "expanded", "channels_last")
+# How a tensor lies in memory. Whatever lies between its elements is NaN: who reads it, shows it. ``transposed`` has all
+# axes in reverse, ``swapped`` the first two (sequences before samples). ``expanded`` repeats the first sample, and
+# ``expanded_last`` what each plane starts with: so a mean over places hands its gradient back.
+LAYOUTS = ("contiguous", "offset", "strided", "transposed", "swapped", "expanded", "channels_last", "expanded_last")
 
 
 POISONED = 4  # blocks: a result, and tensors between
@@ -35,6 +38,8 @@ def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...
     order = list(range(len(shape)))
     if layout == "transposed":
         order.reverse()
+    elif layout == "swapped":
+        order[:2] = reversed(order[:2])
     elif layout == "channels_last" and len(shape) == 4:
         order = [0, 2, 3, 1]
     step = 2 if layout == "strided" else 1
@@ -43,9 +48,15 @@ def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...
     for axis in reversed(order):
         strides[axis] = size
         size *= max(shape[axis], 1) + (layout == "strided")
-    if layout == "expanded" and shape:
-        strides[0] = 0
+    held = own_memory(len(shape), layout)
+    strides = [0 if part == slice(1) else stride for part, stride in zip(held, strides, strict=True)]
     return offset + size + offset, tuple(strides), offset
+
+
+def own_memory(ndim: int, layout: str) -> tuple[slice, ...]:
+    """The index of the elements that have memory of their own: along an axis of stride 0, the first."""
+    once = {"expanded": range(1), "expanded_last": range(min(2, ndim - 1), ndim)}.get(layout, ())
+    return tuple(slice(1) if axis in once else slice(None) for axis in range(ndim))
 
 
 class TorchArrays:
@@ -74,10 +85,8 @@ class TorchArrays:
         size, strides, offset = strides_of(argument.values.shape, argument.layout)
         memory = torch.full((size,), float("nan"), dtype=self.dtypes[dtype], device=device)
         view = memory.as_strided(argument.values.shape, strides, offset)
-        if argument.layout == "expanded" and values.ndim and values.shape[0]:
-            view[:1].copy_(values[:1])
-        else:
-            view.copy_(values)
+        held = own_memory(values.ndim, argument.layout)
+        view[held].copy_(values[held])
         return view
 
     def overwrite(self, array: Any, values: Values) -> None:
@@ -120,7 +129,8 @@ class TorchArrays:
     ) -> tuple[Any, dict[str, Any]]:
         """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``.
 
-        If ``interrupted``, it runs on other values of these shapes before it goes back, as a layer that is used twice.
+        If ``interrupted``, it runs on other values of these shapes before it goes back, as a layer that is used twice,
+        and has gone back once from half of ``incoming``.
         """
         leaves = {name: arrays[name].requires_grad_() for name in names}
         result = run(arrays)
@@ -128,7 +138,10 @@ class TorchArrays:
             run({name: -0.5 * each.flip(tuple(range(each.ndim))) for name, each in arrays.items()})
         if not (self.is_array(result) and result.requires_grad):
             return result, dict.fromkeys(names)
-        found = self.torch.autograd.grad(result, list(leaves.values()), incoming, allow_unused=True)
+        back = partial(self.torch.autograd.grad, result, list(leaves.values()), allow_unused=True)
+        if interrupted:
+            back(0.5 * incoming, retain_graph=True)
+        found = back(incoming)
         return result, dict(zip(leaves, found, strict=True))
 
     def synchronise(self, device: str) -> None:
@@ -158,8 +171,8 @@ class NumpyArrays:
         view = np.lib.stride_tricks.as_strided(
             memory[offset:], argument.values.shape, [s * memory.itemsize for s in strides]
         )
-        expanded = argument.layout == "expanded" and argument.values.ndim and argument.values.shape[0]
-        (view[:1] if expanded else view)[...] = argument.values[:1] if expanded else argument.values
+        held = own_memory(view.ndim, argument.layout)
+        view[held] = argument.values[held]
         return view
 
     def overwrite(self, array: Any, values: Values) -> None:

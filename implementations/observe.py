@@ -35,7 +35,7 @@ class Call:
     recording: bool | None = None  # of gradients: switched on or off, or (None) as it is
     poison: int = 0  # elements of NaN to leave in the memory that the result may be given
     watched: bool = False  # for what it does to random numbers, too
-    interrupted: bool = False  # by a call on other values of these shapes, before it goes back
+    interrupted: bool = False  # by another call, and by going back from half of what comes in, before it goes back
     in_turn: bool = False  # on the memory of the call before, if there was one
 
     @property

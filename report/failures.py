@@ -146,7 +146,8 @@ def _number_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _inputs(call: Call) -> list[str]:
     lines = [f"{name} {describe(name, value)}" for name, value in call.arguments.items() if value is not None]
     lines += [f"incoming gradient {describe('incoming', call.cotangent)}"] if call.cotangent else []
-    return lines + ["another call, on these numbers reversed, times -0.5, before it goes back"] * call.interrupted
+    others = "another call, on these numbers reversed, times -0.5, and going back from half of the incoming gradient"
+    return lines + [f"{others}, before it goes back"] * call.interrupted
 
 
 def describe(name: str, value: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.implementations.arrays import Argument, strides_of
+from assay.implementations.arrays import Argument, own_memory, strides_of
 from assay.implementations.observe import Call
 
 SPELLED_OUT = 64  # elements that are written as hexadecimal floats; longer tensors are packed
@@ -62,6 +62,7 @@ def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
             f"-0.5 * {text}.flip(tuple(range({text}.ndim)))" if text in call.tensors else text for text in arguments
         ]
         lines += [f"candidate.{call.operator}({', '.join(others)})  # another call, before the first goes back"]
+        lines += [f"torch.autograd.grad(result, [{names}], 0.5 * incoming, retain_graph=True)"]
     return [*lines, f"print(dict(zip({list(call.differentiate)!r}, torch.autograd.grad(result, [{names}], incoming))))"]
 
 
@@ -82,7 +83,8 @@ def _made(name: str, argument: Argument, call: Call, array: str) -> list[str]:
     if plain:
         return made
     view = f"torch.full(({size},), float('nan'), {where}).as_strided({shape}, {strides}, {offset})"
-    part = "[:1]" if argument.layout == "expanded" and shape and shape[0] else ""
+    held = [":1" if part == slice(1) else ":" for part in own_memory(len(shape), argument.layout)]
+    part = f"[{', '.join(held)}]" if ":1" in held else ""
     return [*made, f"view = {view}  # {argument.layout}", f"view{part}.copy_({name}{part})", f"{name} = view"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -35,6 +36,7 @@ ALL = tuple(OPERATORS)
 DIFFERENTIATED_BY_SEVERAL = ("swish", "linear", "glu", "swiglu", "conv2d")
 EXACT_ON_INTEGERS = ("linear", "pad2d", "max_pool2d")  # conv2d is not: an FFT in float64 gives 1e-17 for 0
 SIZES = (*SMALL, 7, 8, 17)
+OF_INPUTS = LAYOUTS[1:-1]  # the last one makes ties in every window
 MODES = (None, False)  # of recording gradients: as in training, and as in inference
 
 CASES: dict[str, Callable[..., st.SearchStrategy[Case]]] = {
@@ -92,7 +94,7 @@ def lying(case: Case, layout: str) -> Case:
 
 def copied(case: Case, layout: str) -> Case:
     """A contiguous copy of what the case holds in a layout."""
-    return lying(case, REPEATED if layout == "expanded" else "contiguous")
+    return lying(case, REPEATED + layout)
 
 
 def batched(case: Case, batch: tuple[int, ...]) -> Case:
@@ -234,7 +236,7 @@ DIFFERENTIATED: dict[str, Callable[..., st.SearchStrategy[Case]]] = {
 
 
 @clause("contract.layouts", tier="contract", operators=ALL, gradient=True)
-@given(data=st.data(), layout=st.sampled_from(LAYOUTS[1:]))
+@given(data=st.data(), layout=st.sampled_from(OF_INPUTS))
 def test_contract_tensors_of_any_layout_have_the_formulas_gradients(candidate, operator, data, layout):
     """The incoming gradient lies as the inputs do: expanded, as a sum hands it back. Blind to mixed layouts."""
     case = data.draw(DIFFERENTIATED[operator](FAMILIES))
@@ -243,13 +245,34 @@ def test_contract_tensors_of_any_layout_have_the_formulas_gradients(candidate, o
     )
 
 
-@clause("contract.some-gradients", tier="gradient", operators=DIFFERENTIATED_BY_SEVERAL)
+@clause("contract.layouts", tier="contract", operators=ALL, gradient=True, share=4)
+@given(data=st.data(), layout=st.sampled_from(LAYOUTS[1:]))
+def test_contract_an_incoming_gradient_of_any_layout_is_heeded(candidate, operator, data, layout):
+    """Whatever inputs are like: expanded over places, as a mean hands it back. Blind to what is wrong anyway."""
+    case = data.draw(DIFFERENTIATED[operator](FAMILIES))
+    case = case.changed(textures=lying(case, "contiguous").textures)
+    for each in dict.fromkeys(("expanded_last", layout)):
+        copy, view = (case.changed(incoming=replace(case.incoming, layout=how)) for how in (REPEATED + each, each))
+        right_alike(*(partial(judge.gradient_conforms, candidate, one) for one in (copy, view)))
+
+
+def trained_together(case: Case) -> dict[tuple[str, ...], None]:
+    """Each tensor, all but each, and those of one kind or of two: inputs, weights and biases."""
+    kinds = ({"x", "input"}, {"w", "v", "weight", "beta"}, {"b", "c", "bias"})
+    wanted = [{name} for name in case.shapes] + [set(case.shapes) - {name} for name in case.shapes]
+    wanted += [set().union(*some) for count in (1, 2) for some in itertools.combinations(kinds, count)]
+    return dict.fromkeys(names for each in wanted if (names := tuple(name for name in case.shapes if name in each)))
+
+
+@clause("contract.some-gradients", tier="gradient", operators=DIFFERENTIATED_BY_SEVERAL, share=2)
 @given(data=st.data())
-def test_contract_the_gradient_of_one_input_does_not_need_the_others(candidate, operator, data):
-    """One input alone needs its gradient, each in turn, as with frozen weights. Blind to what is wrong anyway."""
+def test_contract_the_gradient_of_some_inputs_does_not_need_the_others(candidate, operator, data):
+    """One alone, or all but one, or those of a kind, as with frozen weights. Blind to what is wrong anyway."""
     case = data.draw(CASES[operator](FAMILIES))
-    for name in case.shapes:
-        right_alike(*(partial(judge.gradient_conforms, candidate, case, (name,), alone) for alone in (False, True)))
+    seen = candidate.ask_gradient(case)
+    for names in trained_together(case):
+        among_all = partial(judge.gradients_conform, candidate, case, seen, names)
+        right_alike(among_all, partial(judge.gradient_conforms, candidate, case, names, alone=True))
 
 
 @clause("contract.empty-batch", tier="contract", operators=ALL)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from operator import ne
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 
 from assay.implementations.observe import Observation
 from assay.reference.arithmetic.formats import Format
+from assay.reference.conv2d import output_size
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, CASES, DIFFERENTIATED, FAMILIES, MODES, batched, demand
 from assay.tests.trial import judge
@@ -80,10 +84,45 @@ def test_state_new_values_in_the_same_memory_have_their_own_gradients(candidate,
 @clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
 @given(data=st.data())
 def test_state_a_call_in_between_changes_no_gradient(candidate, operator, data):
-    """A layer that is used twice goes back twice, later. Blind to more than one call in between."""
+    """A layer that is used twice goes back twice, later, and in two parts. Blind to more than one in between."""
     case = data.draw(DIFFERENTIATED[operator](VALUES))
     seen = [candidate.ask_gradient(case, interrupted=interrupted) for interrupted in (False, True)]
     right_alike(*(partial(judge.gradients_conform, candidate, case, each) for each in seen))
+
+
+def plans() -> Iterator[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]]:
+    """(operator, shapes, parameters, other parameters): one of them differs, and both give results of one shape."""
+    yield "swish", {"x": (2, 3)}, {"beta": 0.5}, {"beta": -3.25}
+    for side in range(4, 9):
+        every = [(k, s, p) for k, s, p in itertools.product(range(1, 4), range(1, 5), range(4)) if side + 2 * p >= k]
+        for (kernel, *one), (window, *other) in itertools.permutations(every, 2):
+            differing = sum(map(ne, (kernel, *one), (window, *other)))
+            if differing > 1 or output_size(side, kernel, *one) != output_size(side, window, *other):
+                continue
+            first, second = (dict(zip(("stride", "padding"), each, strict=True)) for each in (one, other))
+            if kernel == window:
+                shapes = {"input": (2, 2, side, side), "weight": (3, 2, kernel, kernel)}
+                yield "conv2d", shapes, first, second
+            if one[1] <= kernel // 2 and other[1] <= window // 2:
+                windows = {"kernel_size": kernel, **first}, {"kernel_size": window, **second}
+                yield "max_pool2d", {"input": (2, 3, side, side)}, *windows
+
+
+PLANS = tuple(plans())
+
+
+def planned(operator: str, shapes: dict[str, Any], parameters: dict[str, Any], seed: int) -> Case:
+    textures = {name: Texture("normal", seed + k) for k, name in enumerate(shapes)}
+    return Case(operator, shapes, textures, parameters, terms=18)
+
+
+@clause("contract.memoryless", tier="state", operators=("swish", "conv2d", "max_pool2d"))
+@given(data=st.data())
+def test_state_other_parameters_on_the_same_tensors_give_their_own_result(candidate, operator, data):
+    """The results are of one shape, so that a plan kept by shapes fits both. Blind to parameters of unequal axes."""
+    plan = data.draw(st.sampled_from([plan for plan in PLANS if plan[0] == operator]))
+    case = data.draw(st.builds(partial(planned, *plan[:3]), st.integers(0, 255)))
+    answers_are_alike(candidate, [case, case.changed(parameters=plan[3]), case])
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from assay.implementations import isolated
-from assay.implementations.arrays import Argument
+from assay.implementations.arrays import LAYOUTS, Argument
 from assay.implementations.isolated import GivenUp, Place, Worker, started
 from assay.implementations.load import LoadError, load
 from assay.implementations.observe import Call, observe, observe_in_turn
@@ -94,7 +94,7 @@ def test_what_a_call_does_besides_crosses_over(strange, features, what, names):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16", "float16"])
-@pytest.mark.parametrize("layout", ["contiguous", "offset", "strided", "transposed", "expanded"])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_call_gives_what_it_gives_in_the_judges_process(dtype, layout):
     values = [-np.inf, -0.0, 0.0, 1.5, -2.0, np.nan]
     given = {"x": Argument(np.array([values, values]), layout), "beta": 0.5}

@@ -21,7 +21,7 @@ EXAMPLES = 4
 def test_no_law_rejects_a_correct_implementation(module, dtype):
     """Long axes, and what is tried from the gate on, are put to who is fast, and to all by the command."""
     settings, laws = hypothesis.settings(max_examples=EXAMPLES), [law for law in all_laws() if law.module == module]
-    long = [law for law in laws if soundness.of_long_axes(law) or not law.belongs_to("quick")]
+    long = [law for law in laws if soundness.of_large_cases(law) or not law.belongs_to("quick")]
     short = [law for law in laws if law not in long]
     with at_budget(settings, laws):
         assert soundness.searched(VARIANTS, dtype, None, short).alarms == []
@@ -74,7 +74,7 @@ def test_all_are_asked_the_same(monkeypatch):
 
 def test_who_is_slow_meets_the_smaller_of_the_large_cases(monkeypatch):
     """And is not called silent where there is none."""
-    laws = [law for law in all_laws() if law.name == "test_linear_of_long_axes_is_exact"]
+    laws = [law for law in all_laws() if law.name == "test_linear_of_large_cases_is_exact"]
     with under(hypothesis.settings(phases=[hypothesis.Phase.explicit]), laws):
         found = soundness.searched(["eager", "sorted"], "float32", None, laws)
         monkeypatch.setattr(soundness, "TERMS", 0)
@@ -97,7 +97,7 @@ def test_a_declaration_without_a_bound_is_no_alarm(monkeypatch):
     monkeypatch.setitem(
         VARIANTS, "coarse", type(VARIANTS["eager"])({"linear": VARIANTS["eager"].operators["linear"]}, words)
     )
-    laws = [law for law in all_laws() if law.name == "test_linear_of_long_axes_is_exact"]
+    laws = [law for law in all_laws() if law.name == "test_linear_of_large_cases_is_exact"]
     with under(hypothesis.settings(phases=[hypothesis.Phase.explicit]), laws):
         assert soundness.searched(["coarse"], "bfloat16", None, laws).alarms == []
 

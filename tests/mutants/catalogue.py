@@ -13,6 +13,7 @@ from assay.tests.mutants import (
     large,
     linear,
     max_pool2d,
+    meetings,
     pad2d,
     precision,
     sizes,
@@ -31,7 +32,7 @@ from assay.tests.mutants.described import DESCRIBED
 from assay.tests.mutants.mutant import Mutant
 
 CHAPTERS = (swish, linear, glu, swiglu, pad2d, conv2d, max_pool2d, contract)
-KINDS = (slips, precision, gates, slopes, gradients, sizes, large, values, unusual, state, training)
+KINDS = (slips, precision, gates, slopes, gradients, sizes, large, meetings, values, unusual, state, training)
 WITNESSES = (witnesses, witnesses_of_images)
 
 

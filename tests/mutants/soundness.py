@@ -40,7 +40,7 @@ from assay.tests.trial.simplify import Noting
 Task = tuple[str, str, int]
 
 # Who is done with a long sum at once. Who makes sums term by term takes seconds for a large one, and is not put cases
-# of more terms, or with more products in all, than these by the laws of long axes.
+# of more terms, or with more products in all, than these by the laws of large cases.
 FAST = ("eager", "einsum", "rows", "correlated", "adjoint", "toeplitz", "fft", "winograd", "numpy", "numpy-vjp")
 TERMS, PRODUCTS = 2**9, 2**18
 
@@ -81,7 +81,7 @@ class Again:
 def complaints(law: Law, operator: str, candidates: Mapping[str, Candidate]) -> dict[str, str]:
     """What the law says against each of these, if it says anything."""
     said: dict[str, str] = {}
-    slow = candidates.keys() - set(FAST) if of_long_axes(law) else set()
+    slow = candidates.keys() - set(FAST) if of_large_cases(law) else set()
     given = {"operator": operator} if law.operators else {}
     handle = getattr(law.function, "hypothesis", None)
     if handle is None:
@@ -97,9 +97,9 @@ def complaints(law: Law, operator: str, candidates: Mapping[str, Candidate]) -> 
     return {name: "compared nothing" for name, tally in put.items() if not tally.compared} | said
 
 
-def of_long_axes(law: Law) -> bool:
-    """Whether this is a law of production sizes."""
-    return law.module.endswith("test_large")
+def of_large_cases(law: Law) -> bool:
+    """Whether this is a law of production sizes, or of usual layers."""
+    return law.module.endswith(("test_large", "test_usual"))
 
 
 def too_large(given: Iterable[Any]) -> bool:

@@ -158,7 +158,7 @@ def _apart(candidate: Candidate, call: Call) -> float:
     return Enclosure(precision).apart(*tensors) if all(math.isfinite(tensor.most) for tensor in tensors) else 0.0
 
 
-def same_arrays(candidate: Candidate, what: str, got: Values, expected: Values) -> None:
+def same_arrays(candidate: Candidate, what: str, got: Values, expected: Values, subject: str = "result") -> None:
     """Hold an array to another, element by element, exactly; NaN equals NaN, the sign of a zero is free.
 
     Raises:
@@ -172,7 +172,7 @@ def same_arrays(candidate: Candidate, what: str, got: Values, expected: Values) 
         at = tuple(int(i) for i in unequal[0])
         value = float(expected[at])
         where = (float(got[at]), (value, value), value, math.inf, len(unequal), got.size)
-        raise NonConformance(what, list(candidate.calls), "result", at, *where)
+        raise NonConformance(what, list(candidate.calls), subject, at, *where)
 
 
 def within(candidate: Candidate, what: str, at: Index, got: Any, permitted: Ball, subject: str = "result") -> None:

@@ -37,7 +37,7 @@ class Law:
     dtypes: tuple[str, ...]
     gradient: bool
     budget: str  # the least at which it is tried
-    share: int  # of a budget's examples it tries one in so many
+    share: float  # of a budget's examples it tries one in so many
     sentence: str
     blind: str
     function: Callable[..., Any]
@@ -68,13 +68,13 @@ def clause(
     dtypes: tuple[str, ...] = DTYPES,
     gradient: bool | None = None,
     budget: str = "quick",
-    share: int | None = None,
+    share: float | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Mark a test as a law of the clause ``identifier``. Stands above ``@given``.
 
     ``needs`` names the operators that the candidate must have (the clause's own unless given); ``operators`` makes
     one law of a test for each of several operators, given to it as ``operator``. It is tried from ``budget`` on, on one
-    in ``share`` of a budget's examples (its tier's share unless given).
+    in ``share`` of a budget's examples (its tier's share unless given); a share below one is that many more.
 
     Raises:
         ValueError: there is no such clause, tier or budget, or the docstring does not say what the law is blind to.
@@ -113,8 +113,8 @@ def _register(law: Law) -> None:
     if law.tier != "statistics":  # which speaks of many values, and of none in particular
         _simplify_failures(law.function)
     _count_examples(law.function)
-    if law.share > 1 and hasattr(law.function, "hypothesis"):
-        examples = max(1, hypothesis.settings.default.max_examples // law.share)
+    if law.share != 1 and hasattr(law.function, "hypothesis"):
+        examples = max(1, int(hypothesis.settings.default.max_examples / law.share))
         hypothesis.settings(max_examples=examples)(law.function)
 
 
@@ -194,13 +194,13 @@ def drawing_alike() -> Iterator[None]:
 @contextlib.contextmanager
 def at_budget(settings: hypothesis.settings, laws: Iterable[Law]) -> Iterator[None]:
     """Run laws at a budget, each with its share of the examples, as in a judged run, for a while."""
-    by_share: dict[int, list[Law]] = {}
+    by_share: dict[float, list[Law]] = {}
     for law in laws:
         by_share.setdefault(law.share, []).append(law)
     with contextlib.ExitStack() as stack:
         stack.enter_context(drawing_alike())
         for share, mine in by_share.items():
-            examples = max(1, settings.max_examples // share)
+            examples = max(1, int(settings.max_examples / share))
             stack.enter_context(under(hypothesis.settings(settings, max_examples=examples), mine))
         yield
 

@@ -1,0 +1,111 @@
+"""Usual layers in any size: every element of what networks compute, where other laws judge some."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.implementations.arrays import Argument
+from assay.tests.trial import judge
+from assay.tests.trial.laws import clause
+from assay.tests.trial.textures import Texture, largest_integer
+from assay.tests.trial.usual import (
+    convolved,
+    convolved_back,
+    linear,
+    linear_back,
+    pooled,
+    pooled_back,
+    usual_cases,
+    usual_matrices,
+)
+
+SHARE = 1 / 8  # an example is cheap, and what is special in one is the meeting of several sizes
+LAYOUTS_BACK = ("contiguous", "channels_last", "expanded_last")
+
+
+def values_of(seen):
+    """The arguments of a call: tensors as arrays, the rest as it is."""
+    return [value.values if isinstance(value, Argument) else value for value in seen.call.arguments.values()]
+
+
+def going_back(candidate, case, layout):
+    """The case with numbers of which all gradients' sums are exact, and an incoming gradient that lies so."""
+    (outputs, *taps), result = case.shapes["w" if "w" in case.shapes else "weight"], math.prod(case.result_shape)
+    terms = max(math.prod(taps), outputs * math.prod(taps[1:]), result // outputs)
+    layout = layout if largest_integer(candidate.format, terms) else "contiguous"  # sparse numbers, repeated, add up
+    return case.changed(incoming=Texture("integers", case.pick, (), layout), terms=terms)
+
+
+def are_all(candidate, gradients, expected):
+    """Hold gradients to what they are, element by element."""
+    for name, gradient in gradients.items():
+        judge.same_arrays(candidate, "the gradient is another number", gradient, expected[name], f"gradient of {name}")
+
+
+@clause("linear.formula", tier="exact", share=SHARE)
+@given(case=usual_matrices("linear"))
+def test_linear_of_usual_layers_is_exact(candidate, case):
+    """One row or many, square weights, stored either way, all elements. Blind to other layouts, and to rounding."""
+    seen = candidate.ask(case)
+    judge.same_arrays(candidate, "the result is another number", seen.output, linear(*values_of(seen)))
+
+
+@clause("linear.gradient", tier="gradient", share=SHARE * 2)
+@given(case=usual_matrices("linear"), layout=st.sampled_from(LAYOUTS_BACK))
+def test_linear_gradients_of_usual_layers_are_exact(candidate, case, layout):
+    """All elements of all gradients. Blind to other layouts, and to rounding."""
+    seen = candidate.ask_gradient(going_back(candidate, case, layout))
+    are_all(candidate, seen.gradients, linear_back(seen.call.cotangent.values, *values_of(seen)[:2]))
+
+
+@clause("glu.formula", tier="enclosure", share=SHARE * 2)
+@given(case=usual_matrices("glu"))
+def test_glu_of_usual_layers_stays_within_its_enclosure(candidate, case):
+    """One row or many, square weights, stored either way. Blind to elements that are not sampled."""
+    judge.conforms(candidate, case)
+
+
+@clause("swiglu.formula", tier="enclosure", share=SHARE * 2)
+@given(case=usual_matrices("swiglu"))
+def test_swiglu_of_usual_layers_stays_within_its_enclosure(candidate, case):
+    """One row or many, square weights, stored either way. Blind to elements that are not sampled."""
+    judge.conforms(candidate, case)
+
+
+@clause("conv2d.formula", tier="exact", share=SHARE / 2)
+@given(case=usual_cases("conv2d"))
+def test_conv2d_of_usual_layers_is_exact(candidate, case):
+    """VGG's, ResNet's and others', all elements. Blind to other kernels and strides, and to rounding."""
+    seen = candidate.ask(case)
+    judge.same_results(candidate, "the result is another number", seen.output, convolved(*values_of(seen)))
+
+
+@clause("conv2d.gradient", tier="gradient", share=SHARE * 2)
+@given(case=usual_cases("conv2d", ("contiguous",)), layout=st.sampled_from(LAYOUTS_BACK))
+def test_conv2d_gradients_of_usual_layers_are_exact(candidate, case, layout):
+    """All elements of all gradients. Blind to other kernels and strides, and to rounding."""
+    case = going_back(candidate, case, layout)
+    if candidate.precision("conv2d", "backward").algorithm != "direct":
+        return judge.gradient_conforms(candidate, case)
+    seen = candidate.ask_gradient(case)
+    x, w, _, *parameters = values_of(seen)
+    are_all(candidate, seen.gradients, convolved_back(seen.call.cotangent.values, x, w, *parameters))
+
+
+@clause("max_pool2d.definition", tier="exact", share=SHARE / 2)
+@given(case=usual_cases("max_pool2d"))
+def test_max_pool2d_of_usual_layers_takes_the_largest_of_each_window(candidate, case):
+    """ResNet's and others', all elements. Blind to other windows and strides, and to ties."""
+    seen = candidate.ask(case)
+    judge.same_arrays(candidate, "the result is another number", seen.output, pooled(*values_of(seen)))
+
+
+@clause("max_pool2d.gradient", tier="gradient", share=SHARE * 2)
+@given(case=usual_cases("max_pool2d"), layout=st.sampled_from(LAYOUTS_BACK))
+def test_max_pool2d_gradients_of_usual_layers_are_exact(candidate, case, layout):
+    """All elements. Blind to other windows and strides, and to ties."""
+    seen = candidate.ask_gradient(case.changed(incoming=Texture("integers", case.pick, (), layout)))
+    are_all(candidate, seen.gradients, {"input": pooled_back(seen.call.cotangent.values, *values_of(seen))})

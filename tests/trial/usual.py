@@ -1,0 +1,229 @@
+"""Usual layers: what networks have, on images and matrices of every size, square or not, in their usual layouts.
+
+A library has code of its own for many of them, chosen by several sizes at once, and it ends where a size is no multiple
+of a tile. So sizes are drawn at will, and all elements of a result are compared, by numpy.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from assay.implementations.arrays import Argument, Values
+from assay.reference.conv2d import pair
+from assay.tests.trial.cases import Case, kept
+from assay.tests.trial.textures import Texture, laid
+
+Pair = tuple[int, int]
+
+# Input and output channels: pairs of which one, both or neither is a multiple of 4, 8, 16 or 32; and those of images.
+CHANNELS = ((4, 4), (8, 8), (16, 16), (5, 7), (3, 3), (6, 16), (12, 33), (32, 12), (64, 1), (24, 40))
+COLOURS = ((3, 64), (3, 5), (1, 6), (3, 16), (16, 16))
+# Kernel, stride, padding and channels, and who has them.
+CONVOLUTIONS = (
+    ((3, 3), (1, 1), (1, 1), CHANNELS),  # VGG, ResNet
+    ((3, 3), (1, 1), (1, 1), CHANNELS),  # twice, as most layers are such
+    ((3, 3), (1, 1), (1, 1), COLOURS),
+    ((3, 3), (2, 2), (1, 1), CHANNELS),  # ResNet, MobileNet
+    ((3, 3), (2, 2), (1, 1), COLOURS),
+    ((1, 1), (1, 1), (0, 0), CHANNELS),
+    ((1, 1), (2, 2), (0, 0), CHANNELS),  # ResNet, where it gets smaller
+    ((7, 7), (2, 2), (3, 3), COLOURS),  # ResNet, first
+    ((3, 3), (1, 1), (0, 0), CHANNELS),  # U-Net
+    ((3, 3), (2, 2), (0, 0), COLOURS),  # Inception, first
+    ((5, 5), (1, 1), (0, 0), COLOURS),  # LeNet
+    ((5, 5), (1, 1), (2, 2), CHANNELS),  # AlexNet, second
+    ((11, 11), (4, 4), (2, 2), COLOURS),  # AlexNet, first
+    ((1, 7), (1, 1), (0, 3), CHANNELS),  # Inception
+    ((7, 1), (1, 1), (3, 0), CHANNELS),
+    ((4, 4), (2, 2), (1, 1), CHANNELS),  # DCGAN
+    ((2, 2), (2, 2), (0, 0), CHANNELS),  # ConvNeXt, between stages
+    ((4, 4), (4, 4), (0, 0), COLOURS),  # ConvNeXt, first
+    ((16, 16), (16, 16), (0, 0), COLOURS),  # vision transformers
+    ((1, 3), (1, 2), (0, 1), CHANNELS),  # of sound and text, as images of one row
+    ((1, 4), (1, 1), (0, 2), CHANNELS),
+)
+POOLINGS = (
+    ((2, 2), (2, 2), (0, 0)),
+    ((3, 3), (2, 2), (1, 1)),  # ResNet
+    ((3, 3), (2, 2), (0, 0)),  # AlexNet, Inception
+    ((3, 3), (1, 1), (1, 1)),
+    ((2, 2), (1, 1), (0, 0)),
+    ((5, 5), (1, 1), (2, 2)),  # YOLO
+    ((3, 3), (3, 3), (0, 0)),
+    ((2, 1), (2, 1), (0, 0)),  # of text in images
+    ((1, 4), (1, 4), (0, 0)),
+)
+# Of an image: a square of a long side, or a long side by a short one.
+LONG = (*range(1, 10), 14, 15, 16, 17, 24, 28, 31, 32, 33, 48, 56, 63, 64, 65, 96, 128)
+SHORT = (*range(1, 10), 15, 16, 17)
+SAMPLES = (1, 2, 3, 4, 5)
+PLANES = (3, 1, 8, 17, 64)
+SEEDS = st.integers(0, 2**16 - 1)
+PRODUCTS = 2**20  # of a case, about: the places of an image are cut to that
+BLOCK = 16
+
+
+@dataclass(frozen=True)
+class Blocks(Texture):
+    """Blocks of 16 x 16 different integers, the same again and again: no window of at most that size has a tie."""
+
+    def fill(self, shape: tuple[int, ...], fmt: Any, terms: int = 1) -> Argument:
+        block = np.random.default_rng(self.seed).permutation(BLOCK**2).reshape(BLOCK, BLOCK) - BLOCK**2 / 2.0
+        rows, columns = (np.arange(size) % BLOCK for size in shape[2:])
+        planes = np.arange(math.prod(shape[:2]))[:, None, None]
+        return laid(block[(rows[:, None] + planes) % BLOCK, columns].reshape(shape), self.layout)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What is drawn of a layer besides its kind; ``short`` is None of a square."""
+
+    samples: int
+    channels: int
+    long: int
+    short: int | None
+    upright: bool
+    biased: bool
+    layout: str
+    seed: int
+
+    def image(self, kernel: Pair, padding: Pair, places: int) -> Pair:
+        """Rows and columns. Of more ``places``: what is left of a square, or of the short side."""
+        if self.short is None:
+            sides = ((self.long - 1) % max(1, math.isqrt(places)) + 1,) * 2
+        else:
+            sides = self.long, (self.short - 1) % max(1, places // self.long) + 1
+        ordered = sides if self.upright else sides[::-1]
+        rows, columns = (max(side, 1, k - 2 * p) for side, k, p in zip(ordered, kernel, padding, strict=True))
+        return rows, columns
+
+
+@kept
+def usual_cases(operator: str, layouts: tuple[str, ...] = ("contiguous", "channels_last", "offset")) -> Any:
+    """Layers of ``conv2d`` or ``max_pool2d``, all tensors in one of these layouts."""
+    layers, case_of = (CONVOLUTIONS, _conv2d) if operator == "conv2d" else (POOLINGS, _max_pool2d)
+    among, yes_or_no = st.sampled_from, st.booleans()
+    sides = among(LONG), among((*SHORT, *SHORT, *(None,) * len(SHORT)))
+    drawn = st.builds(Drawn, among(SAMPLES), among(range(10)), *sides, yes_or_no, yes_or_no, among(layouts), SEEDS)
+    return st.builds(case_of, among(layers), drawn)
+
+
+def _conv2d(layer: Any, drawn: Drawn) -> Case:
+    kernel, stride, padding, channels = layer
+    inputs, outputs = channels[drawn.channels % len(channels)]
+    of_a_place = drawn.samples * inputs * outputs * math.prod(kernel) // math.prod(stride)
+    image = drawn.image(kernel, padding, PRODUCTS // of_a_place)
+    shapes: dict[str, Any] = {"input": (drawn.samples, inputs, *image), "weight": (outputs, inputs, *kernel)}
+    shapes |= {"bias": (outputs,)} if drawn.biased else {}
+    textures = {name: Texture("tiled integers", drawn.seed + k, (), drawn.layout) for k, name in enumerate(shapes)}
+    parameters = {"stride": stride, "padding": padding}
+    return Case("conv2d", shapes, textures, parameters, inputs * math.prod(kernel), drawn.seed)
+
+
+def _max_pool2d(layer: Any, drawn: Drawn) -> Case:
+    kernel, stride, padding = layer
+    planes = PLANES[drawn.channels % len(PLANES)]
+    image = drawn.image(kernel, padding, PRODUCTS // (drawn.samples * planes * math.prod(kernel)))
+    textures = {"input": Blocks("ties", drawn.seed, (), drawn.layout)}
+    parameters = {"kernel_size": kernel, "stride": stride, "padding": padding}
+    return Case("max_pool2d", {"input": (drawn.samples, planes, *image)}, textures, parameters, 9, drawn.seed)
+
+
+# Axes before the features: a vector, one token, one sample of one token, sequences, as many samples as tokens.
+LEADING = ((), (1,), (1, 1), (2,), (3, 3), (5, 2), (16,), (2, 7), (1, 2, 3), (4, 4), (33,), (65,), (2, 16))
+FEATURES = (*range(1, 18), 20, 24, 31, 32, 33, 48, 63, 64, 65, 96, 100, 127, 128, 129)
+OF_X = ("contiguous", "contiguous", "swapped", "transposed")
+OF_WEIGHTS = ("contiguous", "contiguous", "transposed")  # as stored by whoever computes x w
+
+
+@kept
+def usual_matrices(operator: str) -> Any:
+    """Layers of ``linear``, ``glu`` or ``swiglu``; half of their weights are square."""
+    among, sizes = st.sampled_from, st.sampled_from(FEATURES)
+    biases = (("b",), ()) if operator == "linear" else (("b", "c"), ("b",), ("c",), ())
+    layouts = st.tuples(among(OF_X), among(OF_WEIGHTS))
+    return st.builds(
+        partial(_matrices, operator), among(LEADING), sizes, st.none() | sizes, among(biases), layouts, SEEDS
+    )
+
+
+def _matrices(
+    operator: str, leading: Any, features: int, outputs: int | None, biases: Any, layouts: Any, seed: int
+) -> Case:
+    outputs = outputs or features
+    weights, family = ("w", "integers") if operator == "linear" else ("wv", "normal")
+    shapes = {
+        "x": (*leading, features),
+        **dict.fromkeys(weights, (outputs, features)),
+        **dict.fromkeys(biases, (outputs,)),
+    }
+    lying = {"x": layouts[0], "w": layouts[1], "v": layouts[1]}
+    textures = {name: Texture(family, seed + k, (), lying.get(name, "contiguous")) for k, name in enumerate(shapes)}
+    return Case(operator, shapes, textures, {}, features, seed)
+
+
+# --- whole results, by numpy: exact on integers
+
+
+def windows(image: Values, kernel: Pair, stride: Pair) -> Values:
+    """What the kernel sees: (N, C, rows, columns, kernel's rows, kernel's columns)."""
+    seen = np.lib.stride_tricks.sliding_window_view(image, kernel, axis=(2, 3))  # type: ignore[call-overload]
+    return seen[:, :, :: stride[0], :: stride[1]]  # type: ignore[no-any-return]
+
+
+def padded(x: Values, padding: Pair, fill: float) -> Values:
+    """x with so many rows and columns of ``fill`` around."""
+    return np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2), constant_values=fill)
+
+
+def linear(x: Values, w: Values, b: Values | None) -> Values:
+    """linear."""
+    return x @ w.T if b is None else x @ w.T + b
+
+
+def linear_back(g: Values, x: Values, w: Values) -> dict[str, Values]:
+    """The gradients of linear where ``g`` comes in."""
+    rows, xs = g.reshape(-1, len(w)), x.reshape(-1, x.shape[-1])
+    return {"x": g @ w, "w": rows.T @ xs, "b": rows.sum(0)}
+
+
+def convolved(x: Values, w: Values, b: Values | None, stride: Any, padding: Any) -> Values:
+    """conv2d."""
+    seen = windows(padded(x, pair(padding), 0.0), w.shape[2:], pair(stride))
+    sums = np.moveaxis(np.tensordot(seen, w, ((1, 4, 5), (1, 2, 3))), -1, 1)
+    return sums if b is None else sums + b[:, None, None]
+
+
+def convolved_back(g: Values, x: Values, w: Values, stride: Any, padding: Any) -> dict[str, Values]:
+    """The gradients of conv2d where ``g`` comes in."""
+    (down, right), (above, before) = pair(stride), pair(padding)
+    image = padded(x, (above, before), 0.0)
+    back, rows, columns = np.zeros_like(image), down * g.shape[2], right * g.shape[3]
+    for i, j in np.ndindex(*w.shape[2:]):
+        tap = np.moveaxis(np.tensordot(g, w[:, :, i, j], (1, 0)), -1, 1)
+        back[:, :, i : i + rows - down + 1 : down, j : j + columns - right + 1 : right] += tap
+    weight = np.tensordot(g, windows(image, w.shape[2:], (down, right)), ((0, 2, 3), (0, 2, 3)))
+    within = back[:, :, above : above + x.shape[2], before : before + x.shape[3]]
+    return {"input": within, "weight": weight, "bias": g.sum((0, 2, 3))}
+
+
+def pooled(x: Values, kernel: Any, stride: Any, padding: Any) -> Values:
+    """max_pool2d."""
+    return windows(padded(x, pair(padding), -math.inf), pair(kernel), pair(stride)).max((-2, -1))
+
+
+def pooled_back(g: Values, x: Values, kernel: Any, stride: Any, padding: Any) -> Values:
+    """The gradient of max_pool2d where ``g`` comes in and no window has a tie."""
+    (down, right), (above, before) = pair(stride), pair(padding)
+    image = padded(x, (above, before), -math.inf)
+    taken = windows(image, pair(kernel), (down, right)).reshape(*g.shape, -1).argmax(-1)
+    n, c, i, j = np.indices(g.shape)
+    back = np.zeros_like(image)
+    np.add.at(back, (n, c, i * down + taken // pair(kernel)[1], j * right + taken % pair(kernel)[1]), g)
+    return back[:, :, above : above + x.shape[2], before : before + x.shape[3]]
