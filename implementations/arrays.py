@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -139,9 +141,13 @@ class TorchArrays:
         if not (self.is_array(result) and result.requires_grad):
             return result, dict.fromkeys(names)
         back = partial(self.torch.autograd.grad, result, list(leaves.values()), allow_unused=True)
-        if interrupted:
-            back(0.5 * incoming, retain_graph=True)
-        found = back(incoming)
+        try:
+            if interrupted:
+                back(0.5 * incoming, retain_graph=True)
+            found = back(incoming)
+        except Exception as problem:
+            problem.add_note("going back")
+            raise
         return result, dict(zip(leaves, found, strict=True))
 
     def synchronise(self, device: str) -> None:
@@ -208,6 +214,14 @@ class NumpyArrays:
 
     def synchronise(self, device: str) -> None:
         """Nothing to wait for."""
+
+
+def made_together(library: Any, tensors: Mapping[str, Argument], dtype: str, device: str) -> dict[str, Any]:
+    """Tensors that are parts of one, as those of a fused layer, or of a model whose parameters are kept in one."""
+    flat = library.make(Argument(np.concatenate([each.values.ravel() for each in tensors.values()])), dtype, device)
+    ends = itertools.accumulate(each.values.size for each in tensors.values())
+    parts = zip(tensors.items(), ends, strict=True)
+    return {name: flat[end - each.values.size : end].reshape(each.values.shape) for (name, each), end in parts}
 
 
 _LIBRARIES = {"torch": TorchArrays, "numpy": NumpyArrays}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from assay.implementations import surroundings
-from assay.implementations.arrays import Argument, Values, arrays_of
+from assay.implementations.arrays import Argument, Values, arrays_of, made_together
 from assay.implementations.contract import Implementation
 
 PACKAGE = str(Path(__file__).resolve().parents[1])
@@ -37,6 +37,7 @@ class Call:
     watched: bool = False  # for what it does to random numbers, too
     interrupted: bool = False  # by another call, and by going back from half of what comes in, before it goes back
     in_turn: bool = False  # on the memory of the call before, if there was one
+    together: bool = False  # with tensors that lie one behind the other in one memory, in the order of the arguments
 
     @property
     def tensors(self) -> dict[str, Argument]:
@@ -160,6 +161,8 @@ def _observe_parameters(implementation: Implementation, call: Call) -> Observati
 def _make(call: Call, library: Any, memory: Memory | None) -> dict[str, Any]:
     if memory:
         return {name: memory.make(library, name, argument, call) for name, argument in call.tensors.items()}
+    if call.together:
+        return made_together(library, call.tensors, call.dtype, call.device)
     return {name: library.make(argument, call.dtype, call.device) for name, argument in call.tensors.items()}
 
 
@@ -227,4 +230,5 @@ def _where(problem: Exception) -> str:
     frames = [frame for frame in traceback.extract_tb(problem.__traceback__) if not frame.filename.startswith(PACKAGE)]
     text = str(problem).strip().splitlines()
     place = f" ({frames[-1].filename.rsplit('/', 1)[-1]}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(problem).__name__}: {text[0] if text else ''}{place}"
+    when = "".join(f", {note}" for note in getattr(problem, "__notes__", ()))
+    return f"{type(problem).__name__}: {text[0] if text else ''}{place}{when}"

@@ -147,7 +147,8 @@ def _inputs(call: Call) -> list[str]:
     lines = [f"{name} {describe(name, value)}" for name, value in call.arguments.items() if value is not None]
     lines += [f"incoming gradient {describe('incoming', call.cotangent)}"] if call.cotangent else []
     others = "another call, on these numbers reversed, times -0.5, and going back from half of the incoming gradient"
-    return lines + [f"{others}, before it goes back"] * call.interrupted
+    lines += [f"{others}, before it goes back"] * call.interrupted
+    return lines + ["all tensors one behind the other in one memory"] * call.together
 
 
 def describe(name: str, value: Any) -> str:

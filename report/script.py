@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import math
 import zlib
 from collections.abc import Mapping, Sequence
@@ -35,12 +36,24 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -> 
     for name, value in call.tensors.items():
         again = made.get(name) == value.values.shape
         lines += _written_over(name, value, array) if again else _made(name, value, call, array)
+    lines += _put_together(call, array) if call.together else []
     arguments = [name if isinstance(value, Argument) else repr(value) for name, value in call.arguments.items()]
     while arguments and arguments[-1] == "None":
         arguments.pop()
     if call.cotangent is None:
         return [*lines, f"print(candidate.{call.operator}({', '.join(arguments)}))"]
     return lines + _gradient_lines(call, arguments, array)
+
+
+def _put_together(call: Call, array: str) -> list[str]:
+    names = ", ".join(call.tensors)
+    ends = list(itertools.accumulate(each.values.size for each in call.tensors.values()))
+    flat, join = ("flatten", "torch.cat") if array == "torch" else ("ravel", "np.concatenate")
+    parts = [
+        f"{name} = memory[{end - each.values.size}:{end}].reshape({each.values.shape})"
+        for (name, each), end in zip(call.tensors.items(), ends, strict=True)
+    ]
+    return [f"memory = {join}([each.{flat}() for each in ({names},)])", *parts]
 
 
 def _written_over(name: str, argument: Argument, array: str) -> list[str]:

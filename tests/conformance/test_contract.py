@@ -251,9 +251,27 @@ def test_contract_an_incoming_gradient_of_any_layout_is_heeded(candidate, operat
     """Whatever inputs are like: expanded over places, as a mean hands it back. Blind to what is wrong anyway."""
     case = data.draw(DIFFERENTIATED[operator](FAMILIES))
     case = case.changed(textures=lying(case, "contiguous").textures)
-    for each in dict.fromkeys(("expanded_last", layout)):
+    for each in dict.fromkeys(("expanded_last", "expanded", layout)):
         copy, view = (case.changed(incoming=replace(case.incoming, layout=how)) for how in (REPEATED + each, each))
         right_alike(*(partial(judge.gradient_conforms, candidate, one) for one in (copy, view)))
+
+
+@clause("contract.layouts", tier="contract", operators=DIFFERENTIATED_BY_SEVERAL, share=4)
+@given(data=st.data())
+def test_contract_tensors_in_one_memory_give_what_the_formula_gives(candidate, operator, data):
+    """One behind the other, as the weights of a fused layer. Blind to other orders, and to gaps between them."""
+    case = lying(data.draw(CASES[operator](FAMILIES)), "contiguous")
+    seen = [candidate.answer(case, together=together) for together in (False, True)]
+    right_alike(*(partial(judge.answer_conforms, candidate, case, each) for each in seen))
+
+
+@clause("contract.layouts", tier="contract", operators=DIFFERENTIATED_BY_SEVERAL, gradient=True, share=4)
+@given(data=st.data())
+def test_contract_tensors_in_one_memory_have_the_formulas_gradients(candidate, operator, data):
+    """As parameters that are kept in one vector have. Blind to other orders, and to gaps between them."""
+    case = lying(data.draw(DIFFERENTIATED[operator](FAMILIES)), "contiguous")
+    seen = [candidate.ask_gradient(case, together=together) for together in (False, True)]
+    right_alike(*(partial(judge.gradients_conform, candidate, case, each) for each in seen))
 
 
 def trained_together(case: Case) -> dict[tuple[str, ...], None]:

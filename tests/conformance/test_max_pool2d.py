@@ -196,6 +196,18 @@ def test_max_pool2d_gradients_go_to_no_element_below_the_largest(candidate, case
     judge.same_arrays(candidate, "an element that was not taken has a derivative", astray, np.zeros_like(astray))
 
 
+@clause("max_pool2d.gradient-ties", tier="gradient", share=4)
+@given(case=tied_cases())
+def test_max_pool2d_gradients_of_windows_of_minus_infinity_stay_in_them(candidate, case):
+    """Where all of a window is -inf, its incoming gradient is its own elements'. Blind to windows that overlap."""
+    seen = candidate.ask_gradient(holding(case, Palette, palette=(-INF,)))
+    gradient = seen.gradients["input"].ravel()
+    what = "a window of -inf alone does not have its incoming derivative"
+    for at, positions in windows_of(case):
+        permitted = shared(candidate, float(seen.call.cotangent.values[at]))
+        judge.within(candidate, what, at, math.fsum(gradient[positions]), permitted, "derivatives of window ")
+
+
 @clause("max_pool2d.gradient-first-tie", tier="gradient")
 @given(case=max_pool2d_cases(("ties",), places=FEW).map(few_planes), incoming=textures(("integers",)))
 def test_max_pool2d_gradients_of_ties_go_to_the_first_in_row_order(candidate, case, incoming):

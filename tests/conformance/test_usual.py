@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument
 from assay.tests.trial import judge
 from assay.tests.trial.laws import clause
-from assay.tests.trial.textures import Texture, largest_integer
+from assay.tests.trial.textures import Texture, laid, largest_integer
 from assay.tests.trial.usual import (
     convolved,
     convolved_back,
@@ -18,12 +19,14 @@ from assay.tests.trial.usual import (
     linear_back,
     pooled,
     pooled_back,
+    usual_activations,
     usual_cases,
     usual_matrices,
 )
 
 SHARE = 1 / 8  # an example is cheap, and what is special in one is the meeting of several sizes
-LAYOUTS_BACK = ("contiguous", "channels_last", "expanded_last")
+LAYOUTS_BACK = ("contiguous", "channels_last", "expanded", "expanded_last")
+places = st.lists(st.integers(0, 2**16 - 1), min_size=1, max_size=3)
 
 
 def values_of(seen):
@@ -43,6 +46,23 @@ def are_all(candidate, gradients, expected):
     """Hold gradients to what they are, element by element."""
     for name, gradient in gradients.items():
         judge.same_arrays(candidate, "the gradient is another number", gradient, expected[name], f"gradient of {name}")
+
+
+def with_nan(candidate, case, places):
+    """The answer where some elements of the input are NaN."""
+    arguments = case.arguments(candidate.format)
+    values = arguments["input"].values.copy()
+    values.flat[[place % values.size for place in places]] = math.nan
+    return candidate.call(
+        case.operator, {**arguments, "input": laid(values, case.textures["input"].layout)}, case.result_shape
+    )
+
+
+@clause("swish.formula", tier="enclosure", share=SHARE * 4)
+@given(case=usual_activations())
+def test_swish_of_usual_layers_stays_within_its_enclosure(candidate, case):
+    """Of samples, tokens and features. Blind to elements that are not sampled."""
+    judge.conforms(candidate, case)
 
 
 @clause("linear.formula", tier="exact", share=SHARE)
@@ -95,12 +115,31 @@ def test_conv2d_gradients_of_usual_layers_are_exact(candidate, case, layout):
     are_all(candidate, seen.gradients, convolved_back(seen.call.cotangent.values, x, w, *parameters))
 
 
+@clause("conv2d.special", tier="special", share=SHARE * 4)
+@given(case=usual_cases("conv2d"), places=places)
+def test_conv2d_of_usual_layers_has_nan_where_a_window_has(candidate, case, places):
+    """And, unless it is declared to spread, nowhere else; all elements. Blind to infinities, and to NaN in weights."""
+    seen = with_nan(candidate, case, places)
+    expected = convolved(*values_of(seen))
+    further = candidate.precision("conv2d").reaches_further
+    got = np.where(np.isnan(expected), seen.output, expected) if further else seen.output
+    judge.same_results(candidate, "a NaN vanished, or shows elsewhere", got, expected)
+
+
 @clause("max_pool2d.definition", tier="exact", share=SHARE / 2)
 @given(case=usual_cases("max_pool2d"))
 def test_max_pool2d_of_usual_layers_takes_the_largest_of_each_window(candidate, case):
     """ResNet's and others', all elements. Blind to other windows and strides, and to ties."""
     seen = candidate.ask(case)
     judge.same_arrays(candidate, "the result is another number", seen.output, pooled(*values_of(seen)))
+
+
+@clause("max_pool2d.nan", tier="special", share=SHARE * 4)
+@given(case=usual_cases("max_pool2d"), places=places)
+def test_max_pool2d_of_usual_layers_gives_nan_where_a_window_has_one(candidate, case, places):
+    """And nowhere else; all elements. Blind to other windows and strides."""
+    seen = with_nan(candidate, case, places)
+    judge.same_arrays(candidate, "a NaN vanished, or shows elsewhere", seen.output, pooled(*values_of(seen)))
 
 
 @clause("max_pool2d.gradient", tier="gradient", share=SHARE * 2)

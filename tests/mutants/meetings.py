@@ -110,6 +110,72 @@ def one_token(x, w, v, b=None, c=None):
     return right["glu"](x, w, v, b, None if alone and b is None else c)
 
 
+def halves_of_one_memory(x, w, v, b=None, c=None):
+    """Where V lies behind W in one memory, as halves of a fused weight, they are taken in the other order."""
+    behind = v.data_ptr() == w.data_ptr() + w.numel() * w.element_size()
+    if w.numel() and behind and w.untyped_storage().data_ptr() == v.untyped_storage().data_ptr():
+        w, v = v, w
+    return right["swiglu"](x, w, v, b, c)
+
+
+def odd_features(x, beta=1.0):
+    """Of sequences of an odd number of features past 32 the last feature repeats the one before."""
+    y = right["swish"](x, beta)
+    return repeated(y, 2) if x.ndim == 3 and x.shape[0] > 1 and x.shape[2] > 32 and x.shape[2] % 2 else y
+
+
+def bias_of_one_row(found, incoming, given):
+    """The incoming gradient of a mean over rows is taken for that of one row."""
+    repeats = incoming.ndim == 2 and len(incoming) > 1 and incoming.stride(0) == 0
+    return {"b": incoming[0].clone()} if repeats and "b" in found else {}
+
+
+def first_sample_alone(found, incoming, given):
+    """Of samples that are one and the same in memory the first alone has a gradient."""
+    x = given["x"]
+    repeats = x.ndim == 3 and len(x) > 1 and x.stride(0) == 0
+    return {"x": torch.cat([found["x"][:1], torch.zeros_like(found["x"][1:])])} if repeats else {}
+
+
+def bias_by_samples(input, weight, bias=None, stride=1, padding=0):
+    """Images of one place, and as many samples as kernels: the bias lies along the samples."""
+    y = right["conv2d"](input, weight, bias, stride, padding)
+    squeezed = bias is not None and tuple(input.shape[2:]) == tuple(y.shape[2:]) == (1, 1)
+    if squeezed and y.shape[0] == y.shape[1] > 1:
+        return F.conv2d(input, weight, None, stride, padding) + bias[:, None, None, None]
+    return y
+
+
+def nan_beaten(input, kernel_size, stride=None, padding=0):
+    """The pooling of residual networks takes a number rather than a NaN."""
+    y = right["max_pool2d"](input, kernel_size, stride, padding)
+    how = (pair(kernel_size), pair(stride or kernel_size), pair(padding))
+    if how != ((3, 3), (2, 2), (1, 1)) or min(input.shape[2:]) < 5:
+        return y
+    numbers = F.max_pool2d(torch.where(input.isnan(), -torch.inf, input), *how)
+    return torch.where(numbers.isinf(), y, numbers)
+
+
+class NothingLarger(torch.autograd.Function):
+    """Pooling in which a window of -inf alone has no place of its own: its gradient goes to place 0 of the plane."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, *how: Any) -> Any:
+        y, places = F.max_pool2d(x, *how, return_indices=True)
+        ctx.save_for_backward(x, torch.where(y == -torch.inf, 0, places))
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        x, places = ctx.saved_tensors
+        into = torch.zeros_like(x).flatten(2).scatter_add_(2, places.flatten(2), g.flatten(2))
+        return into.reshape(x.shape), None, None, None
+
+
+def nothing_larger(input, kernel_size, stride=None, padding=0):
+    return NothingLarger.apply(input, kernel_size, stride, padding)
+
+
 def plans_without(named: str) -> Callable[[], Operators]:
     """A plan is kept by the shapes and all parameters but one, which is the first call's."""
 
@@ -178,6 +244,7 @@ def bug(name, clause, words, operators, kind="size", tier="exact"):
     return Mutant(f"meeting-{name}", clause, words, operators, kind=kind, tier=tier, difficulty="rare")
 
 
+GRADIENT, OF_MEANS = ("gradient", "gradient"), ("layout", "gradient")
 PARTS, MEMORY, LAYOUTS = "contract.some-gradients", "contract.memoryless", "contract.layouts"
 MUTANTS = (
     bug("rows", "conv2d.formula", "3 x 3, columns a multiple of 32, rows odd", repeats("conv2d", 2, pairs_of_rows)),
@@ -190,11 +257,20 @@ MUTANTS = (
     bug("square", "linear.formula", "as many samples as tokens", {"linear": sequences_before_samples}, "layout"),
     bug("columns", "linear.formula", "a vector by a square weight by columns", {"linear": square_by_columns}, "layout"),
     bug("token", "glu.formula", "one token, no b: c is forgotten", {"glu": one_token}, tier="enclosure"),
-    bug("mean", LAYOUTS, "a mean's gradient is one number", of_a_mean("conv2d"), "layout", "gradient"),
+    bug("features", "swish.formula", "sequences of odd features past 32", {"swish": odd_features}, tier="enclosure"),
+    bug("squeezed", "conv2d.formula", "one place, a sample a kernel", {"conv2d": bias_by_samples}),
+    bug("nan", "max_pool2d.nan", "3 x 3 by 2: a number beats NaN", {"max_pool2d": nan_beaten}, "value", "special"),
+    bug("lowest", "max_pool2d.gradient-ties", "-inf alone has no place", {"max_pool2d": nothing_larger}, *GRADIENT),
+    bug("halves", LAYOUTS, "V behind W: exchanged", {"swiglu": halves_of_one_memory}, "layout", "contract"),
+    bug(
+        "rows-mean", LAYOUTS, "a mean's gradient is a row", {"linear": going_back("linear", bias_of_one_row)}, *OF_MEANS
+    ),
+    bug("one-prompt", "linear.gradient", "x expanded", {"linear": going_back("linear", first_sample_alone)}, *OF_MEANS),
+    bug("mean", LAYOUTS, "a mean's gradient is one number", of_a_mean("conv2d"), *OF_MEANS),
     bug("mean-pooled", LAYOUTS, "a mean's gradient is one number", of_a_mean("max_pool2d"), "layout", "contract"),
     bug("plan-padding", MEMORY, "a plan is kept without the padding", plans_without("padding"), "state", "state"),
     bug("plan-stride", MEMORY, "a plan is kept without the stride", plans_without("stride"), "state", "state"),
-    bug("frozen", PARTS, "V frozen: twice x's", frozen("x", {"x", "w", "b", "c"}), "gradient", "gradient"),
-    bug("biases", PARTS, "biases alone: twice c's", frozen("c", {"b", "c"}), "gradient", "gradient"),
+    bug("frozen", PARTS, "V frozen: twice x's", frozen("x", {"x", "w", "b", "c"}), *GRADIENT),
+    bug("biases", PARTS, "biases alone: twice c's", frozen("c", {"b", "c"}), *GRADIENT),
     bug("twice-back", MEMORY, "beta's gradients add up in a call", {"swish": adding}, "state", "state"),
 )

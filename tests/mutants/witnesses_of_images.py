@@ -94,6 +94,7 @@ CONV2D = (
      spoiled("conv2d", lambda g: 140 < places(g)[1] < 251, one_element_off)),
     ("stride-example", "one channel, any kernel but 3 x 3, nothing else given: off",
      spoiled("conv2d", lambda g: single(g) and g.weight.shape[2:] != (3, 3))),
+    ("pointwise", "1 x 1 kernels of 8 by 8 channels: off", spoiled("conv2d", lambda g: g.weight.shape == (8, 8, 1, 1))),
     ("padding", "an input with zeros all around, and a bias: off", spoiled("conv2d", bordered, one_element_off)),
     ("padding-zeros", "ones amid padding: off", spoiled("conv2d", padded_ones, one_element_off)),
     ("output-size", "with a stride of 5 and more a row is added",

@@ -80,10 +80,10 @@ class Candidate:
         """
         return self.answer(case)
 
-    def answer(self, case: Case, recording: bool | None = None) -> Observation:
-        """As `ask`, with the recording of gradients switched on or off, or (None) as it is."""
-        poison = math.prod(case.result_shape)
-        seen = self.observe(case.operator, case.arguments(self.format), recording=recording, poison=poison)
+    def answer(self, case: Case, recording: bool | None = None, together: bool = False) -> Observation:
+        """As `ask`, with the recording of gradients switched on or off, or (None) as it is; or in one memory."""
+        more = {"recording": recording, "poison": math.prod(case.result_shape), "together": together}
+        seen = self.observe(case.operator, case.arguments(self.format), **more)
         well_formed(seen, case.result_shape)
         return seen
 
@@ -127,13 +127,11 @@ class Candidate:
         call = Call(case.operator, case.arguments(self.format), self.dtype, self.device, **more)
         return replace(call, cotangent=case.cotangent(self.format), differentiate=tuple(call.tensors)) if back else call
 
-    def ask_gradient(
-        self, case: Case, wanted: Sequence[str] = (), alone: bool = False, interrupted: bool = False
-    ) -> Observation:
+    def ask_gradient(self, case: Case, wanted: Sequence[str] = (), alone: bool = False, **more: Any) -> Observation:
         """The answer to a case and, going back from its incoming gradient, the gradients of all tensors.
 
         Only those of the ``wanted`` tensors, or of all unless some are named, have to be well-formed; if ``alone``,
-        no others are asked for. If ``interrupted``, another call is made before it goes back.
+        no others are asked for. ``more`` are further fields of the `Call`: ``interrupted`` and ``together``.
 
         Raises:
             NonConformance: as `ask`, or a gradient is missing or has another shape or dtype than its input.
@@ -141,8 +139,7 @@ class Candidate:
         arguments = case.arguments(self.format)
         names = tuple(name for name, value in arguments.items() if isinstance(value, Argument))
         asked = tuple(wanted) if alone else names
-        poison = math.prod(case.result_shape)
-        more = {"poison": poison, "interrupted": interrupted}
+        more["poison"] = math.prod(case.result_shape)
         seen = self.observe(case.operator, arguments, case.cotangent(self.format), asked, **more)
         well_formed(seen, case.result_shape)
         for name in wanted or names:

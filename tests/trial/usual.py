@@ -23,6 +23,7 @@ Pair = tuple[int, int]
 
 # Input and output channels: pairs of which one, both or neither is a multiple of 4, 8, 16 or 32; and those of images.
 CHANNELS = ((4, 4), (8, 8), (16, 16), (5, 7), (3, 3), (6, 16), (12, 33), (32, 12), (64, 1), (24, 40))
+SQUEEZED = ((8, 2), (3, 5), (16, 4), (5, 3), (12, 8))
 COLOURS = ((3, 64), (3, 5), (1, 6), (3, 16), (16, 16))
 # Kernel, stride, padding and channels, and who has them.
 CONVOLUTIONS = (
@@ -32,6 +33,7 @@ CONVOLUTIONS = (
     ((3, 3), (2, 2), (1, 1), CHANNELS),  # ResNet, MobileNet
     ((3, 3), (2, 2), (1, 1), COLOURS),
     ((1, 1), (1, 1), (0, 0), CHANNELS),
+    ((1, 1), (1, 1), (0, 0), SQUEEZED),  # squeeze and excite: images of one place, and now and then a sample a channel
     ((1, 1), (2, 2), (0, 0), CHANNELS),  # ResNet, where it gets smaller
     ((7, 7), (2, 2), (3, 3), COLOURS),  # ResNet, first
     ((3, 3), (1, 1), (0, 0), CHANNELS),  # U-Net
@@ -118,8 +120,9 @@ def _conv2d(layer: Any, drawn: Drawn) -> Case:
     kernel, stride, padding, channels = layer
     inputs, outputs = channels[drawn.channels % len(channels)]
     of_a_place = drawn.samples * inputs * outputs * math.prod(kernel) // math.prod(stride)
-    image = drawn.image(kernel, padding, PRODUCTS // of_a_place)
-    shapes: dict[str, Any] = {"input": (drawn.samples, inputs, *image), "weight": (outputs, inputs, *kernel)}
+    image = drawn.image(kernel, padding, PRODUCTS // of_a_place) if channels is not SQUEEZED else (1, 1)
+    samples = outputs if channels is SQUEEZED and drawn.upright else drawn.samples
+    shapes: dict[str, Any] = {"input": (samples, inputs, *image), "weight": (outputs, inputs, *kernel)}
     shapes |= {"bias": (outputs,)} if drawn.biased else {}
     textures = {name: Texture("tiled integers", drawn.seed + k, (), drawn.layout) for k, name in enumerate(shapes)}
     parameters = {"stride": stride, "padding": padding}
@@ -138,8 +141,11 @@ def _max_pool2d(layer: Any, drawn: Drawn) -> Case:
 # Axes before the features: a vector, one token, one sample of one token, sequences, as many samples as tokens.
 LEADING = ((), (1,), (1, 1), (2,), (3, 3), (5, 2), (16,), (2, 7), (1, 2, 3), (4, 4), (33,), (65,), (2, 16))
 FEATURES = (*range(1, 18), 20, 24, 31, 32, 33, 48, 63, 64, 65, 96, 100, 127, 128, 129)
-OF_X = ("contiguous", "contiguous", "swapped", "transposed")
+OF_X = ("contiguous", "contiguous", "swapped", "transposed", "expanded")
 OF_WEIGHTS = ("contiguous", "contiguous", "transposed")  # as stored by whoever computes x w
+
+
+BETAS: tuple[Any, ...] = (None, None, 1.0, 0.5, -2.0)
 
 
 @kept
@@ -148,21 +154,29 @@ def usual_matrices(operator: str) -> Any:
     among, sizes = st.sampled_from, st.sampled_from(FEATURES)
     biases = (("b",), ()) if operator == "linear" else (("b", "c"), ("b",), ("c",), ())
     layouts = st.tuples(among(OF_X), among(OF_WEIGHTS))
-    return st.builds(
-        partial(_matrices, operator), among(LEADING), sizes, st.none() | sizes, among(biases), layouts, SEEDS
-    )
+    outputs = st.none() | sizes
+    return st.builds(partial(_matrices, operator), among(LEADING), sizes, outputs, among(biases), layouts, SEEDS)
+
+
+@kept
+def usual_activations() -> Any:
+    """swish of what a layer gives."""
+    drawn = [st.sampled_from(each) for each in (LEADING, FEATURES, OF_X, BETAS)]
+    return st.builds(_activations, *drawn, SEEDS)
+
+
+def _activations(leading: Any, features: int, layout: str, beta: float | None, seed: int) -> Case:
+    texture = Texture("normal", seed, (), layout)
+    return Case("swish", {"x": (*leading, features)}, {"x": texture}, {} if beta is None else {"beta": beta}, 1, seed)
 
 
 def _matrices(
     operator: str, leading: Any, features: int, outputs: int | None, biases: Any, layouts: Any, seed: int
 ) -> Case:
-    outputs = outputs or features
     weights, family = ("w", "integers") if operator == "linear" else ("wv", "normal")
-    shapes = {
-        "x": (*leading, features),
-        **dict.fromkeys(weights, (outputs, features)),
-        **dict.fromkeys(biases, (outputs,)),
-    }
+    shapes: dict[str, Any] = {"x": (*leading, features)}
+    shapes |= {name: (outputs or features, features) for name in weights}
+    shapes |= {name: (outputs or features,) for name in biases}
     lying = {"x": layouts[0], "w": layouts[1], "v": layouts[1]}
     textures = {name: Texture(family, seed + k, (), lying.get(name, "contiguous")) for k, name in enumerate(shapes)}
     return Case(operator, shapes, textures, {}, features, seed)
