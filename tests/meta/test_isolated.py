@@ -287,3 +287,19 @@ def test_a_worker_is_closed_once_and_for_all(strange):
     worker.close()
     assert ends(pid)
     worker.close()
+
+
+def test_it_is_said_that_the_way_back_raised(tmp_path):
+    (tmp_path / "back.py").write_text(
+        "import torch\n"
+        "class Back(torch.autograd.Function):\n"
+        "    forward = staticmethod(lambda ctx, x: x.clone())\n"
+        "    @staticmethod\n"
+        "    def backward(ctx, g):\n"
+        "        raise RuntimeError('no way')\n"
+        "def swish(x, beta=1.0):\n"
+        "    return Back.apply(x)\n"
+    )
+    x = Argument(np.ones(2))
+    seen = observe(started(str(tmp_path / "back.py"), Place()), Call("swish", {"x": x}, "float32", "cpu", x, ("x",)))
+    assert seen.fault == "raised RuntimeError: no way (back.py, line 6), going back"

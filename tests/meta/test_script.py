@@ -7,10 +7,12 @@ import types
 
 import numpy as np
 import pytest
+import torch
 
-from assay.implementations.arrays import Argument
+from assay.implementations.arrays import LAYOUTS, Argument, arrays_of, made_together
 from assay.implementations.observe import Call
 from assay.report.script import SPELLED_OUT, script
+from assay.tests.trial.textures import laid
 
 NARROW = np.random.default_rng(0).standard_normal(4 * SPELLED_OUT).astype(np.float32).astype(np.float64)
 ODD = [-0.0, np.inf, -np.inf, np.nan, 2.0**-149]
@@ -34,3 +36,49 @@ def test_the_numbers_are_the_same_bit_for_bit(tmp_path, values, packed):
     runpy.run_path(str(tmp_path / "script.py"), {"candidate": types.SimpleNamespace(swish=given.append)})
     assert given[0].tobytes() == values.tobytes()
     assert packed in text
+
+
+@pytest.mark.parametrize("array", ["torch", "numpy"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("together", [False, True])
+def test_tensors_lie_as_in_the_call(tmp_path, array, layout, together):
+    """In their strides, or one behind the other; and hold what they held."""
+    given = []
+    library, values = arrays_of(array), np.arange(24.0).reshape(2, 3, 2, 2)
+    tensors = {
+        name: laid(values + k, "contiguous" if together else layout) for k, name in enumerate(("input", "weight"))
+    }
+    call = Call("conv2d", {**tensors, "bias": None}, "float64", "cpu", together=together)
+    (tmp_path / "script.py").write_text(script("", array, [call], "wrong"))
+    conv2d = types.SimpleNamespace(conv2d=lambda *arguments: given.extend(arguments))
+    runpy.run_path(str(tmp_path / "script.py"), {"candidate": conv2d})
+    made = made_together(library, tensors, "float64", "cpu") if together else None
+    for seen, (name, argument) in zip(given, tensors.items(), strict=True):
+        expected = made[name] if made else library.make(argument, "float64", "cpu")
+        assert np.array_equal(library.read(seen), argument.values)
+        assert steps(seen) == steps(expected)
+    if together:
+        assert address(given[1]) == address(given[0]) + values.nbytes
+
+
+def address(tensor):
+    return tensor.ctypes.data if isinstance(tensor, np.ndarray) else tensor.data_ptr()
+
+
+def steps(tensor):
+    return tensor.strides if isinstance(tensor, np.ndarray) else (tensor.stride(), tensor.storage_offset())
+
+
+def test_the_way_back_is_gone_twice_where_it_was(tmp_path, capsys):
+    """From half of the incoming gradient first, after another call."""
+    call = Call("swish", {"x": Argument(np.ones(2))}, "float64", "cpu", Argument(np.ones(2)), ("x",), interrupted=True)
+    (tmp_path / "script.py").write_text(script("", "torch", [call], "wrong"))
+    came = []
+
+    class Noting(torch.autograd.Function):
+        forward = staticmethod(lambda ctx, x: x.clone())
+        backward = staticmethod(lambda ctx, g: came.append(g.tolist()) or g)
+
+    runpy.run_path(str(tmp_path / "script.py"), {"candidate": types.SimpleNamespace(swish=Noting.apply)})
+    assert came == [[0.5, 0.5], [1.0, 1.0]]
+    assert "1." in capsys.readouterr().out
