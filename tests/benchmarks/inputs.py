@@ -41,10 +41,11 @@ class Numbers:
         fmt, normal = STORAGE[timed.dtype], rng.standard_normal(max(map(math.prod, shapes.values())) + SPAN)
         pools = {scale: rounded(normal * scale, fmt) for scale in set(scales.values())}
         self.pools: dict[str, Values] = {name: pools[scale] for name, scale in scales.items()}
+        self.offsets = {name: cycle(rng.permutation(SPAN)) for name in shapes}  # none comes again before all have come
 
     def draw(self, nonzero: int | None = None) -> Draw:
         """Other numbers for each tensor; an incoming gradient of ``nonzero`` elements that are not zero, or dense."""
-        offsets = {name: int(self.rng.integers(SPAN)) for name in self.shapes}
+        offsets = {name: int(next(offsets)) for name, offsets in self.offsets.items()}
         return Draw(self, offsets, None if nonzero is None else self.places(self.shapes[INCOMING], nonzero))
 
     def places(self, shape: Index, count: int) -> list[Index]:

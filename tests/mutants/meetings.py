@@ -205,13 +205,10 @@ def frozen(wrong: str, among: set[str]) -> Operators:
 
         @staticmethod
         def backward(ctx: Any, g: Any) -> Any:
-            given, names = ctx.saved_tensors, ("x", "w", "v", "b", "c")
-            leaves = [each.detach().requires_grad_() for each in given]
-            with torch.enable_grad():
-                found = torch.autograd.grad(right["swiglu"](*leaves), leaves, g)
-            trained = {name for name, needed in zip(names, ctx.needs_input_grad, strict=False) if needed}
-            pairs = zip(names, found, strict=False)
-            return tuple(2 * each if name == wrong and trained == among else each for name, each in pairs)
+            given = dict(zip(("x", "w", "v", "b", "c"), ctx.saved_tensors, strict=True))
+            trained = {name for name, needed in zip(given, ctx.needs_input_grad, strict=True) if needed}
+            found = gradients("swiglu", given, g)
+            return tuple(2 * each if name == wrong and trained == among else each for name, each in found.items())
 
     def swiglu(x: Any, w: Any, v: Any, b: Any = None, c: Any = None) -> Any:
         return right["swiglu"](x, w, v, b, c) if b is None or c is None else Doubled.apply(x, w, v, b, c)

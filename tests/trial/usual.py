@@ -143,8 +143,6 @@ LEADING = ((), (1,), (1, 1), (2,), (3, 3), (5, 2), (16,), (2, 7), (1, 2, 3), (4,
 FEATURES = (*range(1, 18), 20, 24, 31, 32, 33, 48, 63, 64, 65, 96, 100, 127, 128, 129)
 OF_X = ("contiguous", "contiguous", "swapped", "transposed", "expanded")
 OF_WEIGHTS = ("contiguous", "contiguous", "transposed")  # as stored by whoever computes x w
-
-
 BETAS: tuple[Any, ...] = (None, None, 1.0, 0.5, -2.0)
 
 
