@@ -17,8 +17,8 @@ import sys
 import tempfile
 import time
 import weakref
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,12 +30,18 @@ from assay.implementations.channel import Channel, Garbled, Gone, Message, Share
 from assay.implementations.contract import Implementation
 from assay.implementations.load import LoadError, check_precision
 from assay.implementations.observe import Call, Observation
+from assay.implementations.processes import clean, end, ending, limit_memory, memory_folder
 from assay.implementations.worker import SHARED
 
 WORKER = Path(__file__).with_name("worker.py")
 STARTING = 180.0  # seconds in which a process has to greet: some libraries take long to import
 PATIENCE = 120.0  # seconds that an operator's hangs and crashes may cost a run; then it is not called again
+REMEMBERED, SMALL = 4096, 2**12  # calls that a process is known to have been asked, and the elements of each
 QUICKER = 20.0  # after a hang: this many times the longest answered call is a hang too, if it is more than a second
+
+
+# A call, and what was said of the memory of those before it: "new", "kept" or nothing.
+Asked = tuple[Call, str]
 
 
 class GivenUp(Exception):
@@ -62,12 +68,14 @@ class Worker:
 
     def __init__(self, arguments: Sequence[str], place: Place, name: str) -> None:
         self.arguments, self.place, self.name = list(arguments), place, name
-        self.folder = Path(tempfile.mkdtemp(prefix="assay-", dir=_memory_folder()))
+        self.folder = Path(tempfile.mkdtemp(prefix="assay-", dir=memory_folder()))
         self.errors = self.folder / "errors"
         self.process: subprocess.Popen[bytes] | None = None
         self.longest, self.hung = 0.0, False
         self.lost: dict[str, float] = defaultdict(float)
         self.fatal: dict[bytes, Observation] = {}
+        self.asked: deque[Asked] = deque(maxlen=REMEMBERED)  # of this process, but for what is large
+        self.traced = 0.0  # seconds that went into what failures take
         self._finalizer = weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self.greeting = self._start()
 
@@ -97,8 +105,7 @@ class Worker:
         Raises:
             GivenUp: its operator has cost more than `PATIENCE` already, and this is a call that did not.
         """
-        known = self._known(call)
-        return known or self._ask(call, protocol.asked(call))
+        return self._known(call) or self._ask(call)
 
     def observe_in_turn(self, calls: Sequence[Call]) -> tuple[list[Observation], list[Values]]:
         """As `observe.observe_in_turn`. Who keeps no memory between calls is asked for each alone."""
@@ -107,10 +114,22 @@ class Worker:
         for number, call in enumerate(calls):
             known = self._known(call)
             words = ("kept" if number else "new") if memory else ""
-            seen.append(known or self._ask(call, protocol.asked(call, words)))
+            seen.append(known or self._ask(call, words))
             if seen[-1].died:
                 return seen, []
         return seen, self._kept() if memory else [values for each in seen for values in each.arrays()]
+
+    def renew(self) -> None:
+        """Have a process that has answered nothing yet.
+
+        Raises:
+            LoadError: it cannot be started again.
+        """
+        self._revive(Silent())
+
+    def ask_again(self, asked: Iterable[Asked]) -> list[Observation]:
+        """Put calls again, in order, each as it was."""
+        return [self._ask(call, memory) for call, memory in asked]
 
     def device_problem(self, device: str) -> str | None:
         """Why it cannot use a device, or None."""
@@ -124,7 +143,7 @@ class Worker:
     def close(self) -> None:
         """End the process and everything that it has started."""
         if self.process is not None:
-            _end(self.process)
+            end(self.process)
             self.process = None
 
     # --- starting
@@ -146,26 +165,27 @@ class Worker:
             except OSError as problem:
                 raise LoadError(f"{self.name}: {self.arguments[0]} cannot be started: {problem.strerror}") from None
         self._finalizer.detach()
-        self._finalizer = weakref.finalize(self, _clean, self.process, self.folder)
+        self._finalizer = weakref.finalize(self, clean, self.process, self.folder)
         reading, writing = self.process.stdout.fileno(), self.process.stdin.fileno()  # type: ignore[union-attr]
         os.set_blocking(writing, False)
         self.channel = Channel(reading, writing, Shared(str(self.folder / "tensors")))
         return self._hear_greeting()
 
     def _hear_greeting(self) -> Message:
+        self.asked.clear()
         try:
             greeting = self.channel.receive(time.monotonic() + STARTING)
         except Silent:
             raise LoadError(f"{self.name}: said nothing in {STARTING:.0f} s{self._last_words()}") from None
         except Gone:
             code = self.process.wait()  # type: ignore[union-attr]
-            raise LoadError(f"{self.name}: ended before it answered, {_ending(code)}{self._last_words()}") from None
+            raise LoadError(f"{self.name}: ended before it answered, {ending(code)}{self._last_words()}") from None
         except Garbled as problem:
             raise LoadError(f"{self.name}: {problem}; docs/protocol.md has the form{self._last_words()}") from None
         if not greeting.flag("maps"):
             self.channel.shared = None
         self.pid = _number(greeting.get("pid"), self.process.pid)  # type: ignore[union-attr]
-        _limit_memory(self.pid, self.place.memory)
+        limit_memory(self.pid, self.place.memory)
         return greeting
 
     def _last_words(self) -> str:
@@ -174,10 +194,12 @@ class Worker:
 
     # --- asking
 
-    def _ask(self, call: Call, message: Message) -> Observation:
+    def _ask(self, call: Call, memory: str = "") -> Observation:
         start = time.monotonic()
+        if sum(argument.values.size for argument in call.tensors.values()) <= SMALL:
+            self.asked.append((call, memory))
         try:
-            seen = _read(self._exchanged(message, self._limit()), call)
+            seen = _read(self._exchanged(protocol.asked(call, memory), self._limit()), call)
         except (Silent, Gone, Garbled, _Died) as problem:
             seen = Observation(call, died="hang" if isinstance(problem, Silent) else "crash")
             seen.fault = self._what_happened(problem, time.monotonic() - start)
@@ -218,7 +240,7 @@ class Worker:
         if isinstance(problem, Garbled):
             return f"answered with what is no message: it {problem}"
         code = problem.args[0] if isinstance(problem, _Died) else self.process.wait()  # type: ignore[union-attr]
-        return f"ended its process, {_ending(code)}{self._last_words()}"
+        return f"ended its process, {ending(code)}{self._last_words()}"
 
     def _revive(self, problem: Exception) -> None:
         """Have a process again: a spare that greets by itself, or one that is started anew."""
@@ -267,45 +289,6 @@ def _digest(call: Call) -> bytes:
         digest.update(repr(argument.values.shape).encode())
         digest.update(np.ascontiguousarray(argument.values).data)
     return digest.digest()
-
-
-def _ending(code: int) -> str:
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return f"by signal {-code} ({signal.strsignal(-code)})"
-    return f"with exit code {code}"
-
-
-def _limit_memory(pid: int, more: int) -> None:
-    """Let a process take this many bytes more, where the system can set another's limits (Linux)."""
-    if not more:
-        return
-    try:
-        import resource
-
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
-        limit = pages * resource.getpagesize() + more
-        resource.prlimit(pid, resource.RLIMIT_AS, (limit, limit))
-    except (ImportError, AttributeError, OSError, ValueError):
-        return
-
-
-def _memory_folder() -> str | None:
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        with contextlib.suppress(OSError):
-            pipe.close()  # type: ignore[union-attr]
-
-
-def _clean(process: subprocess.Popen[bytes], folder: Path) -> None:
-    _end(process)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def started(spec: str | None, place: Place) -> Implementation:

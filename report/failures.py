@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -14,17 +15,19 @@ from assay.implementations.arrays import Argument
 from assay.implementations.observe import Call
 from assay.report.script import script
 from assay.spec import CLAUSES
+from assay.tests.trial import history
 from assay.tests.trial.candidate import Candidate
-from assay.tests.trial.failure import CLASSES, NonConformance
+from assay.tests.trial.failure import NonConformance
+from assay.tests.trial.history import SHOWN
 from assay.tests.trial.laws import Law
 
 Record = dict[str, Any]
 SHOWN_FIRST = ("float32", "float64", "bfloat16", "float16")
-SHOWN = 4  # calls: the last one, and those before it
 
 
 def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str) -> Record:
     """The failure as plain data, fit for JSON and for another process."""
+    history.trace_back(problem, candidate)
     implementation = candidate.implementation
     calls = list(problem.calls) or list(candidate.calls)
     last = calls[-1] if calls else None
@@ -34,7 +37,7 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
         "clause": law.clause,
         "statement": CLAUSES[law.clause].statement,
         "law": law.name,
-        "class": problem.kind or CLASSES[law.tier],
+        "class": history.class_of(problem, law.tier),
         "what": problem.what,
         "candidate": f"{implementation.name}{'.' + last.operator if last else ''}",
         "device": candidate.device,
@@ -47,11 +50,14 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
         "subject": problem.subject,
         "nodeid": nodeid,
         "hint": problem.hint,
+        "alone": problem.alone,
     }
     found |= _numbers(problem, last)
     lines = f"{problem.what}\n" + "\n".join(f"{key} {value}" for key, value in _number_lines(found))
+    lines += f"\n{problem.alone}" if problem.alone else ""
     told = last is not None and bool(implementation.recipe)  # of a command there is nothing to import
-    found["script"] = script(implementation.recipe, implementation.array, calls[-SHOWN:], lines.strip()) if told else ""
+    shown = calls if problem.complete else calls[-SHOWN:]
+    found["script"] = script(implementation.recipe, implementation.array, shown, lines.strip()) if told else ""
     return found
 
 
@@ -106,22 +112,29 @@ def text(found: Mapping[str, Any], others: Sequence[Record] = ()) -> str:
     if found["declared"] not in ("", "strict"):
         rows.append(("declared", found["declared"]))
     rows += [("what", f"{found['what']}  ({found['class']})")]
-    rows += [("before", call) for call in found["earlier_calls"][1 - SHOWN :]]
+    rows += [("before", call) for call in _counted(found["earlier_calls"])[1 - SHOWN :]]
     rows += [("input" if k == 0 else "", line) for k, line in enumerate(found["input"])]
     rows += _number_lines(found)
-    if found["hint"]:
-        rows.append(("hint", found["hint"]))
+    rows += [(word, found[word]) for word in ("alone", "hint") if found[word]]
     if others:
         same = {other["clause"] for other in others} <= {found["clause"]}
         names = [
             (other["dtype" if same else "clause"], f" ({other['id']})" * bool(other["nodeid"])) for other in others
         ]
         rows.append(("also", ", ".join(dict.fromkeys(name + replay for name, replay in names))))
-    ways = [f"assay replay {found['id']}"] if found["nodeid"] else []  # in somebody else's suite there is none
-    ways += ["the script below"] if found["script"] else []
+    shown = found["script"] and found["alone"] in ("", history.BY_OTHERS)
+    # In somebody else's suite there is no replay, and what calls of other laws have left it would not show.
+    ways = [f"assay replay {found['id']}"] if found["nodeid"] and not (shown and found["alone"]) else []
+    ways += ["the script below"] if shown else []
     rows += [("again", "    or ".join(ways))] if ways else []
     heading = f"FAIL {found['clause']}   {found['statement']}"
     return "\n".join([heading, *(f"  {key:<10} {value}" for key, value in rows)])
+
+
+def _counted(calls: Sequence[str]) -> list[str]:
+    """Each once, with the number of times that it comes in a row."""
+    runs = [(call, len(list(same))) for call, same in itertools.groupby(calls)]
+    return [f"{call}    ({times} times)" if times > 1 else call for call, times in runs]
 
 
 def _number_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -148,6 +161,7 @@ def _inputs(call: Call) -> list[str]:
     lines += [f"incoming gradient {describe('incoming', call.cotangent)}"] if call.cotangent else []
     others = "another call, on these numbers reversed, times -0.5, and going back from half of the incoming gradient"
     lines += [f"{others}, before it goes back"] * call.interrupted
+    lines += ["in inference: no gradients are recorded"] * (call.recording is False)
     return lines + ["all tensors one behind the other in one memory"] * call.together
 
 

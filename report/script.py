@@ -24,9 +24,13 @@ def script(recipe: str, array: str, calls: Sequence[Call], verdict: str) -> str:
         lines += ["import base64, zlib"]
     lines += recipe.splitlines()
     made: dict[str, tuple[int, ...]] = {}
+    each: list[list[str]] = []
     for call in calls:
-        lines += _call_lines(call, array, made if call.in_turn else {})
+        each.append(_call_lines(call, array, made if call.in_turn else {}))
         made = {name: value.values.shape for name, value in call.tensors.items()}
+    for alike, times in itertools.groupby(each):
+        count = len(list(times))
+        lines += alike if count == 1 else [f"for _ in range({count}):", *(f"    {line}" for line in alike)]
     return "\n".join([*lines, *(f"# {line}" for line in verdict.splitlines())])
 
 
@@ -41,7 +45,8 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -> 
     while arguments and arguments[-1] == "None":
         arguments.pop()
     if call.cotangent is None:
-        return [*lines, f"print(candidate.{call.operator}({', '.join(arguments)}))"]
+        unrecorded = "with torch.no_grad(): " if array == "torch" and call.recording is False else ""
+        return [*lines, f"{unrecorded}print(candidate.{call.operator}({', '.join(arguments)}))"]
     return lines + _gradient_lines(call, arguments, array)
 
 

@@ -179,7 +179,7 @@ def simplest(body, **arguments):
     try:
         body(candidate=wrong, **arguments)
     except NonConformance as problem:
-        search = simplify.Search(body, {"candidate": wrong, **arguments}, problem)
+        search = simplify.Search(body, wrong, arguments, problem)
         search.simplest()
         return search.state
     raise AssertionError("the law does not fail")

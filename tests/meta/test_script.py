@@ -82,3 +82,13 @@ def test_the_way_back_is_gone_twice_where_it_was(tmp_path, capsys):
     runpy.run_path(str(tmp_path / "script.py"), {"candidate": types.SimpleNamespace(swish=Noting.apply)})
     assert came == [[0.5, 0.5], [1.0, 1.0]]
     assert "1." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("recording", [None, False])
+def test_inference_is_inference_in_the_script(tmp_path, recording):
+    call = Call("swish", {"x": Argument(np.ones(2))}, "float64", "cpu", recording=recording)
+    (tmp_path / "script.py").write_text(script("", "torch", [call], "wrong"))
+    seen = []
+    swish = types.SimpleNamespace(swish=lambda x: seen.append(torch.is_grad_enabled()))
+    runpy.run_path(str(tmp_path / "script.py"), {"candidate": swish})
+    assert seen == [recording is None]

@@ -32,9 +32,9 @@ from assay.tests.power import processes
 from assay.tests.trial import permitted
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
+from assay.tests.trial.drawn import Noting
 from assay.tests.trial.laws import BUDGETS, Law, all_laws, at_budget
 from assay.tests.trial.run import missing, operators_of, register_budgets
-from assay.tests.trial.simplify import Noting
 
 # A file of laws, a dtype and a seed.
 Task = tuple[str, str, int]

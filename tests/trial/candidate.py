@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -47,6 +48,7 @@ class Candidate:
     tally: Tally = field(default_factory=Tally)
     calls: list[Call] = field(default_factory=list)
     given_up: str = ""  # why it was not asked again, if it was not
+    example: Any = None  # the last one that failed, a `history.Example`
     waivers: Sequence[Waiver] = ()  # those that may cover a case of the law that is running
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
@@ -66,6 +68,10 @@ class Candidate:
         """What the implementation declares for this operator and direction in this dtype."""
         declared = self.implementation.precision.get(f"{operator}.{direction}.{self.dtype}", {})
         return Precision.declared(self.format, declared)
+
+    def calls_until(self, call: Call) -> list[Call]:
+        """The calls of this example up to this one, which stands last."""
+        return [*itertools.takewhile(lambda each: each is not call, self.calls), call]
 
     def begin(self) -> None:
         """Another example starts."""

@@ -41,11 +41,17 @@ class NonConformance(AssertionError):
     judged: int = 0
     hint: str = ""
     malformed: bool = False  # no tensor, or of another dtype, device or shape: there is nothing to hold to the law
-    kind: str = ""  # "crash" or "hang", where it is that and not what the tier looks for
+    kind: str = ""  # "crash" or "hang", or another class than the tier's
+    of_last: bool = False  # the wrong element is of the last call's answer, and not of several answers
+    complete: bool = False  # these calls show it in a process that has answered nothing else
+    alone: str = ""  # what is to be said where the example by itself does not
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return self.what
+
+
+ONCE = "asked again, it conformed: it takes other calls, made earlier, or chance"
 
 
 def verdict_of(problem: BaseException | None) -> BaseException | None:
@@ -57,5 +63,7 @@ def verdict_of(problem: BaseException | None) -> BaseException | None:
         found = problem.subgroup(NonConformance)
         while isinstance(found, BaseExceptionGroup):
             found = found.exceptions[0]
+        if isinstance(found, NonConformance):
+            found.alone = ONCE
         return found or problem
     return problem

@@ -118,7 +118,7 @@ def same_elements(
         at, value = wrong[0], expected[wrong[0]]
         raise NonConformance(
             f"the {subject} is another number, where only one is right",
-            list(candidate.calls),
+            candidate.calls_until(call),
             subject,
             at,
             float(got[at]),
@@ -127,6 +127,7 @@ def same_elements(
             math.inf,
             len(wrong),
             len(expected),
+            of_last=True,
         )
 
 
@@ -224,7 +225,7 @@ def _judge(
     worst = max(wrong, key=margins.__getitem__)
     raise NonConformance(
         f"the {subject} is outside what is permitted",
-        list(candidate.calls),
+        candidate.calls_until(call),
         subject,
         places[worst],
         float(got[places[worst]]),
@@ -234,6 +235,7 @@ def _judge(
         len(wrong),
         len(places),
         what_would_hold(candidate, call, direction, got, places, enclose),
+        of_last=True,
     )
 
 

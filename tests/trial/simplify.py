@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,7 +29,9 @@ from assay.spec import OPERATORS
 from assay.tests.trial import smaller
 from assay.tests.trial.candidate import Candidate, Tally
 from assay.tests.trial.cases import Case
+from assay.tests.trial.drawn import Noting, State, outcome, state_of
 from assay.tests.trial.failure import NonConformance
+from assay.tests.trial.history import Example
 from assay.tests.trial.textures import Given, Texture
 
 # A failure may cost so many calls of its law. The seconds are for devices on which a call is dear; where they end the
@@ -40,30 +42,7 @@ ROUNDS = 3
 # the whole process, and a candidate that is loaded later may turn it on.
 CORRECT = load("torch")
 
-State = dict[Any, Any]  # a law's arguments by name; what it drew from ``data``, by number
 Holder = tuple[Any, str]  # where a texture is: an argument ("") or, in a case, a tensor's or the incoming gradient's
-DATA = object()
-
-
-class Noting:
-    """Stands for ``data`` in a law, and notes what is drawn."""
-
-    def __init__(self, data: st.DataObject) -> None:
-        self.data, self.values = data, list[Any]()
-
-    def draw(self, strategy: st.SearchStrategy[Any], label: Any = None) -> Any:
-        self.values.append(self.data.draw(strategy, label))
-        return self.values[-1]
-
-
-class Repeating:
-    """Stands for ``data`` in a law, and hands out these values in order."""
-
-    def __init__(self, values: Sequence[Any]) -> None:
-        self.values = iter(values)
-
-    def draw(self, strategy: st.SearchStrategy[Any], label: Any = None) -> Any:
-        return next(self.values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,37 +71,36 @@ def _drawn(texture: Texture) -> dict[str, Any]:
 def run(body: Callable[..., Any], given: Mapping[str, Any]) -> Any:
     """Run a law's body on an example; when Hypothesis runs the last one of a failing law, search for a simpler one.
 
+    The candidate keeps the example that failed, as `history.trace_back` wants it.
+
     Raises:
         NonConformance: as the law does, of the simplest example found.
     """
-    if not _is_last():
-        return body(**given)
     noting = {name: Noting(value) if isinstance(value, st.DataObject) else value for name, value in given.items()}
     try:
         return body(**noting)
     except NonConformance as problem:
-        try:
-            vars(problem).update(vars(Search(body, noting, problem).simplest()))  # the traceback stays the law's own
-        except Exception as trouble:  # no verdict is lost for want of a smaller example
-            problem.notes.append(f"not simplified: {type(trouble).__name__}: {trouble}")
+        candidate, state = given["candidate"], state_of(noting)
+        asked = list(candidate.implementation.worker.asked) if candidate.implementation.worker else []
+        if _is_last():
+            state = _simplest(body, candidate, state, problem)
+        candidate.example = Example(lambda other: outcome(body, other, state), problem, asked)
         raise
+
+
+def _simplest(body: Callable[..., Any], candidate: Candidate, state: State, problem: NonConformance) -> State:
+    search = Search(body, candidate, state, problem)
+    try:
+        vars(problem).update(vars(search.simplest()))  # the traceback stays the law's own
+    except Exception as trouble:  # no verdict is lost for want of a smaller example
+        problem.notes.append(f"not simplified: {type(trouble).__name__}: {trouble}")
+    return search.state
 
 
 def _is_last() -> bool:
     """Whether Hypothesis shows what it has shrunk to, and was to shrink at all."""
     inside = hypothesis.currently_in_test_context() and current_build_context().is_final
     return inside and hypothesis.Phase.shrink in hypothesis.settings.default.phases
-
-
-def outcome(body: Callable[..., Any], candidate: Candidate, state: State) -> Exception | None:
-    """What a law's body raises with these arguments, if anything."""
-    data = Repeating([value for name, value in state.items() if isinstance(name, int)])
-    arguments = {name: data if value is DATA else value for name, value in state.items() if isinstance(name, str)}
-    try:
-        body(candidate=candidate, **arguments)
-    except Exception as problem:
-        return problem
-    return None
 
 
 def kind(problem: NonConformance) -> tuple[Any, ...]:
@@ -134,17 +112,11 @@ def kind(problem: NonConformance) -> tuple[Any, ...]:
 class Search:
     """The simplest state found so far, and its failure."""
 
-    def __init__(self, body: Callable[..., Any], given: Mapping[str, Any], problem: NonConformance) -> None:
-        self.body, self.problem, self.candidate = body, problem, given["candidate"]
+    def __init__(self, body: Callable[..., Any], candidate: Candidate, state: State, problem: NonConformance) -> None:
+        self.body, self.candidate, self.state, self.problem = body, candidate, state, problem
         self.guard = Candidate(CORRECT, self.candidate.dtype)
         self.left, self.until = CALLS, time.monotonic() + SECONDS
         self.tried: set[str] = set()
-        self.state: State = {}
-        for name, value in given.items():
-            if isinstance(value, Noting):
-                self.state |= {name: DATA} | dict(enumerate(value.values))
-            elif name != "candidate":
-                self.state[name] = value
 
     def simplest(self) -> NonConformance:
         """The failure on the simplest state; on the first one, where PyTorch fails too, or nothing can be smaller."""

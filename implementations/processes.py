@@ -1,0 +1,53 @@
+"""What the system does with a candidate's process: its limits, its folder, its end, and how that is said."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+
+def ending(code: int) -> str:
+    """How a process ended, from its exit code."""
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"by signal {-code} ({signal.strsignal(-code)})"
+    return f"with exit code {code}"
+
+
+def limit_memory(pid: int, more: int) -> None:
+    """Let a process take this many bytes more, where the system can set another's limits (Linux)."""
+    if not more:
+        return
+    try:
+        import resource
+
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + more
+        resource.prlimit(pid, resource.RLIMIT_AS, (limit, limit))
+    except (ImportError, AttributeError, OSError, ValueError):
+        return
+
+
+def memory_folder() -> str | None:
+    """Where files are memory, if there is such a folder."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and whatever it has started, and close the line to it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):
+            pipe.close()  # type: ignore[union-attr]
+
+
+def clean(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """End a process, and leave nothing of its folder."""
+    end(process)
+    shutil.rmtree(folder, ignore_errors=True)

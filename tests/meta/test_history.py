@@ -1,0 +1,165 @@
+"""What a failure shows is all that it takes in a fresh process, and no more; where that was not found, it says so."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from assay.implementations.contract import Implementation
+from assay.implementations.isolated import Place, started
+from assay.report.failures import record, text
+from assay.tests.trial import history, judge
+from assay.tests.trial.candidate import Candidate
+from assay.tests.trial.cases import Case
+from assay.tests.trial.failure import ONCE, NonConformance, verdict_of
+from assay.tests.trial.laws import all_laws
+from assay.tests.trial.textures import Texture
+
+HEAD = """
+array = "numpy"
+import os
+import numpy as np
+calls, kept, odd = 0, {}, False
+def right(x, beta=1.0):
+    with np.errstate(over="ignore"):
+        return (x / (1 + np.exp(-beta * x.astype(float)))).astype(x.dtype)
+"""
+# What swish does besides, and the law that sees it.
+AFTER_EIGHT = """
+def swish(x, beta=1.0):
+    global calls
+    calls += 1
+    return right(x, beta) + (calls > 8)
+"""
+BY_SHAPE = """
+def swish(x, beta=1.0):
+    return kept.setdefault(x.shape, right(x, beta)).copy()
+"""
+AFTER_NO_ELEMENTS = """
+def swish(x, beta=1.0):
+    global odd
+    odd |= x.size == 0
+    return right(x, beta) + (odd and x.size > 2)
+"""
+LARGE = """
+def swish(x, beta=1.0):
+    return np.where(x > 1, 99, right(x, beta)).astype(x.dtype)
+"""
+ONCE_ONLY = """
+def swish(x, beta=1.0):
+    global calls
+    calls += 1
+    once = calls == 10 and not os.path.exists(__file__ + ".seen")
+    if once:
+        open(__file__ + ".seen", "w").close()
+    return right(x, beta) + once
+"""
+LAWS = {law.name.removeprefix("test_"): law for law in all_laws()}
+ENCLOSURE = "swish_stays_within_its_enclosure"
+MEMORY = "state_new_values_in_the_same_memory_give_their_own_result"
+MIRRORED = "swish_minus_its_mirror_image_is_x"
+EMPTY = "contract_an_empty_batch_gives_an_empty_result"
+HUNDREDTH = "state_the_hundredth_call_is_as_right_as_the_first"
+
+
+@pytest.fixture
+def judged(tmp_path):
+    """A function: what is recorded of a kernel's failure by a law, or None."""
+    made: list[Implementation] = []
+
+    def judge_it(source, *names):
+        path = tmp_path / "kernel.py"
+        path.write_text(HEAD + source)
+        made.append(started(str(path), Place(seconds=10.0)))
+        return [failure(LAWS[name], Candidate(made[0], "float64")) for name in names][-1]
+
+    yield judge_it
+    made[0].worker.close()
+
+
+def failure(law, candidate):
+    try:
+        law.function(candidate=candidate, **({"operator": "swish"} if law.operators else {}))
+    except Exception as problem:
+        found = verdict_of(problem)
+        assert isinstance(found, NonConformance)
+        return record(found, law, candidate, "here")
+    return None
+
+
+def printed(found, tmp_path):
+    """The numbers that the script of a failure prints, every digit of them."""
+    (tmp_path / "script.py").write_text(found["script"])
+    line = "import runpy, numpy; numpy.set_printoptions(floatmode='unique'); runpy.run_path('script.py')"
+    ran = subprocess.run([sys.executable, "-c", line], capture_output=True, text=True, check=True, cwd=tmp_path)
+    return [float(word) for word in re.findall(r"[-+.e\d]+", ran.stdout)]
+
+
+@pytest.mark.parametrize(
+    ("source", "law", "before"),
+    [(AFTER_EIGHT, ENCLOSURE, 8), (BY_SHAPE, ENCLOSURE, 1), (AFTER_EIGHT, HUNDREDTH, 8)],
+    ids=["after eight calls", "by shape", "after eight of the same"],
+)
+def test_the_script_makes_the_calls_that_the_fault_takes_and_no_others(judged, tmp_path, source, law, before):
+    found = judged(source, law)
+    assert len(found["earlier_calls"]) == before
+    assert found["got"] in printed(found, tmp_path)
+    assert "the script below" in text(found)
+
+
+def test_the_same_call_over_and_over_is_said_once(judged):
+    found = judged(AFTER_EIGHT, HUNDREDTH)
+    assert found["alone"] == ""  # the law makes all the calls by itself
+    assert "(8 times)" in text(found)
+    assert "for _ in range(9):" in found["script"]
+
+
+def test_calls_of_another_law_are_found(judged, tmp_path):
+    found = judged(AFTER_NO_ELEMENTS, EMPTY, MEMORY, ENCLOSURE)
+    assert found["alone"] == history.BY_OTHERS
+    assert len(found["earlier_calls"]) == 1
+    assert "assay replay" not in text(found)  # which runs one law
+    assert found["got"] in printed(found, tmp_path)
+
+
+def test_a_fault_of_one_call_is_not_laid_to_another(judged):
+    found = judged(LARGE, MEMORY)
+    assert (found["earlier_calls"], found["class"], found["alone"]) == ([], "precision", "")
+
+
+def test_what_does_not_show_again_is_said_not_to(judged):
+    found = judged(ONCE_ONLY, ENCLOSURE)
+    assert found["alone"] == history.UNTRACED
+    assert "the script below" not in text(found)
+    assert history.UNTRACED in text(found)
+
+
+def test_in_the_judges_own_process_it_is_known_from_hypothesis_alone():
+    calls = []
+
+    def swish(x, beta=1.0):
+        calls.append(x)
+        return x / (1 + np.exp(-beta * x)) + (len(calls) == 10)
+
+    with np.errstate(all="ignore"):
+        found = failure(LAWS[ENCLOSURE], Candidate(Implementation("own", {"swish": swish}, array="numpy"), "float64"))
+    assert found["alone"] == ONCE
+
+
+def test_the_next_law_meets_a_process_that_nobody_has_asked(judged):
+    assert judged(AFTER_NO_ELEMENTS, EMPTY, MIRRORED, ENCLOSURE) is None
+
+
+def test_of_several_calls_the_wrong_one_stands_last():
+    """And those that were made after it are not shown."""
+    wrong = Implementation("own", {"swish": lambda x, beta=1.0: x}, array="numpy")
+    candidate = Candidate(wrong, "float64")
+    cases = [Case("swish", {"x": (2,)}, {"x": Texture("normal", seed)}, {}) for seed in range(3)]
+    seen = [candidate.ask(case) for case in cases]
+    with pytest.raises(NonConformance) as raised:
+        judge.answer_conforms(candidate, cases[1], seen[1])
+    assert [call is each.call for call, each in zip(raised.value.calls, seen, strict=False)] == [True, True]
