@@ -8,27 +8,41 @@ from assay.spec import CLAUSES
 from assay.tests.meta.test_planted_bugs import WITHOUT_CANDIDATE
 from assay.tests.mutants.alone import ALONE, FOUND, MADE, implied_by
 from assay.tests.mutants.catalogue import MUTANTS
-from assay.tests.mutants.hunt import hunt, trials
+from assay.tests.mutants.hunt import hunt, searching, trials
+from assay.tests.mutants.soundness import put_to_all
+from assay.tests.trial import permitted
+from assay.tests.trial.candidate import Candidate
+from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import all_laws
+from assay.tests.trial.run import operators_of
 
 BY_ID = {mutant.id: mutant for mutant in MUTANTS}
 
 
-def seen_by(mutant, laws, budget):
-    """The clauses whose laws see the mutant, and could judge what they saw."""
-    found = hunt(mutant, trials(mutant, laws), budget, whole=True)
-    return {each.clause for each in found if each.caught and not each.malformed}
-
-
 @pytest.mark.parametrize("clause", ALONE)
-def test_the_clauses_laws_see_its_witness_and_no_others_do(clause):
-    """Its own laws at the gate's budget; the others at the quick one, which `assay power` repeats at the gate's."""
-    mutant, laws = BY_ID[ALONE[clause]], all_laws()
-    own = [law for law in laws if law.clause == clause]
-    caught = hunt(mutant, trials(mutant, own), "gate")
+def test_a_law_of_the_clause_sees_its_witness(clause):
+    mutant = BY_ID[ALONE[clause]]
+    caught = hunt(mutant, trials(mutant, [law for law in all_laws() if law.clause == clause]), "gate")
     assert any(each.caught for each in caught), f"{mutant.words}: no law of {clause} sees it"
-    others = [law for law in all_laws("quick") if law.clause not in implied_by(clause)]
-    assert seen_by(mutant, others, "quick") == set(), f"{mutant.words}: others see it"
+
+
+def wrongly_seen(law, operator, mutants):
+    """Those of the mutants that the law sees, of whose answers it could judge what it saw."""
+    candidates = {each.id: Candidate(each.implementation(), each.dtype) for each in mutants}
+    raised = put_to_all(law, operator, candidates)
+    return {name for name, each in raised.items() if isinstance(each, NonConformance) and not each.malformed}
+
+
+@pytest.mark.parametrize("law", all_laws("quick"), ids=lambda law: law.name.removeprefix("test_"))
+def test_a_law_sees_no_witness_of_another_clause(law, monkeypatch):
+    """At the quick budget; `assay power` repeats it at the gate's. Each example is drawn once, and put to all."""
+    monkeypatch.setattr(permitted.KEPT, "size", 64)
+    others = [BY_ID[ALONE[clause]] for clause in ALONE if law.clause not in implied_by(clause)]
+    met = [(operator or operators_of(law)[0], each) for each in others for _, operator in trials(each, [law])]
+    with searching("quick", [law]):
+        for operator, dtype in dict.fromkeys((operator, each.dtype) for operator, each in met):
+            mutants = [each for name, each in met if (name, each.dtype) == (operator, dtype)]
+            assert wrongly_seen(law, operator, mutants) == set(), f"{law.name} on {operator}: so their clauses are idle"
 
 
 def test_every_clause_has_a_witness():

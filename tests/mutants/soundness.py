@@ -80,21 +80,31 @@ class Again:
 
 def complaints(law: Law, operator: str, candidates: Mapping[str, Candidate]) -> dict[str, str]:
     """What the law says against each of these, if it says anything."""
-    said: dict[str, str] = {}
     slow = candidates.keys() - set(FAST) if of_large_cases(law) else set()
+    raised = put_to_all(law, operator, candidates, slow)
+    examined = hasattr(law.function, "hypothesis")
+    put = {name: each.tally for name, each in candidates.items() if each.tally.examples or not examined}
+    said = {name: f"{type(each).__name__}: {str(each).strip().splitlines()[0]}" for name, each in raised.items()}
+    return {name: "compared nothing" for name, tally in put.items() if not tally.compared} | said
+
+
+def put_to_all(
+    law: Law, operator: str, candidates: Mapping[str, Candidate], slow: Collection[str] = ()
+) -> dict[str, Exception]:
+    """The first that the law raises of each of these. An example is drawn once, and no large case put to the slow."""
+    raised: dict[str, Exception] = {}
     given = {"operator": operator} if law.operators else {}
     handle = getattr(law.function, "hypothesis", None)
     if handle is None:
-        _put_to_all(law.function, candidates, slow, said, given)
-    else:
-        body = handle.inner_test
-        handle.inner_test = functools.wraps(body)(lambda **drawn: _put_to_all(body, candidates, slow, said, drawn))
-        try:
-            law.function(candidate=None, **given)
-        finally:
-            handle.inner_test = body
-    put = {name: each.tally for name, each in candidates.items() if each.tally.examples or handle is None}
-    return {name: "compared nothing" for name, tally in put.items() if not tally.compared} | said
+        _put_to_all(law.function, candidates, slow, raised, given)
+        return raised
+    body = handle.inner_test
+    handle.inner_test = functools.wraps(body)(lambda **drawn: _put_to_all(body, candidates, slow, raised, drawn))
+    try:
+        law.function(candidate=None, **given)
+    finally:
+        handle.inner_test = body
+    return raised
 
 
 def of_large_cases(law: Law) -> bool:
@@ -112,7 +122,7 @@ def _put_to_all(
     body: Callable[..., Any],
     candidates: Mapping[str, Candidate],
     slow: Collection[str],
-    said: dict[str, str],
+    raised: dict[str, Exception],
     given: Mapping[str, Any],
 ) -> None:
     """Run a law's body on one example with each candidate; the first complaint about each is kept."""
@@ -128,7 +138,7 @@ def _put_to_all(
         except Refusal:  # cannot judge by what the variant declares: no rejection
             continue
         except Exception as problem:
-            said.setdefault(name, f"{type(problem).__name__}: {str(problem).strip().splitlines()[0]}")
+            raised.setdefault(name, problem)
 
 
 def searched(names: Iterable[str], dtype: str, seed: int | None, laws: Iterable[Law]) -> Search:
