@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import platform
 import signal
@@ -32,6 +34,7 @@ def serve(spec: str, reading: int, writing: int, shared: str | None, printed: An
         failed.say("fault", problem)
         channel.send(failed)
         return 1
+    _load_what_is_loaded_late(implementation)
     printed.anything()
     _keep_a_spare(channel)
     _greet(channel, implementation)
@@ -43,6 +46,13 @@ def _greet(channel: Channel, implementation: Implementation) -> None:
     environment = f"python {platform.python_version()} · numpy {np.__version__}"
     more = {"pid": os.getpid(), "maps": _yes(channel.shared), "memory": "yes", "environment": environment}
     channel.send(protocol.greeting(implementation, implementation.offered(), **more))
+
+
+def _load_what_is_loaded_late(implementation: Implementation) -> None:
+    """What PyTorch imports when it first goes back, in half a second: so that a spare need not do it again."""
+    if implementation.array == "torch" and implementation.gradients:
+        with contextlib.suppress(ImportError):  # another version
+            importlib.import_module("torch.fx.experimental.symbolic_shapes")
 
 
 def _yes(found: object) -> str:

@@ -303,3 +303,52 @@ def test_it_is_said_that_the_way_back_raised(tmp_path):
     x = Argument(np.ones(2))
     seen = observe(started(str(tmp_path / "back.py"), Place()), Call("swish", {"x": x}, "float32", "cpu", x, ("x",)))
     assert seen.fault == "raised RuntimeError: no way (back.py, line 6), going back"
+
+
+COUNTING = """
+import sys
+calls = 0
+def swish(x, beta=1.0):
+    global calls
+    calls += 1
+    return x * (calls if beta == 1.0 else len(sys.modules))
+"""
+
+
+@pytest.fixture(scope="module")
+def counting(tmp_path_factory):
+    path = tmp_path_factory.mktemp("counting") / "counting.py"
+    path.write_text(COUNTING)
+    implementation = started(str(path), Place())
+    yield implementation
+    implementation.worker.close()
+
+
+def swish_of_one(beta=None, **more):
+    return Call("swish", {"x": Argument(np.ones(1)), "beta": beta}, "float64", "cpu", **more)
+
+
+def test_a_renewed_process_has_answered_nothing_and_answers_again_what_it_is_asked_again(counting):
+    worker = counting.worker
+    worker.renew()
+    assert [float(observe(counting, swish_of_one()).output[0]) for _ in range(3)] == [1.0, 2.0, 3.0]
+    asked = list(worker.asked)
+    worker.renew()
+    assert list(worker.asked) == []
+    assert [float(seen.output[0]) for seen in worker.ask_again(asked[1:])] == [1.0, 2.0]
+    assert len(worker.asked) == 2
+
+
+def test_large_calls_are_not_kept(counting):
+    counting.worker.renew()
+    large = Call("swish", {"x": Argument(np.ones(isolated.SMALL + 1)), "beta": None}, "float64", "cpu")
+    observe(counting, large)
+    assert list(counting.worker.asked) == []
+
+
+def test_pytorch_imports_nothing_when_it_first_goes_back(counting):
+    """Half a second, in each process that takes another's place."""
+    counting.worker.renew()
+    there = observe(counting, swish_of_one(2.0)).output[0]
+    observe(counting, swish_of_one(cotangent=Argument(np.ones(1)), differentiate=("x",)))
+    assert observe(counting, swish_of_one(2.0)).output[0] == there
