@@ -16,6 +16,7 @@ from assay.tests.mutants import (
     meetings,
     pad2d,
     precision,
+    reported,
     sizes,
     slips,
     slopes,
@@ -32,7 +33,7 @@ from assay.tests.mutants.described import DESCRIBED
 from assay.tests.mutants.mutant import Mutant
 
 CHAPTERS = (swish, linear, glu, swiglu, pad2d, conv2d, max_pool2d, contract)
-KINDS = (slips, precision, gates, slopes, gradients, sizes, large, meetings, values, unusual, state, training)
+KINDS = (slips, precision, gates, slopes, gradients, sizes, large, meetings, values, unusual, state, training, reported)
 WITNESSES = (witnesses, witnesses_of_images)
 
 

@@ -68,12 +68,14 @@ TOGETHER["glu"] = TOGETHER["swiglu"] = {
     "features outputs": 2**10 + 1,
     "rows features outputs": 2**8 + 1,
 }
+# An axis more, before the others: linear maps by the sample count their samples by other numbers than their rows.
+LEADING = {operator: {"samples": 2**16 + 1} for operator in ("linear", "glu", "swiglu")}
 RESIDUAL = (((3, 3), (1, 1), (1, 1)), ((3, 3), (2, 2), (1, 1)), ((1, 1), (1, 1), (0, 0)))  # kernel, stride, padding
 POOLING = (((3, 3), (2, 2), 1), ((2, 2), (2, 2), 0), ((3, 3), (1, 1), 1))
 # How many settings are usual, and tried on each axis besides.
 USUAL = dict.fromkeys(("swish", "linear", "glu", "swiglu"), 1)
 USUAL |= {"pad2d": 0, "conv2d": len(RESIDUAL), "max_pool2d": len(POOLING)}
-LONG = {operator: {**axes, **TOGETHER.get(operator, {})} for operator, axes in AXES.items()}
+LONG = {op: {**axes, **TOGETHER.get(op, {}), **LEADING.get(op, {})} for op, axes in AXES.items()}
 OF_SUMS = ("features", "inputs")
 DENSE = 2**9  # terms of a sum up to which none of them need be zero
 SEEDS = st.integers(0, 2**16 - 1)
@@ -165,9 +167,10 @@ def _swish(rng: Rng, operator: str, sizes: dict[str, int], usual: int) -> Case:
 
 
 def _matrix(rng: Rng, operator: str, sizes: dict[str, int], usual: int) -> Case:
-    rows, features, outputs = sizes.values()
+    rows, features, outputs, *samples = sizes.values()
     weights, biases = ("w", "b") if operator == "linear" else ("wv", "bc")
-    shapes = {"x": (2, rows, features) if usual else (rows, features), **dict.fromkeys(weights, (outputs, features))}
+    leading = samples or [2] * bool(usual)
+    shapes = {"x": (*leading, rows, features), **dict.fromkeys(weights, (outputs, features))}
     shapes |= {} if usual else dict.fromkeys(biases, (outputs,))
     return _filled(rng, operator, shapes, "integers" if operator == "linear" else "normal", terms=features)
 
