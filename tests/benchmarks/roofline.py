@@ -35,9 +35,13 @@ class Ceilings:
 
 
 def ceilings(device: str, dtype: str, moved: int) -> Ceilings:
-    """The ceilings for a case that moves this many bytes; measured once for each power of two of them."""
+    """The ceilings for a case that moves this many bytes; measured once for each power of two of them.
+
+    Who is given 16 bits may calculate in 32, and is the faster for it where a processor has no arithmetic of 16.
+    """
     power = max(LEAST_COPY, 2 ** round(math.log2(moved)))
-    return Ceilings(_product(device, dtype), _copy(device, dtype, power))
+    wide = (dtype, "float32") if itemsize(dtype) == 2 else (dtype,)
+    return Ceilings(max(_product(device, each) for each in wide), _copy(device, dtype, power))
 
 
 def itemsize(dtype: str) -> int:

@@ -139,6 +139,12 @@ def test_the_nearer_ceiling_is_the_one_that_needs_more_time():
     assert 1e8 < measured.operations < 1e14 and 1e7 < measured.bytes < 1e13
 
 
+@pytest.mark.parametrize(("dtype", "operations"), [("bfloat16", 9.0), ("float32", 9.0), ("float64", 4.0)])
+def test_sixteen_bits_may_be_calculated_with_in_thirty_two(monkeypatch, dtype, operations):
+    monkeypatch.setattr(roofline, "_product", lambda device, of: {"bfloat16": 1.0, "float32": 9.0, "float64": 4.0}[of])
+    assert roofline.ceilings("cpu", dtype, 2**16).operations == operations
+
+
 def test_going_back_costs_three_times_the_operations_of_going_forward():
     forward, back = (Timed(CONV, "float32", way).cost(4) for way in ("forward", "backward"))
     inputs = 4 * sum(math.prod(shape) for shape in CONV.shapes.values())
