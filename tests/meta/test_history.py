@@ -58,6 +58,15 @@ def swish(x, beta=1.0):
         open(__file__ + ".seen", "w").close()
     return right(x, beta) + once
 """
+# As a plan is kept by the shape of the weight and by the parameters; torch, for numpy has no conv2d.
+BY_PLAN = """
+import torch
+array = "torch"
+kernels = {}
+def conv2d(input, weight, bias=None, stride=1, padding=0):
+    kernel = kernels.setdefault((weight.shape, stride, padding), weight.detach().clone())
+    return torch.nn.functional.conv2d(input, kernel, bias, stride, padding)
+"""
 LAWS = {law.name.removeprefix("test_"): law for law in all_laws()}
 ENCLOSURE = "swish_stays_within_its_enclosure"
 MEMORY = "state_new_values_in_the_same_memory_give_their_own_result"
@@ -75,7 +84,8 @@ def judged(tmp_path):
         path = tmp_path / "kernel.py"
         path.write_text(HEAD + source)
         made.append(started(str(path), Place(seconds=10.0)))
-        return [failure(LAWS[name], Candidate(made[0], "float64")) for name in names][-1]
+        dtype = "float32" if "torch" in source else "float64"
+        return [failure(LAWS[name], Candidate(made[0], dtype)) for name in names][-1]
 
     yield judge_it
     made[0].worker.close()
@@ -124,6 +134,12 @@ def test_calls_of_another_law_are_found(judged, tmp_path):
     assert len(found["earlier_calls"]) == 1
     assert "assay replay" not in text(found)  # which runs one law
     assert found["got"] in printed(found, tmp_path)
+
+
+def test_calls_that_were_made_to_simplify_the_example_are_found(judged):
+    found = judged(BY_PLAN, "conv2d_counts_each_element_under_the_kernel")
+    assert found["alone"] == history.BY_OTHERS
+    assert len(found["earlier_calls"]) == 1
 
 
 def test_a_fault_of_one_call_is_not_laid_to_another(judged):

@@ -81,9 +81,10 @@ def run(body: Callable[..., Any], given: Mapping[str, Any]) -> Any:
         return body(**noting)
     except NonConformance as problem:
         candidate, state = given["candidate"], state_of(noting)
-        asked = list(candidate.implementation.worker.asked) if candidate.implementation.worker else []
         if _is_last():
             state = _simplest(body, candidate, state, problem)
+        # With what was tried to simplify it: the example may fail because of that, and of nothing else.
+        asked = list(candidate.implementation.worker.asked) if candidate.implementation.worker else []
         candidate.example = Example(lambda other: outcome(body, other, state), problem, asked)
         raise
 
