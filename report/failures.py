@@ -17,18 +17,19 @@ from assay.report.script import script
 from assay.spec import CLAUSES
 from assay.tests.trial import history
 from assay.tests.trial.candidate import Candidate
-from assay.tests.trial.failure import NonConformance
+from assay.tests.trial.failure import CLASSES, ONCE, NonConformance
 from assay.tests.trial.history import SHOWN
 from assay.tests.trial.laws import Law
 
 Record = dict[str, Any]
+OF_ONE_CALL = (CLASSES["gradient"], CLASSES["enclosure"])  # as classes of a failure of the tier "state"
 SHOWN_FIRST = ("float32", "float64", "bfloat16", "float16")
 
 
 def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str) -> Record:
     """The failure as plain data, fit for JSON and for another process."""
     history.trace_back(problem, candidate)
-    implementation = candidate.implementation
+    implementation, kind = candidate.implementation, history.class_of(problem, law.tier)
     calls = list(problem.calls) or list(candidate.calls)
     last = calls[-1] if calls else None
     tail = hashlib.sha256(f"{nodeid} {implementation.name}".encode()).hexdigest()[:4]
@@ -37,7 +38,7 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
         "clause": law.clause,
         "statement": CLAUSES[law.clause].statement,
         "law": law.name,
-        "class": history.class_of(problem, law.tier),
+        "class": kind,
         "what": problem.what,
         "candidate": f"{implementation.name}{'.' + last.operator if last else ''}",
         "device": candidate.device,
@@ -50,7 +51,7 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
         "subject": problem.subject,
         "nodeid": nodeid,
         "hint": problem.hint,
-        "alone": problem.alone,
+        "alone": problem.alone or (history.BY_ITSELF if law.tier == "state" and kind in OF_ONE_CALL else ""),
     }
     found |= _numbers(problem, last)
     lines = f"{problem.what}\n" + "\n".join(f"{key} {value}" for key, value in _number_lines(found))
@@ -122,9 +123,10 @@ def text(found: Mapping[str, Any], others: Sequence[Record] = ()) -> str:
             (other["dtype" if same else "clause"], f" ({other['id']})" * bool(other["nodeid"])) for other in others
         ]
         rows.append(("also", ", ".join(dict.fromkeys(name + replay for name, replay in names))))
-    shown = found["script"] and found["alone"] in ("", history.BY_OTHERS)
+    shown = found["script"] and found["alone"] not in (history.UNTRACED, ONCE)
     # In somebody else's suite there is no replay, and what calls of other laws have left it would not show.
-    ways = [f"assay replay {found['id']}"] if found["nodeid"] and not (shown and found["alone"]) else []
+    by_others = shown and found["alone"] == history.BY_OTHERS
+    ways = [f"assay replay {found['id']}"] if found["nodeid"] and not by_others else []
     ways += ["the script below"] if shown else []
     rows += [("again", "    or ".join(ways))] if ways else []
     heading = f"FAIL {found['clause']}   {found['statement']}"

@@ -144,7 +144,8 @@ def test_calls_that_were_made_to_simplify_the_example_are_found(judged):
 
 def test_a_fault_of_one_call_is_not_laid_to_another(judged):
     found = judged(LARGE, MEMORY)
-    assert (found["earlier_calls"], found["class"], found["alone"]) == ([], "precision", "")
+    assert (found["earlier_calls"], found["class"], found["alone"]) == ([], "precision", history.BY_ITSELF)
+    assert "assay replay" in text(found) and "the script below" in text(found)
 
 
 def test_what_does_not_show_again_is_said_not_to(judged):

@@ -25,6 +25,7 @@ SECONDS, ALL = 8.0, 30.0
 SHOWN = 4  # calls: the last one, and those before it
 
 BY_OTHERS = "in a fresh process it conforms: it takes the calls before"
+BY_ITSELF = "one call shows it in a fresh process: it is not a fault of memory, batches or modes"
 UNTRACED = "in a fresh process it conforms: it takes other calls, made earlier, or chance"
 
 
