@@ -65,7 +65,7 @@ def _trace_back(problem: NonConformance, fresh: Fresh) -> None:
         problem.alone = alone
     if not isinstance(found, NonConformance):
         return
-    vars(problem).update(vars(found) | {"alone": alone})
+    vars(problem).update(vars(found) | {"alone": alone, "notes": problem.notes})
     asked = fresh.asked
     if found.of_last and any(call is found.calls[-1] for call, _ in asked):
         last = next(k for k, (call, _) in enumerate(asked) if call is found.calls[-1])
