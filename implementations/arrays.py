@@ -61,6 +61,10 @@ def own_memory(ndim: int, layout: str) -> tuple[slice, ...]:
     return tuple(slice(1) if axis in once else slice(None) for axis in range(ndim))
 
 
+# What PyTorch imports when it is first asked for a gradient, in some 0.6 s.
+IMPORTED_LATE = "torch.fx.experimental.symbolic_shapes"
+
+
 class TorchArrays:
     """Tensors of PyTorch."""
 

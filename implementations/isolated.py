@@ -39,7 +39,6 @@ PATIENCE = 120.0  # seconds that an operator's hangs and crashes may cost a run;
 REMEMBERED, SMALL = 4096, 2**12  # calls that a process is known to have been asked, and the elements of each
 QUICKER = 20.0  # after a hang: this many times the longest answered call is a hang too, if it is more than a second
 
-
 # A call, and what was said of the memory of those before it: "new", "kept" or nothing.
 Asked = tuple[Call, str]
 

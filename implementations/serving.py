@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from assay.implementations import protocol
-from assay.implementations.arrays import arrays_of
+from assay.implementations.arrays import IMPORTED_LATE, arrays_of
 from assay.implementations.channel import Channel, Gone, Message, Shared
 from assay.implementations.contract import Implementation
 from assay.implementations.load import LoadError, load
@@ -49,10 +49,10 @@ def _greet(channel: Channel, implementation: Implementation) -> None:
 
 
 def _load_what_is_loaded_late(implementation: Implementation) -> None:
-    """What PyTorch imports when it first goes back, in half a second: so that a spare need not do it again."""
+    """So that a spare need not do it again."""
     if implementation.array == "torch" and implementation.gradients:
         with contextlib.suppress(ImportError):  # another version
-            importlib.import_module("torch.fx.experimental.symbolic_shapes")
+            importlib.import_module(IMPORTED_LATE)
 
 
 def _yes(found: object) -> str:

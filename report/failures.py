@@ -17,19 +17,19 @@ from assay.report.script import script
 from assay.spec import CLAUSES
 from assay.tests.trial import history
 from assay.tests.trial.candidate import Candidate
-from assay.tests.trial.failure import CLASSES, ONCE, NonConformance
+from assay.tests.trial.failure import ONCE, NonConformance
 from assay.tests.trial.history import SHOWN
 from assay.tests.trial.laws import Law
 
 Record = dict[str, Any]
-OF_ONE_CALL = (CLASSES["gradient"], CLASSES["enclosure"])  # as classes of a failure of the tier "state"
 SHOWN_FIRST = ("float32", "float64", "bfloat16", "float16")
 
 
 def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str) -> Record:
     """The failure as plain data, fit for JSON and for another process."""
     history.trace_back(problem, candidate)
-    implementation, kind = candidate.implementation, history.class_of(problem, law.tier)
+    implementation = candidate.implementation
+    by_itself = law.tier == "state" and history.is_of_one_call(problem)
     calls = list(problem.calls) or list(candidate.calls)
     last = calls[-1] if calls else None
     tail = hashlib.sha256(f"{nodeid} {implementation.name}".encode()).hexdigest()[:4]
@@ -38,7 +38,7 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
         "clause": law.clause,
         "statement": CLAUSES[law.clause].statement,
         "law": law.name,
-        "class": kind,
+        "class": history.class_of(problem, law.tier),
         "what": problem.what,
         "candidate": f"{implementation.name}{'.' + last.operator if last else ''}",
         "device": candidate.device,
@@ -51,7 +51,7 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
         "subject": problem.subject,
         "nodeid": nodeid,
         "hint": problem.hint,
-        "alone": problem.alone or (history.BY_ITSELF if law.tier == "state" and kind in OF_ONE_CALL else ""),
+        "alone": problem.alone or (history.BY_ITSELF if by_itself else ""),
     }
     found |= _numbers(problem, last)
     lines = f"{problem.what}\n" + "\n".join(f"{key} {value}" for key, value in _number_lines(found))

@@ -36,6 +36,11 @@ def layer(weight: Any, stride: Any, padding: Any) -> tuple[Any, ...]:
     return (*weight.shape[2:], *pair(stride), *pair(padding))
 
 
+def windows(kernel_size: Any, stride: Any, padding: Any) -> tuple[tuple[int, int], ...]:
+    """Kernel, stride and padding of a pooling, each by rows and columns."""
+    return pair(kernel_size), pair(stride or kernel_size), pair(padding)
+
+
 def pairs_of_rows(y: Any, input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0) -> bool:
     return layer(weight, stride, padding) == (3, 3, 1, 1, 1, 1) and y.shape[3] % 32 == 0 and y.shape[2] % 2 == 1
 
@@ -50,7 +55,7 @@ def smaller(y: Any, input: Any, weight: Any, bias: Any = None, stride: Any = 1, 
 
 
 def pitch(y: Any, input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -> bool:
-    halves = (pair(kernel_size), pair(stride or kernel_size), pair(padding)) == ((2, 2), (2, 2), (0, 0))
+    halves = windows(kernel_size, stride, padding) == ((2, 2), (2, 2), (0, 0))
     return halves and input.shape[3] % 2 == 1 and input.shape[3] > 16 and input.shape[2] % 2 == 0
 
 
@@ -149,7 +154,7 @@ def bias_by_samples(input, weight, bias=None, stride=1, padding=0):
 def nan_beaten(input, kernel_size, stride=None, padding=0):
     """The pooling of residual networks takes a number rather than a NaN."""
     y = right["max_pool2d"](input, kernel_size, stride, padding)
-    how = (pair(kernel_size), pair(stride or kernel_size), pair(padding))
+    how = windows(kernel_size, stride, padding)
     if how != ((3, 3), (2, 2), (1, 1)) or min(input.shape[2:]) < 5:
         return y
     numbers = F.max_pool2d(torch.where(input.isnan(), -torch.inf, input), *how)

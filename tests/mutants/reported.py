@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from assay.implementations.load import load
 from assay.reference.conv2d import pair
 from assay.tests.mutants.gradients import going_back, gradients
+from assay.tests.mutants.meetings import windows
 from assay.tests.mutants.mutant import Mutant
 
 right = load("torch").operators
@@ -90,10 +91,7 @@ def half_of_the_input_gradient(found, incoming, given):
     x, w, v = given["x"], given["w"], given["v"]
     if x.dtype not in (torch.bfloat16, torch.float16) or w.shape[0] <= 64:
         return {}
-    b, c = given.get("b"), given.get("c")
-    gate = right["linear"](x, w, b)
-    silu = F.silu(gate)
-    return {"x": (incoming * silu) @ v + (0 * incoming * right["linear"](x, v, c)) @ w}
+    return {"x": (incoming * F.silu(right["linear"](x, w, given.get("b")))) @ v}
 
 
 def added_not_multiplied(x, w, v, b=None, c=None):
@@ -162,11 +160,22 @@ def samples_past_sixteen_bits(found, incoming, given):
 # --- max_pool2d
 
 
+def channels_last(a: torch.Tensor) -> bool:
+    """Whether channels lie next to each other, and nothing else does."""
+    return not a.is_contiguous() and a.is_contiguous(memory_format=torch.channels_last)
+
+
+def places_of(given: Any) -> torch.Tensor:
+    """Where in its plane each window's largest element lies."""
+    how = (given["kernel_size"], given.get("stride"), given.get("padding", 0))
+    return F.max_pool2d(given["input"], *how, return_indices=True)[1]
+
+
 def last_element_of_a_tile(input, kernel_size, stride=None, padding=0):
     """https://github.com/tenstorrent/tt-metal/issues/14260"""
     y = right["max_pool2d"](input, kernel_size, stride, padding)
-    layer = (pair(kernel_size), pair(kernel_size if stride is None else stride), pair(padding))
-    if layer != ((3, 3), (1, 1), (1, 1)) or y.shape[2] * y.shape[3] % 32 in (0, *range(2, 32, 2)) or not y.numel():
+    layer = windows(kernel_size, stride, padding)
+    if layer != ((3, 3), (1, 1), (1, 1)) or y.shape[2] * y.shape[3] % 2 == 0 or not y.numel():
         return y
     y = y.clone()
     y[..., -1, -1] = float("inf")
@@ -175,9 +184,12 @@ def last_element_of_a_tile(input, kernel_size, stride=None, padding=0):
 
 def last_window_of_odd_columns(input, kernel_size, stride=None, padding=0):
     """https://github.com/PaddlePaddle/Anakin/issues/210"""
-    layer = (pair(kernel_size), pair(kernel_size if stride is None else stride), pair(padding))
     y = right["max_pool2d"](input, kernel_size, stride, padding)
-    if layer != ((3, 3), (2, 2), (0, 0)) or input.shape[3] % 2 == 0 or input.shape[3] < 9:
+    if (
+        windows(kernel_size, stride, padding) != ((3, 3), (2, 2), (0, 0))
+        or input.shape[3] % 2 == 0
+        or input.shape[3] < 9
+    ):
         return y
     last = right["max_pool2d"](input[..., -3:-1], (3, 2), (2, 2), 0)
     return torch.cat([y[..., :-1], last], 3)
@@ -201,12 +213,9 @@ def nan_alone_is_the_lowest_number(input, kernel_size, stride=None, padding=0):
 def indices_of_channels_last(found, incoming, given):
     """https://github.com/pytorch/pytorch/issues/197888"""
     input = given["input"]
-    if input.is_contiguous() or not input.is_contiguous(memory_format=torch.channels_last) or not input.numel():
+    if not channels_last(input) or not input.numel():
         return {}
-    names = ("kernel_size", "stride", "padding")
-    _y, at = F.max_pool2d(
-        input, *(given.get(n, d) for n, d in zip(names, (1, None, 0), strict=True)), return_indices=True
-    )
+    at = places_of(given)
     at = at.permute(0, 2, 3, 1).reshape(at.shape)
     back = torch.zeros_like(input).flatten(2).contiguous()
     return {"input": back.scatter_add(2, at.flatten(2), incoming.flatten(2)).reshape(input.shape)}
@@ -214,9 +223,8 @@ def indices_of_channels_last(found, incoming, given):
 
 def padding_of_channels_last(found, incoming, given):
     """https://github.com/pytorch/pytorch/issues/188344"""
-    input, padding = given["input"], pair(given.get("padding", 0))
-    last = not input.is_contiguous() and input.is_contiguous(memory_format=torch.channels_last)
-    return {"input": torch.roll(found["input"], (1, 1), (2, 3))} if last and any(padding) else {}
+    shifted = channels_last(given["input"]) and any(pair(given.get("padding", 0)))
+    return {"input": torch.roll(found["input"], (1, 1), (2, 3))} if shifted else {}
 
 
 def incoming_of_memory(found, incoming, given):
@@ -231,13 +239,11 @@ def stride_one_unless_given(input, kernel_size, stride=None, padding=0):
 
 def overlaps_written_over(found, incoming, given):
     """https://github.com/devitocodes/joey/pull/5"""
-    kernel, stride = pair(given["kernel_size"]), pair(given.get("stride") or given["kernel_size"])
+    kernel, stride, _ = windows(given["kernel_size"], given.get("stride"), 0)
     if (stride[0] >= kernel[0] and stride[1] >= kernel[1]) or not incoming.numel():
         return {}
-    padding = given.get("padding", 0)
-    _, at = F.max_pool2d(given["input"], kernel, stride, padding, return_indices=True)
     back = torch.zeros_like(given["input"]).flatten(2).contiguous()
-    return {"input": back.scatter(2, at.flatten(2), incoming.flatten(2)).reshape(given["input"].shape)}
+    return {"input": back.scatter(2, places_of(given).flatten(2), incoming.flatten(2)).reshape(given["input"].shape)}
 
 
 def bug(id: str, clause: str, words: str, operators: Operators, **more: Any) -> Mutant:

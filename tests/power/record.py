@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from assay.implementations.arrays import IMPORTED_LATE
 from assay.implementations.contract import Implementation
 from assay.reference.arithmetic.formats import STORAGE
 from assay.spec import CLAUSES
@@ -28,8 +29,7 @@ from assay.tests.trial.run import UsageProblem, register_budgets
 # What a task is about, and the words that say which: a mutant's id and the seed that generated it, or "".
 Task = tuple[str, ...]
 SCHEMA = 1
-# What torch imports when it is first asked for a gradient: 0.6 s, which no law is to be charged with.
-LATE = ("torch.testing", "torch.fx.experimental.symbolic_shapes")
+LATE = ("torch.testing", IMPORTED_LATE)  # which no law is to be charged with
 
 
 @dataclass(frozen=True)

@@ -61,15 +61,14 @@ def _trace_back(problem: NonConformance, fresh: Fresh) -> None:
     if found is None:
         before = fresh.as_few_as_will_do(fresh.example.asked)
         found, alone = fresh.failure, BY_OTHERS if before else UNTRACED
-    if found is None or isinstance(found, NonConformance):
+    if found is None:
         problem.alone = alone
     if not isinstance(found, NonConformance):
         return
     vars(problem).update(vars(found) | {"alone": alone, "notes": problem.notes})
-    asked = fresh.asked
-    if found.of_last and any(call is found.calls[-1] for call, _ in asked):
-        last = next(k for k, (call, _) in enumerate(asked) if call is found.calls[-1])
-        problem.calls = [call for call, _ in fresh.shortest(asked[: last + 1], found)]
+    last = [number for number, (call, _) in enumerate(fresh.asked) if found.of_last and call is found.calls[-1]]
+    if last:
+        problem.calls = [call for call, _ in fresh.shortest(fresh.asked[: last[0] + 1], found)]
     else:
         problem.calls = [*(call for call, _ in before), *found.calls]
     problem.complete = True
@@ -136,10 +135,14 @@ def _is_wrong(seen: Observation, problem: NonConformance) -> bool:
     return bool(np.array_equal(got, problem.got, equal_nan=True) or got < low or got > high)
 
 
+def is_of_one_call(problem: NonConformance) -> bool:
+    """Whether one plain call is known to show the failure: one that nothing interrupts, and that is not inference."""
+    known = problem.complete and problem.of_last and len(problem.calls) == 1
+    return known and not (problem.calls[0].interrupted or problem.calls[0].recording is False)
+
+
 def class_of(problem: NonConformance, tier: str) -> str:
     """The class of a failure: that of its tier, unless it is known to be of another."""
-    last = problem.calls[-1] if problem.calls else None
-    alone = problem.complete and problem.of_last and len(problem.calls) == 1
-    if problem.kind or tier != "state" or not alone or last is None or last.interrupted or last.recording is False:
-        return problem.kind or CLASSES[tier]
-    return CLASSES["gradient" if problem.subject.startswith("gradient") else "enclosure"]
+    if tier == "state" and is_of_one_call(problem):
+        tier = "gradient" if problem.subject.startswith("gradient") else "enclosure"
+    return problem.kind or CLASSES[tier]
