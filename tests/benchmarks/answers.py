@@ -48,8 +48,10 @@ class Answers:
             shapes |= {n: shape for n, shape in self.subject.numbers.shapes.items() if n != INCOMING}
         visit.places = {name: self.subject.numbers.places(shape, elements) for name, shape in shapes.items()}
 
-    def take(self, visit: Visit) -> Taken:
-        """The chosen elements as they are now.
+    def take(self, visit: Visit, extremes: bool = False) -> Taken:
+        """The chosen elements as they are now; with ``extremes``, the least and the greatest of all as well.
+
+        What is far off, or not a number, is among those, and so is what the largest input leads to.
 
         Raises:
             Wrong: it raised, or there is no plain tensor of the right shape and dtype.
@@ -58,6 +60,11 @@ class Answers:
             words = str(visit.raised).strip().splitlines() or [""]
             raise Wrong(f"it raised {type(visit.raised).__name__}: {words[0]}")
         arrays = self._arrays(visit)
+        if extremes:
+            for name, places in visit.places.items():
+                values = self.subject.library.read(arrays[name])
+                ends = (np.unravel_index(find(values), values.shape) for find in (np.argmin, np.argmax))
+                places += [tuple(map(int, end)) for end in ends]
         return {name: [(at, _number(arrays[name], at)) for at in places] for name, places in visit.places.items()}
 
     def check(self, visit: Visit, taken: Taken, gradients: bool = False) -> None:

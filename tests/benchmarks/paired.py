@@ -102,7 +102,7 @@ class Match:
             visit = self.ready(who, draw)
             visit.make()
             self.clock.settle()
-            self.finish(who, visit, gradients=draw.kept is not None)
+            self.finish(who, visit, gradients=draw.kept is not None, extremes=True)
         self.elements = 2
 
     def ready(self, who: int, draw: Draw) -> Visit:
@@ -123,14 +123,14 @@ class Match:
         self.finish(who, visit)
         return seconds
 
-    def finish(self, who: int, visit: Visit, gradients: bool = False) -> None:
-        """Judge the answer of a call that has been made.
+    def finish(self, who: int, visit: Visit, gradients: bool = False, extremes: bool = False) -> None:
+        """Judge the answer of a call that has been made, and its least and greatest elements if asked.
 
         Raises:
             Wrong, Refusal: as `begin`.
         """
         try:
-            taken = self.answers[who].take(visit)
+            taken = self.answers[who].take(visit, extremes)
             self.answers[who].check(visit, taken, gradients)
         except Wrong as problem:
             if who:

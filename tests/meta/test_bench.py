@@ -163,6 +163,21 @@ def test_wrong_only_once_in_a_while_is_wrong():
         measured(candidate(swish=swish), rounds=40)
 
 
+@pytest.mark.parametrize("end", [torch.argmax, torch.argmin], ids=["greatest", "least"])
+def test_the_extremes_of_the_first_answer_are_judged(end):
+    """Here one element of 2^17, which nobody finds by chance."""
+
+    def swish(x, beta=1.0):
+        result = F.silu(x)
+        result.view(-1)[end(result)] *= 1.001
+        return result
+
+    long = Timed(Layer("swish.long", "swish", "", {"x": (2**17,)}), "float32", "forward")
+    match = Match(long, candidate(swish=swish), right, "cpu")
+    with pytest.raises(Wrong, match=r"result\[.*\] is .*permitted"):
+        match.begin()
+
+
 @pytest.mark.parametrize("layer", [SWISH, CONV, GATE, POOL], ids=lambda layer: layer.operator)
 def test_what_is_right_is_timed_forward_and_back(layer):
     match, times = measured(right, layer, "backward", rounds=6)
