@@ -104,7 +104,7 @@ def header(session: Any, console: Console) -> None:
         console,
         f"  on {machine['device']} · {machine['processor']} · {machine['threads']} of {machine['cores']} threads",
     )
-    _say(console, f"  {len(asked.cases)} cases, each interval at {asked.confidence:.2%}")
+    _say(console, f"  cases {len(asked.cases)}, each interval at {asked.confidence:.2%}")
     if asked.compare:
         _say(console, f"  held against {asked.compare.path}, at most {asked.limit:+.1%}")
         for change in asked.compare.changed(machine):

@@ -175,10 +175,12 @@ class Session:
         asked, timed = self.asked, row.timed
         benchmark.skipped = True  # or pytest-benchmark warns that a case whose answers are wrong was not timed
         match = Match(timed, asked.candidate, asked.baseline, asked.device)
-        block = match.begin()
-        rounds = asked.rounds or rounds_within(asked.seconds, block, fewest(asked.confidence))
-        row.times = match.measure(benchmark, rounds)
-        row.judged = match.answers[0].judged
+        try:
+            block = match.begin()
+            rounds = asked.rounds or rounds_within(asked.seconds, block, fewest(asked.confidence))
+            row.times = match.measure(benchmark, rounds)
+        finally:
+            row.judged = match.answers[0].judged
         row.ratio = interval(row.times, asked.confidence)
         operations, moved_bytes = timed.cost(roofline.itemsize(timed.dtype))
         ceilings = roofline.ceilings(asked.device, timed.dtype, moved_bytes)

@@ -99,7 +99,8 @@ def test_what_became_slower_fails_and_is_named(kept):
 def test_who_is_wrong_is_not_timed_and_is_named(tmp_path):
     (tmp_path / "wrong.py").write_text("def swish(x, beta=1.0):\n    return x\n")
     text = assay("wrong.py", *SMALL, cwd=tmp_path, check=1)
-    assert "WRONG swish.million-float32-forward: its result[" in text and "1 of 1 cases (1 wrong)" in text
+    assert "WRONG swish.million-float32-forward: its result[" in text and "1 of 1 cases (1 wrong), 0 rounds" in text
+    assert ", 0 elements judged" not in text
 
 
 def test_options_after_the_dashes_are_pytest_benchmarks(tmp_path):
