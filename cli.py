@@ -15,10 +15,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from assay.report import REPLAYS, bench
+from assay.report import REPLAYS, interrupt
 
 ROOT = Path(__file__).resolve().parent
-PYTEST_TO_ASSAY = {pytest.ExitCode.USAGE_ERROR: 2, pytest.ExitCode.NO_TESTS_COLLECTED: 3}
+# Where the run ended before it had a verdict.
+PYTEST_TO_ASSAY = {
+    pytest.ExitCode.USAGE_ERROR: 2,
+    pytest.ExitCode.NO_TESTS_COLLECTED: 3,
+    pytest.ExitCode.INTERRUPTED: interrupt.CODE,
+}
 EPILOG = "Whatever stands after -- goes to pytest: assay check torch -- -k conv2d -x"
 PRECISION = "declare this over what it declares itself; strict drops all that it does (repeatable)"
 QUIET = [
@@ -33,12 +38,16 @@ QUIET = [
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one `assay` command; the exit code is 0, 1 (does not conform), 2 (usage) or 3 (cannot judge)."""
+    """Run one `assay` command; the exit code is 0, 1 (does not conform), 2 (usage), 3 (cannot judge) or 130."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     cut = given.index("--") if "--" in given else len(given)
     words = _parser().parse_args(given[:cut])
     words.pytest = given[cut + 1 :]
-    code: int = words.run(words)
+    try:
+        code: int = words.run(words)
+    except KeyboardInterrupt:
+        print("assay: interrupted", file=sys.stderr)
+        return interrupt.CODE
     return code
 
 
@@ -57,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     pages.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is out of step")
     pages.set_defaults(run=_pages)
     _power_arguments(commands.add_parser("power", help="run wrong implementations: what do the laws catch?"))
-    bench.arguments(commands.add_parser("bench", help="time an implementation against another", epilog=EPILOG))
+    _bench_arguments(commands.add_parser("bench", help="time an implementation against another", epilog=EPILOG))
     return parser
 
 
@@ -102,6 +111,25 @@ def _power_arguments(power: argparse.ArgumentParser) -> None:
     power.add_argument("-n", type=int, default=os.cpu_count() or 1, metavar="WORKERS", help="processes at a time")
     power.add_argument("--render", action="store_true", help="run nothing; render docs/power.md from docs/power.json")
     power.set_defaults(run=_power)
+
+
+def _bench_arguments(bench: argparse.ArgumentParser) -> None:
+    bench.add_argument("implementation", help="what is timed: torch, pkg.mod[:attribute], path.py[:attribute]")
+    bench.add_argument(
+        "--against", default="torch", metavar="BASELINE", help="what it is timed against (default torch)"
+    )
+    bench.add_argument("--set", default="quick", metavar="quick|standard|full", help="which cases (default quick)")
+    bench.add_argument("--op", action="append", default=[], metavar="NAME", help="this operator only (repeatable)")
+    bench.add_argument("--case", default="", metavar="TEXT", help="only cases whose name holds this")
+    bench.add_argument("--dtype", action="append", default=[], metavar="NAME", help="in this dtype only (repeatable)")
+    bench.add_argument("--device", default="cpu", metavar="cpu|cuda|cuda:N", help="where it runs (default cpu)")
+    bench.add_argument("--seconds", type=float, metavar="S", help="to spend on a case (default 3, 6 or 15 by set)")
+    bench.add_argument("--rounds", type=int, metavar="N", help="A B B A blocks a case, instead of --seconds")
+    bench.add_argument("--save", metavar="NAME", help="keep the run in .benchmarks under this name")
+    bench.add_argument("--compare", metavar="NAME", help="hold it against the newest run of this name, or a file")
+    bench.add_argument("--max-regression", metavar="P%", help="how much slower it may have become (default 5%%)")
+    bench.add_argument("--growth", metavar="FILE", help="instead: time against size, as a picture (.png or .svg)")
+    bench.set_defaults(run=_bench)
 
 
 def _check(words: argparse.Namespace) -> int:
@@ -236,6 +264,12 @@ def _power(words: argparse.Namespace) -> int:
         return power.run(asked, words.json, Console())
     except UsageProblem as problem:
         return _usage(str(problem))
+
+
+def _bench(words: argparse.Namespace) -> int:
+    from assay.report import bench
+
+    return bench.run(words)
 
 
 def _usage(message: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from assay.implementations.load import LoadError
+from assay.report import interrupt
 from assay.report.progress import Steps
 from assay.report.verdict import CONFORMS, EXIT_CODES, FAILS
 from assay.report.verdict import REFUSED as CANNOT_JUDGE
@@ -29,32 +31,13 @@ LEGEND = "ratio: candidate / baseline, with its interval; sees: the smallest dif
 MARKS = {"wrong": "WRONG", "regressed": "REGRESSED"}
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's words."""
-    parser.add_argument("implementation", help="what is timed: torch, pkg.mod[:attribute], path.py[:attribute]")
-    parser.add_argument(
-        "--against", default="torch", metavar="BASELINE", help="what it is timed against (default torch)"
-    )
-    parser.add_argument("--set", default="quick", metavar="quick|standard|full", help="which cases (default quick)")
-    parser.add_argument("--op", action="append", default=[], metavar="NAME", help="this operator only (repeatable)")
-    parser.add_argument("--case", default="", metavar="TEXT", help="only cases whose name holds this")
-    parser.add_argument("--dtype", action="append", default=[], metavar="NAME", help="in this dtype only (repeatable)")
-    parser.add_argument("--device", default="cpu", metavar="cpu|cuda|cuda:N", help="where it runs (default cpu)")
-    parser.add_argument("--seconds", type=float, metavar="S", help="to spend on a case (default 3, 6 or 15 by set)")
-    parser.add_argument("--rounds", type=int, metavar="N", help="A B B A blocks a case, instead of --seconds")
-    parser.add_argument("--save", metavar="NAME", help="keep the run in .benchmarks under this name")
-    parser.add_argument("--compare", metavar="NAME", help="hold it against the newest run of this name, or a file")
-    parser.add_argument("--max-regression", metavar="P%", help="how much slower it may have become (default 5%%)")
-    parser.add_argument("--growth", metavar="FILE", help="instead: time against size, as a picture (.png or .svg)")
-    parser.set_defaults(run=run)
-
-
 def run(words: argparse.Namespace) -> int:
     """Time what is asked, and show it. The exit code is as `assay check`'s."""
     try:
         import scipy  # noqa: F401  asked for before anything is timed
     except ImportError:
         return _usage(LACKING)
+    interrupt.listen()
     console = Console()
     if not console.is_terminal:  # a file or a log, which has no width
         console.width = max(console.width, WIDE)
@@ -175,13 +158,10 @@ def _closing(rows: Sequence[Any], session: Any, console: Console) -> None:
         _say(console, f"  not provided  {', '.join(lacking)}")
     judged = sum(row.judged for row in rows)
     rounds = sum(row.times.rounds for row in rows)
-    counts = [
-        f"{sum(r.verdict == word for r in rows)} {word}" for word in dict.fromkeys(r.verdict for r in rows) if word
-    ]
-    _say(
-        console,
-        f"{len(rows)} of {len(asked.cases)} cases ({', '.join(counts)}), {rounds} rounds, {judged} elements judged",
-    )
+    counts = Counter(row.verdict for row in rows if row.verdict)
+    words = f" ({', '.join(f'{n} {word}' for word, n in counts.items())})" if counts else ""
+    done = f"{counts.total()} of {len(asked.cases)} cases{words}"
+    _say(console, f"{done}, {rounds} rounds, {judged} elements judged")
     if asked.save and any(row.ratio for row in rows):
         _say(console, f"  kept as {asked.save} in {Path('.benchmarks')}")
 

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from assay.report import REPLAYS, terminal
+from assay.report.interrupt import Interrupted, strike
 from assay.report.verdict import Verdict
 from assay.tests.trial.run import Run
 
@@ -36,13 +37,13 @@ class Recorder:
         terminal.header(self.verdict, self.console)
 
     def _strike(self, number: int, frame: Any) -> None:
-        """Ctrl-C. Python drops an interrupt that it raises in a callback of the garbage collector, say: so note it."""
+        """Ctrl-C. Python drops what is raised while it deletes an object, say: so note it."""
         self.struck = True
-        raise KeyboardInterrupt
+        strike(number, frame)
 
     def pytest_runtest_logfinish(self) -> None:
         if self.struck:
-            raise KeyboardInterrupt
+            raise Interrupted
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from assay.reference.arithmetic.formats import STORAGE
 from assay.reference.arithmetic.precision import Precision, Refusal
+from assay.report import interrupt
 from assay.report.waivers import OUT_OF_DATE, Use, uses
 from assay.spec import OPERATORS
 from assay.tests.trial.candidate import Candidate
@@ -19,7 +20,7 @@ from assay.tests.trial.run import Run
 SCHEMA = 1
 CONFORMS, FAILS, REFUSED, NOT_PROVIDED = "conforms", "fails", "cannot judge", "not provided"
 WAIVED, OUTDATED = "waived", "waivers out of date"  # of a law or a run: it conforms on all but what is waived
-EXIT_CODES = {CONFORMS: 0, WAIVED: 0, FAILS: 1, OUTDATED: 1, "usage": 2, REFUSED: 3, "interrupted": 130}
+EXIT_CODES = {CONFORMS: 0, WAIVED: 0, FAILS: 1, OUTDATED: 1, "usage": 2, REFUSED: 3, "interrupted": interrupt.CODE}
 
 
 def entry(

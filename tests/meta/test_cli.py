@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -10,6 +11,8 @@ import sys
 import time
 
 import pytest
+
+from assay.report import interrupt
 
 KERNELS = """
 import torch
@@ -206,7 +209,41 @@ def test_ctrl_c_gives_the_partial_report(tmp_path):
         os.killpg(running.pid, signal.SIGINT)
         text = running.communicate(timeout=60)[0]
     assert running.returncode == 130, text
-    assert "k.py was not judged to the end" in text
+    assert "Interrupted: what follows is a part" in text and "k.py was not judged to the end" in text
+    assert ".py:" not in text, "pytest's place in the code is of no use"
+
+
+def test_an_interrupt_while_the_kernel_is_loaded_is_no_traceback(tmp_path):
+    (tmp_path / "k.py").write_text("import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(30)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "assay.cli", "check", "k.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 130, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_an_interrupt_in_a_collection_of_garbage_is_not_lost(monkeypatch):
+    """Python prints and forgets what is raised there, and Hypothesis has such a callback."""
+
+    def collected(phase, info):
+        if phase == "start":
+            signal.raise_signal(signal.SIGINT)
+
+    former = signal.getsignal(signal.SIGINT)
+    interrupt.listen()
+    try:
+        gc.callbacks.append(collected)
+        with pytest.raises(KeyboardInterrupt, match="what follows is a part"):
+            gc.collect()
+            time.sleep(10)
+    finally:
+        gc.callbacks.remove(collected)
+        signal.signal(signal.SIGINT, former)
+
+
+def test_the_command_line_is_there_before_pytorch_is():
+    line = "import sys, assay.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", line]).returncode == 0
 
 
 def test_an_interrupt_at_a_place_without_a_line_number_is_still_a_partial_report(tmp_path):

@@ -9,6 +9,7 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -33,6 +34,7 @@ def each(
     context = multiprocessing.get_context(METHOD)
     if METHOD == "forkserver":
         context.set_forkserver_preload(list(preload))
+        _start_server()
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the processes share the cores
     running: set[Any] = set()
     pool = ThreadPoolExecutor(workers)
@@ -47,6 +49,15 @@ def each(
         pool.shutdown(wait=False, cancel_futures=True)
         for process in list(running):
             process.kill()
+
+
+def _start_server() -> None:
+    """Have the server run, deaf to interrupts from its start: while it imports one would end in a traceback."""
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a process inherits what is ignored
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, heard)
 
 
 def _one(context: Any, running: set[Any], work: Work, task: Any) -> dict[str, Any]:
