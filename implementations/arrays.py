@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -19,9 +19,23 @@ import numpy.typing as npt
 Values = npt.NDArray[np.float64]
 
 # How a tensor lies in memory. Whatever lies between its elements is NaN: who reads it, shows it. ``transposed`` has all
-# axes in reverse, ``swapped`` the first two (sequences before samples). ``expanded`` repeats the first sample, and
-# ``expanded_last`` what each plane starts with: so a mean over places hands its gradient back.
-LAYOUTS = ("contiguous", "offset", "strided", "transposed", "swapped", "expanded", "channels_last", "expanded_last")
+# axes in reverse, ``swapped`` the first two (sequences before samples). ``cropped`` is cut out of longer rows,
+# ``chunked`` of more along the second axis, as half of the channels are, ``channels_last_cropped`` of a larger image.
+# ``expanded`` repeats the first sample, and ``expanded_last`` what each plane starts with: so a mean over places hands
+# its gradient back.
+LAYOUTS = (
+    "contiguous",
+    "offset",
+    "strided",
+    "transposed",
+    "swapped",
+    "cropped",
+    "chunked",
+    "expanded",
+    "channels_last",
+    "channels_last_cropped",
+    "expanded_last",
+)
 
 
 POISONED = 4  # blocks: a result, and tensors between
@@ -42,17 +56,25 @@ def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...
         order.reverse()
     elif layout == "swapped":
         order[:2] = reversed(order[:2])
-    elif layout == "channels_last" and len(shape) == 4:
+    elif layout.startswith("channels_last") and len(shape) == 4:
         order = [0, 2, 3, 1]
+    longer = _longer(len(shape), layout)
     step = 2 if layout == "strided" else 1
     offset = 3 if layout in ("offset", "strided") else 0
     strides, size = [0] * len(shape), step
     for axis in reversed(order):
         strides[axis] = size
-        size *= max(shape[axis], 1) + (layout == "strided")
+        size *= max(shape[axis], 1) + (axis in longer)
     held = own_memory(len(shape), layout)
     strides = [0 if part == slice(1) else stride for part, stride in zip(held, strides, strict=True)]
     return offset + size + offset, tuple(strides), offset
+
+
+def _longer(ndim: int, layout: str) -> Collection[int]:
+    """The axes along which there is memory between the rows of a tensor that are beside each other."""
+    if layout == "strided":
+        return range(ndim)
+    return {"cropped": (ndim - 1,), "chunked": (1,), "channels_last_cropped": (2, 3)}.get(layout, ())
 
 
 def own_memory(ndim: int, layout: str) -> tuple[slice, ...]:
@@ -136,7 +158,7 @@ class TorchArrays:
         """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``.
 
         If ``interrupted``, it runs on other values of these shapes before it goes back, as a layer that is used twice,
-        and has gone back once from half of ``incoming``.
+        and has gone back once from half of ``incoming``, if it can: what `torch.compile` makes refuses.
         """
         leaves = {name: arrays[name].requires_grad_() for name in names}
         result = run(arrays)
@@ -147,7 +169,8 @@ class TorchArrays:
         back = partial(self.torch.autograd.grad, result, list(leaves.values()), allow_unused=True)
         try:
             if interrupted:
-                back(0.5 * incoming, retain_graph=True)
+                with contextlib.suppress(Exception):  # who refuses to go back twice gives no wrong number
+                    back(0.5 * incoming, retain_graph=True)
             found = back(incoming)
         except Exception as problem:
             problem.add_note("going back")

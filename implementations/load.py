@@ -93,6 +93,9 @@ def described(found: Any, name: str, recipe: str = "") -> Implementation:
     array = getattr(found, "array", "torch")
     if array not in ARRAYS:
         raise LoadError(f"{name}: array={array!r}; allowed: {', '.join(ARRAYS)}")
+    vjp = getattr(found, "vjp", None)
+    if str(getattr(vjp, "__module__", "")).partition(".")[0] in ("torch", "jax"):
+        vjp = None  # a tool that a file has imported
     precision = getattr(found, "precision", {})
     check_precision(precision, name)
     return Implementation(
@@ -102,8 +105,8 @@ def described(found: Any, name: str, recipe: str = "") -> Implementation:
         precision,
         _names(found, "devices", name),
         _names(found, "dtypes", name),
-        getattr(found, "vjp", None),
-        (array == "torch" and bool(getattr(found, "gradients", True))) or hasattr(found, "vjp"),
+        vjp,
+        (array == "torch" and bool(getattr(found, "gradients", True))) or vjp is not None,
         recipe,
         str(getattr(found, "version", "")),
         surroundings.replaced(),

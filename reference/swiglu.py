@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from assay.reference.arithmetic.primitives import store
 from assay.reference.glu import gated_element, glu_shape
 from assay.reference.swish import swish
 from assay.reference.tensor import Index, Tensor, build
@@ -19,7 +20,7 @@ swiglu_shape = glu_shape
 
 def swiglu_element(at: Index, x: Tensor, w: Tensor, v: Tensor, b: Tensor | None = None, c: Tensor | None = None) -> Any:
     """The element ``at`` = (..., o) of SwiGLU: ``x`` (..., in), ``w`` and ``v`` (out, in), ``b`` and ``c`` (out,)."""
-    return gated_element(swish, at, x, w, v, b, c)
+    return store(gated_element(swish, at, x, w, v, b, c), regrouped=True)  # or GLU times x1, as [swiglu.gate] says
 
 
 def swiglu(x: Any, w: Any, v: Any, b: Any = None, c: Any = None) -> Any:

@@ -48,6 +48,7 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
         else "",
         "input": _inputs(last) if last else [],
         "earlier_calls": [f"{call.operator}: {'; '.join(_inputs(call))}" for call in calls[:-1]],
+        "elements": sum(each.values.size for call in calls for each in call.tensors.values()),
         "subject": problem.subject,
         "nodeid": nodeid,
         "hint": problem.hint,
@@ -95,6 +96,8 @@ def _there(problem: NonConformance, call: Call | None) -> str:
 def grouped(failures: Sequence[Record]) -> list[tuple[Record, list[Record]]]:
     """One failure of each clause and class, in the spec's order, and the others that say the same in other dtypes.
 
+    Of one dtype the one of the fewest elements.
+
     A crash breaks whatever clause is asked about just then, so an operator's crashes are one, and so are its hangs.
     """
     groups: dict[tuple[str, str], list[Record]] = {}
@@ -103,7 +106,7 @@ def grouped(failures: Sequence[Record]) -> list[tuple[Record, list[Record]]]:
         fatal = found["class"] in ("crash", "hang")
         groups.setdefault((found["candidate" if fatal else "clause"], found["class"]), []).append(found)
     for group in groups.values():
-        group.sort(key=lambda found: SHOWN_FIRST.index(found["dtype"]))
+        group.sort(key=lambda found: (SHOWN_FIRST.index(found["dtype"]), found["elements"]))
     return [(group[0], group[1:]) for group in groups.values()]
 
 
@@ -145,14 +148,12 @@ def _number_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     low, high = found["permitted"]
     digits = ".17g" if found["dtype"] == "float64" else ".9g"
     permitted = f"[{low:{digits}}, {high:{digits}}]   exact {found['exact']:{digits}}"
-    permitted = f"exactly {number(low)}" if low == high else permitted
+    permitted = f"exactly {number(low, digits)}" if low == high else permitted
     there = f"    {found['there']}" if found["there"] else ""
-    margin = (
-        "no error is permitted here" if found["margin"] == float("inf") else f"{found['margin']:.3g} (1.0 is the limit)"
-    )
+    margin = "no error is permitted here" if low == high else f"{found['margin']:.3g} (1.0 is the limit)"
     return [
         ("where", f"{found['subject']}{_index(found['index'])}{there}"),
-        ("got", number(found["got"])),
+        ("got", number(found["got"], digits)),
         ("permitted", permitted),
         ("margin", f"{margin}    {found['wrong']} of {found['judged']} elements"),
     ]
@@ -185,9 +186,9 @@ def describe(name: str, value: Any) -> str:
     return f"{values.shape}{layout}: {shown}{', ...' if values.size > 12 else ''}"
 
 
-def number(x: float) -> str:
-    """A number, and its hexadecimal form where nine digits do not say it exactly."""
-    decimal = f"{x:.9g}"
+def number(x: float, digits: str = ".9g") -> str:
+    """A number of so many digits, and its hexadecimal form where they do not say it exactly."""
+    decimal = f"{x:{digits}}"
     return decimal if not math.isfinite(x) or float(f"{x:.6g}") == x else f"{decimal}  ({hexadecimal(x)})"
 
 

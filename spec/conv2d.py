@@ -139,7 +139,7 @@ CLAUSES = (
     ),
     Clause(
         "conv2d.refuses-stride",
-        "a stride of zero is an error",
+        "a stride of zero or less is an error",
         "torch",
         torch("torch.nn.functional.conv2d"),
     ),

@@ -102,5 +102,5 @@ CLAUSES = (
         "torch",
         torch("torch.nn.MaxPool2d"),
     ),
-    Clause("max_pool2d.refuses-stride", "a stride of zero is an error", "torch", torch("torch.nn.MaxPool2d")),
+    Clause("max_pool2d.refuses-stride", "a stride of zero or less is an error", "torch", torch("torch.nn.MaxPool2d")),
 )

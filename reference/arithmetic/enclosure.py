@@ -250,8 +250,8 @@ class Enclosure:
     def store(self, x: Ball, regrouped: bool = False) -> Ball:
         """Rounding to storage: relative u of the storage format, and an infinity past its largest number.
 
-        ``regrouped`` where the product that is stored may have been grouped otherwise, as in gradients: what its
-        other factors do to a stored part that has underflowed is permitted too.
+        ``regrouped`` where the product that is stored may have been grouped otherwise, as in gradients and SwiGLU:
+        what its other factors do to a stored part that has underflowed is permitted too.
         """
         storage = self.precision.storage
         if x.stored or not x.determined or not math.isfinite(x.middle):

@@ -38,7 +38,7 @@ class Arithmetic(Protocol):
     def dot(self, xs: Any, ws: Any, bias: Any = None) -> Any: ...
     def sigmoid(self, t: Any) -> Any: ...
     def maximum(self, xs: Any) -> Any: ...
-    def store(self, x: Any) -> Any: ...
+    def store(self, x: Any, regrouped: bool = False) -> Any: ...
 
 
 def dot(xs: Any, ws: Any, bias: Any = None) -> Any:
@@ -56,9 +56,12 @@ def maximum(xs: Any) -> Any:
     return arithmetic_of(xs).maximum(xs)
 
 
-def store(x: Any) -> Any:
-    """``x``, as a result that an operator of the documents hands on: an implementation may round it to storage."""
-    return arithmetic_of(x).store(x)
+def store(x: Any, regrouped: bool = False) -> Any:
+    """``x``, as a result that an operator of the documents hands on: an implementation may round it to storage.
+
+    ``regrouped`` where the documents state a product of three factors in two groupings: either is right.
+    """
+    return arithmetic_of(x).store(x, regrouped)
 
 
 def arithmetic_of(value: Any) -> Arithmetic:

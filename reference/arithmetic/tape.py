@@ -195,9 +195,13 @@ class Tape:
 
         return Node(self, lambda: self.inner.number(largest), pull)
 
-    def store(self, x: Node) -> Node:
+    def store(self, x: Node, regrouped: bool = False) -> Node:
         inner = self.inner
-        return Node(self, lambda: inner.store(x.value), lambda g, back: x.receive(inner.store(g, regrouped=True), back))
+
+        def pull(g: Any, back: Contributions) -> None:
+            x.receive(inner.store(g, regrouped=True), back)
+
+        return Node(self, lambda: inner.store(x.value, regrouped), pull)
 
     def backward(self, results: Sequence[tuple[Node, float]]) -> Callable[[Tensor, int], Any]:
         """Go back from ``results``, each with its incoming gradient; the answer gives any input's gradient."""

@@ -98,9 +98,9 @@ def test_conv2d_refuses_a_kernel_larger_than_the_padded_input(candidate, size, e
 
 
 @clause("conv2d.refuses-stride", tier="contract")
-@given(stride=st.sampled_from((0, (0, 1), (1, 0), (0, 2))), size=st.integers(3, 6))
-def test_conv2d_refuses_a_stride_of_zero(candidate, stride, size):
-    """Zero in one direction is enough. Blind to which error it is."""
+@given(stride=st.sampled_from((0, (0, 1), (1, 0), (0, 2), -1, (-1, 1), (1, -2))), size=st.integers(3, 6))
+def test_conv2d_refuses_a_stride_of_zero_or_less(candidate, stride, size):
+    """In one direction is enough. Blind to which error it is."""
     refused(candidate, f"stride={stride}", (1, 2, size, size), (3, 2, 3, 3), None, stride, 0)
 
 

@@ -19,7 +19,7 @@ CHANNELS = ("inputs", "outputs", "inputs outputs", "inputs outputs rows columns"
 @longest("swish")
 @given(case=large_cases("swish"))
 def test_swish_of_long_tensors_stays_within_its_enclosure(candidate, case):
-    """Up to 2^18 + 1 elements. Blind to elements that are not sampled."""
+    """Up to 2^20 + 1 elements. Blind to elements that are not sampled."""
     judge.conforms(candidate, case)
 
 
@@ -47,7 +47,7 @@ def test_the_gradient_of_swish_by_beta_of_long_tensors_stays_within_its_enclosur
 @longest("linear")
 @given(case=large_cases("linear"))
 def test_linear_of_long_axes_is_exact(candidate, case):
-    """Up to 65537 rows, 8193 features or outputs; and reals within their enclosures. Blind to terms that meet zeros."""
+    """Up to 65537 rows, 32769 features or outputs; reals within their enclosures. Blind to terms that meet zeros."""
     judge.conforms_exactly(candidate, case)
     judge.conforms(candidate, real(case))
 
@@ -65,7 +65,7 @@ def test_linear_gradients_of_long_axes_are_exact(candidate, case):
 @longest("glu")
 @given(case=large_cases("glu"))
 def test_glu_of_long_axes_stays_within_its_enclosure(candidate, case):
-    """Up to 65537 rows, 8193 features or outputs. Blind to terms that meet zeros."""
+    """Up to 65537 rows, 32769 features or outputs. Blind to terms that meet zeros."""
     judge.conforms(candidate, case)
 
 
@@ -81,7 +81,7 @@ def test_glu_gradients_of_long_axes_stay_within_their_enclosures(candidate, case
 @longest("swiglu")
 @given(case=large_cases("swiglu"))
 def test_swiglu_of_long_axes_stays_within_its_enclosure(candidate, case):
-    """Up to 65537 rows, 8193 features or outputs. Blind to terms that meet zeros."""
+    """Up to 65537 rows, 32769 features or outputs. Blind to terms that meet zeros."""
     judge.conforms(candidate, case)
 
 

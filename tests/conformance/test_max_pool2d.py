@@ -316,7 +316,7 @@ def test_max_pool2d_refuses_a_kernel_larger_than_the_padded_input(candidate, cas
 
 
 @clause("max_pool2d.refuses-stride", tier="contract")
-@given(case=max_pool2d_cases(places=FEW), stride=st.sampled_from((0, (0, 1), (2, 0))))
-def test_max_pool2d_refuses_a_stride_of_zero(candidate, case, stride):
-    """A zero stride, in one direction or both, raises. Blind to the kind of error."""
+@given(case=max_pool2d_cases(places=FEW), stride=st.sampled_from((0, (0, 1), (2, 0), -1, (-2, 1), (1, -1))))
+def test_max_pool2d_refuses_a_stride_of_zero_or_less(candidate, case, stride):
+    """Such a stride, in one direction or both, raises. Blind to the kind of error."""
     refused(candidate, with_parameters(case, stride=stride), f"for stride={stride}")

@@ -34,6 +34,7 @@ from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import SEEDED as VALUES
 from assay.tests.trial.textures import Texture
 
+LATER = 9  # calls, after which a ring of eight buffers comes round
 REPEATS = 100  # a fault of one call in 50 is missed by 100 calls and 6 examples with a probability of 6e-6
 
 
@@ -159,10 +160,11 @@ def stay_as_they_are(candidate: Candidate, what: str, cases: list[Case], **how: 
 @clause("contract.results-kept", tier="state", operators=ALL)
 @given(data=st.data())
 def test_state_results_stay_as_they_are(candidate, operator, data):
-    """A second call of the same shape writes elsewhere. Blind to buffers that are used again much later."""
+    """Further calls of the same shape write elsewhere. Blind to buffers that are used again much later."""
     case = data.draw(CASES[operator](VALUES))
     for recording in MODES:
-        stay_as_they_are(candidate, "a result", [case, reseeded(case, 1), reseeded(case, 2)], recording=recording)
+        cases = [reseeded(case, k) for k in range(LATER)]
+        stay_as_they_are(candidate, "a result", cases, recording=recording)
 
 
 @clause("contract.results-kept", tier="state", operators=ALL, gradient=True)
@@ -253,6 +255,7 @@ def test_state_the_result_is_right_while_gradients_are_recorded(candidate, opera
 def test_state_settings_and_functions_are_left_alone(candidate, operator, data):
     """Dtypes, threads, flags, random numbers, clocks, comparisons. Blind to what is patched before the first call."""
     case = data.draw(CASES[operator](FAMILIES))
+    candidate.ask(case)  # what a kernel makes once, as a pool of threads, is there from now on
     seen = candidate.observe(operator, case.arguments(candidate.format), watched=True)
     candidate.compared()
     demand(seen, not seen.disturbed, f"changed the {' and the '.join(seen.disturbed)}")
@@ -264,6 +267,26 @@ def test_state_going_back_leaves_settings_and_functions_alone(candidate, operato
     """Nor does a gradient change them. Blind to what is patched before the first call."""
     case = data.draw(DIFFERENTIATED[operator](FAMILIES))
     back = (case.cotangent(candidate.format), tuple(case.shapes))
+    candidate.ask_gradient(case)
     seen = candidate.observe(operator, case.arguments(candidate.format), *back, watched=True)
     candidate.compared()
     demand(seen, not seen.disturbed, f"changed the {' and the '.join(seen.disturbed)}, forward or back")
+
+
+def refused(case: Case) -> Case:
+    """The case with a second tensor, or a stride, that is an error."""
+    if case.operator == "max_pool2d":
+        return case.changed(parameters={**case.parameters, "stride": 0})
+    name = OPERATORS[case.operator].tensors[1]
+    outputs, inputs, *kernel = case.shapes[name]
+    return case.changed(shapes={**case.shapes, name: (outputs, inputs + 1, *kernel)})
+
+
+@clause("contract.surroundings", tier="state", operators=("linear", "glu", "swiglu", "conv2d", "max_pool2d"))
+@given(data=st.data())
+def test_state_a_refused_call_leaves_settings_and_functions_alone(candidate, operator, data):
+    """Who raises puts back what it had changed. Blind to errors while going back."""
+    case = refused(data.draw(CASES[operator](FAMILIES)))
+    seen = candidate.observe(operator, case.arguments(candidate.format), watched=True)
+    candidate.compared()
+    demand(seen, not seen.disturbed, f"changed the {' and the '.join(seen.disturbed)}, and {seen.fault or 'answered'}")

@@ -16,6 +16,7 @@ from assay.reference.arithmetic.enclosure import Enclosure
 from assay.reference.swish import relu, swish_element
 from assay.reference.tensor import Tensor
 from assay.tests.trial import judge
+from assay.tests.trial.alike import right_alike
 from assay.tests.trial.cases import SIZES, SMALL, Case, swish_cases
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import clause
@@ -169,11 +170,15 @@ def test_the_neighbours_of_an_element_of_swish_change_nothing(candidate, case, k
     around = candidate.format.largest if other == "largest" else candidate.format.round(other)
     crowd = np.full(x.shape, around)
     crowd.flat[kept % x.size] = value
-    seen = candidate.call("swish", arguments | {"x": Argument(crowd)}, x.shape)
-    at = np.unravel_index(kept % x.size, x.shape)
     beta = arguments["beta"].values.item() if isinstance(arguments["beta"], Argument) else arguments["beta"]
     what = f"an element of swish depends on its neighbours, which are {around}"
-    judge.within(candidate, what, tuple(map(int, at)), seen.output[at], _permitted(candidate, value, beta))
+
+    def hold(x, at):
+        seen = candidate.call("swish", arguments | {"x": Argument(x)}, x.shape)
+        judge.within(candidate, what, at, seen.output[at], _permitted(candidate, value, beta))
+
+    place = tuple(map(int, np.unravel_index(kept % x.size, x.shape)))
+    right_alike(lambda: hold(np.full(x.shape, value), place), lambda: hold(crowd, place))
 
 
 @clause("swish.gradient", tier="gradient")

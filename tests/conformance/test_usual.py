@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument
 from assay.tests.trial import judge
+from assay.tests.trial.large import dense_batches, real
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import Texture, laid, largest_integer
 from assay.tests.trial.usual import (
@@ -25,7 +26,7 @@ from assay.tests.trial.usual import (
 )
 
 SHARE = 1 / 8  # an example is cheap, and what is special in one is the meeting of several sizes
-LAYOUTS_BACK = ("contiguous", "channels_last", "expanded", "expanded_last")
+LAYOUTS_BACK = ("contiguous", "channels_last", "cropped", "chunked", "expanded", "expanded_last")
 places = st.lists(st.integers(0, 2**16 - 1), min_size=1, max_size=3)
 
 
@@ -81,6 +82,27 @@ def test_linear_gradients_of_usual_layers_are_exact(candidate, case, layout):
     are_all(candidate, seen.gradients, linear_back(seen.call.cotangent.values, *values_of(seen)[:2]))
 
 
+@clause("linear.formula", tier="enclosure", share=SHARE * 2)
+@given(case=usual_matrices("linear"))
+def test_linear_of_usual_layers_stays_within_its_enclosure(candidate, case):
+    """Of reals: who rounds operands where sizes are aligned, shows it. Blind to elements that are not sampled."""
+    judge.conforms(candidate, real(case))
+
+
+@clause("linear.gradient", tier="gradient", share=SHARE * 4)
+@given(case=usual_matrices("linear"))
+def test_linear_gradients_of_usual_layers_stay_within_their_enclosures(candidate, case):
+    """Of reals, where few incoming gradients are not zero. Blind to elements that are not sampled."""
+    judge.gradient_conforms(candidate, real(case).changed(incoming=Texture("few", case.pick)), sparse=True)
+
+
+@clause("linear.gradient", tier="gradient", share=SHARE * 8)
+@given(case=dense_batches("linear"))
+def test_linear_gradients_that_sum_over_many_rows_stay_within_their_enclosures(candidate, case):
+    """Up to 120 rows, and no incoming gradient is zero. Blind to more than two outputs."""
+    judge.gradient_conforms(candidate, case, ("w", "b"))
+
+
 @clause("glu.formula", tier="enclosure", share=SHARE * 2)
 @given(case=usual_matrices("glu"))
 def test_glu_of_usual_layers_stays_within_its_enclosure(candidate, case):
@@ -95,18 +117,60 @@ def test_swiglu_of_usual_layers_stays_within_its_enclosure(candidate, case):
     judge.conforms(candidate, case)
 
 
+@clause("glu.gradient", tier="gradient", share=SHARE * 4)
+@given(case=usual_matrices("glu"))
+def test_glu_gradients_of_usual_layers_stay_within_their_enclosures(candidate, case):
+    """Where few incoming gradients are not zero. Blind to elements that are not sampled."""
+    judge.gradient_conforms(candidate, case.changed(incoming=Texture("few", case.pick)), sparse=True)
+
+
+@clause("glu.gradient", tier="gradient", share=SHARE * 8)
+@given(case=dense_batches("glu"))
+def test_glu_gradients_that_sum_over_many_rows_stay_within_their_enclosures(candidate, case):
+    """Up to 120 rows, and no incoming gradient is zero. Blind to more than two outputs."""
+    judge.gradient_conforms(candidate, case, ("w", "v", "b", "c"))
+
+
+@clause("swiglu.gradient", tier="gradient", share=SHARE * 4)
+@given(case=usual_matrices("swiglu"))
+def test_swiglu_gradients_of_usual_layers_stay_within_their_enclosures(candidate, case):
+    """Where few incoming gradients are not zero. Blind to elements that are not sampled."""
+    judge.gradient_conforms(candidate, case.changed(incoming=Texture("few", case.pick)), sparse=True)
+
+
+@clause("swiglu.gradient", tier="gradient", share=SHARE * 8)
+@given(case=dense_batches("swiglu"))
+def test_swiglu_gradients_that_sum_over_many_rows_stay_within_their_enclosures(candidate, case):
+    """Up to 120 rows, and no incoming gradient is zero. Blind to more than two outputs."""
+    judge.gradient_conforms(candidate, case, ("w", "v", "b", "c"))
+
+
 @clause("conv2d.formula", tier="exact", share=SHARE / 2)
 @given(case=usual_cases("conv2d"))
 def test_conv2d_of_usual_layers_is_exact(candidate, case):
-    """VGG's, ResNet's and others', all elements. Blind to other kernels and strides, and to rounding."""
+    """VGG's, ResNet's, others' and any, all elements. Blind to kernels beyond 10, and to rounding."""
     seen = candidate.ask(case)
     judge.same_results(candidate, "the result is another number", seen.output, convolved(*values_of(seen)))
+
+
+@clause("conv2d.formula", tier="enclosure", share=SHARE * 2)
+@given(case=usual_cases("conv2d"))
+def test_conv2d_of_usual_layers_stays_within_its_enclosure(candidate, case):
+    """Of reals: who rounds operands where channels are aligned, shows it. Blind to elements that are not sampled."""
+    judge.conforms(candidate, real(case))
+
+
+@clause("conv2d.gradient", tier="gradient", share=SHARE * 8)
+@given(case=dense_batches("conv2d"))
+def test_conv2d_gradients_that_sum_over_many_places_stay_within_their_enclosures(candidate, case):
+    """Up to 120 samples, and no incoming gradient is zero. Blind to more than two outputs."""
+    judge.gradient_conforms(candidate, case, ("weight", "bias"))
 
 
 @clause("conv2d.gradient", tier="gradient", share=SHARE * 2)
 @given(case=usual_cases("conv2d", ("contiguous",)), layout=st.sampled_from(LAYOUTS_BACK))
 def test_conv2d_gradients_of_usual_layers_are_exact(candidate, case, layout):
-    """All elements of all gradients. Blind to other kernels and strides, and to rounding."""
+    """All elements of all gradients. Blind to kernels beyond 10, and to rounding."""
     case = going_back(candidate, case, layout)
     if candidate.precision("conv2d", "backward").algorithm != "direct":
         return judge.gradient_conforms(candidate, case)
@@ -129,7 +193,7 @@ def test_conv2d_of_usual_layers_has_nan_where_a_window_has(candidate, case, plac
 @clause("max_pool2d.definition", tier="exact", share=SHARE / 2)
 @given(case=usual_cases("max_pool2d"))
 def test_max_pool2d_of_usual_layers_takes_the_largest_of_each_window(candidate, case):
-    """ResNet's and others', all elements. Blind to other windows and strides, and to ties."""
+    """ResNet's, others' and any, all elements. Blind to windows beyond 10, and to ties."""
     seen = candidate.ask(case)
     judge.same_arrays(candidate, "the result is another number", seen.output, pooled(*values_of(seen)))
 
@@ -137,7 +201,7 @@ def test_max_pool2d_of_usual_layers_takes_the_largest_of_each_window(candidate, 
 @clause("max_pool2d.nan", tier="special", share=SHARE * 4)
 @given(case=usual_cases("max_pool2d"), places=places)
 def test_max_pool2d_of_usual_layers_gives_nan_where_a_window_has_one(candidate, case, places):
-    """And nowhere else; all elements. Blind to other windows and strides."""
+    """And nowhere else; all elements. Blind to windows beyond 10."""
     seen = with_nan(candidate, case, places)
     judge.same_arrays(candidate, "a NaN vanished, or shows elsewhere", seen.output, pooled(*values_of(seen)))
 
@@ -145,6 +209,6 @@ def test_max_pool2d_of_usual_layers_gives_nan_where_a_window_has_one(candidate, 
 @clause("max_pool2d.gradient", tier="gradient", share=SHARE * 2)
 @given(case=usual_cases("max_pool2d"), layout=st.sampled_from(LAYOUTS_BACK))
 def test_max_pool2d_gradients_of_usual_layers_are_exact(candidate, case, layout):
-    """All elements. Blind to other windows and strides, and to ties."""
+    """All elements. Blind to windows beyond 10, and to ties."""
     seen = candidate.ask_gradient(case.changed(incoming=Texture("integers", case.pick, (), layout)))
     are_all(candidate, seen.gradients, {"input": pooled_back(seen.call.cotangent.values, *values_of(seen))})

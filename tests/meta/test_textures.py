@@ -114,6 +114,8 @@ def test_between_the_elements_lies_nan(shape, layout, seed):
         ("offset", (30, (12, 4, 1), 3)),
         ("transposed", (24, (1, 2, 6), 0)),
         ("swapped", (24, (4, 8, 1), 0)),
+        ("cropped", (30, (15, 5, 1), 0)),
+        ("chunked", (32, (16, 4, 1), 0)),
         ("expanded", (24, (0, 4, 1), 0)),
         ("expanded_last", (24, (12, 4, 0), 0)),
     ],
@@ -127,6 +129,8 @@ def test_channels_last_lies_as_torchs():
 
     like = torch.zeros(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
     assert strides_of((2, 3, 4, 5), "channels_last")[1] == like.stride()
+    larger = torch.zeros(2, 3, 5, 6).contiguous(memory_format=torch.channels_last)
+    assert strides_of((2, 3, 4, 5), "channels_last_cropped")[1] == larger[..., :-1, :-1].stride()
 
 
 def test_a_layout_is_read_where_it_is_written_and_shares_its_memory():

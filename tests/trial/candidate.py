@@ -229,7 +229,8 @@ def _well_formed_gradient(seen: Observation, name: str) -> None:
     call, gradient = seen.call, seen.gradients.get(name)
     if gradient is None:
         what = (
-            f"{call.operator} gave no gradient for {name}: its result does not depend on {name} as far as it can tell"
+            f"{call.operator} gave no gradient for {name}: its result does not depend on {name} as far as it can tell; "
+            "where that is so, zeros are expected"
         )
     elif gradient.shape != call.tensors[name].values.shape:
         what = f"the gradient of {name} has shape {gradient.shape}, {name} has {call.tensors[name].values.shape}"

@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from hypothesis import example
 from hypothesis import strategies as st
 
+from assay.spec import OPERATORS
 from assay.tests.trial.cases import Case, kept
 from assay.tests.trial.textures import Texture
 
 # The axes of each operator, and how long they get. 2^16: grids of a GPU have fewer blocks in two of their directions.
 AXES = {
-    "swish": {"elements": 2**18 + 1},
-    "linear": {"rows": 2**16 + 1, "features": 2**13 + 1, "outputs": 2**13 + 1},
+    "swish": {"elements": 2**20 + 1},
+    "linear": {"rows": 2**16 + 1, "features": 2**15 + 1, "outputs": 2**15 + 1},
     "pad2d": {"planes": 2**16 + 1, "rows": 2**12 + 1, "columns": 2**12 + 1},
     "conv2d": {
         "samples": 2**16 + 1,
@@ -47,7 +49,7 @@ TOGETHER = {
     "linear": {
         "rows features": 2**10 + 1,
         "rows outputs": 2**10 + 1,
-        "features outputs": 2**10 + 1,
+        "features outputs": 2**11 + 1,
         "rows features outputs": 2**8 + 1,
     },
     "conv2d": {
@@ -139,10 +141,27 @@ def longest(operator: str, axes: tuple[str, ...] = (), **more: Any) -> Callable[
 def real(case: Case) -> Case:
     """The case with reals in place of integers, which hide how they are rounded."""
     textures = {
-        name: each if each.family == "few" else Texture("tiled normal", each.seed)
+        name: each if each.family == "few" else replace(each, family="tiled normal")
         for name, each in case.textures.items()
     }
     return case.changed(textures=textures)
+
+
+@kept
+def dense_batches(operator: str) -> st.SearchStrategy[Case]:
+    """Cases of many rows, or places, and an incoming gradient without zeros: parameters' gradients are long sums."""
+    rows = st.sampled_from((64, 65, 100, 120))  # of more terms a sum in bfloat16 has no useful bound
+    return st.builds(partial(_dense_batch, operator), rows, st.sampled_from((1, 2)), SEEDS)
+
+
+def _dense_batch(operator: str, rows: int, outputs: int, seed: int) -> Case:
+    shapes: dict[str, Any] = {"x": (rows, 1), "w": (outputs, 1), "v": (outputs, 1), "b": (outputs,), "c": (outputs,)}
+    if operator == "conv2d":
+        shapes = {"input": (rows, 1, 1, 2), "weight": (outputs, 1, 1, 2), "bias": (outputs,)}
+    taken = {name: shapes[name] for name in OPERATORS[operator].tensors}
+    textures = {name: Texture("normal", seed + k) for k, name in enumerate(taken)}
+    incoming = Texture(("normal", "positive")[seed % 2], seed)
+    return Case(operator, taken, textures, terms=rows, pick=seed, incoming=incoming)
 
 
 def _texture(rng: Rng, family: str) -> Texture:
@@ -168,6 +187,7 @@ def _swish(rng: Rng, operator: str, sizes: dict[str, int], usual: int) -> Case:
 
 def _matrix(rng: Rng, operator: str, sizes: dict[str, int], usual: int) -> Case:
     rows, features, outputs, *samples = sizes.values()
+    rows = 1 if min(features, outputs) > 2**10 else rows  # as in decoding: weights of millions meet one token
     weights, biases = ("w", "b") if operator == "linear" else ("wv", "bc")
     leading = samples or [2] * bool(usual)
     shapes = {"x": (*leading, rows, features), **dict.fromkeys(weights, (outputs, features))}

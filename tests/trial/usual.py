@@ -7,6 +7,7 @@ of a tile. So sizes are drawn at will, and all elements of a result are compared
 from __future__ import annotations
 
 import math
+import random
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument, Values
 from assay.reference.conv2d import pair
-from assay.tests.trial.cases import Case, kept
+from assay.tests.trial.cases import ANY_SIZE, Case, kept
 from assay.tests.trial.textures import Texture, laid
 
 Pair = tuple[int, int]
@@ -47,6 +48,9 @@ CONVOLUTIONS = (
     ((2, 2), (2, 2), (0, 0), CHANNELS),  # ConvNeXt, between stages
     ((4, 4), (4, 4), (0, 0), COLOURS),  # ConvNeXt, first
     ((16, 16), (16, 16), (0, 0), COLOURS),  # vision transformers
+    ((14, 14), (14, 14), (0, 0), COLOURS),
+    ((5, 5), (2, 2), (2, 2), CHANNELS),  # MobileNetV3
+    ((8, 8), (4, 4), (0, 0), COLOURS),  # of those that play, from pixels
     ((1, 3), (1, 2), (0, 1), CHANNELS),  # of sound and text, as images of one row
     ((1, 4), (1, 1), (0, 2), CHANNELS),
 )
@@ -57,6 +61,10 @@ POOLINGS = (
     ((3, 3), (1, 1), (1, 1)),
     ((2, 2), (1, 1), (0, 0)),
     ((5, 5), (1, 1), (2, 2)),  # YOLO
+    ((9, 9), (1, 1), (4, 4)),  # spatial pyramids
+    ((13, 13), (1, 1), (6, 6)),
+    ((2, 2), (2, 2), (1, 1)),
+    ((3, 3), (3, 3), (1, 1)),
     ((3, 3), (3, 3), (0, 0)),
     ((2, 1), (2, 1), (0, 0)),  # of text in images
     ((1, 4), (1, 4), (0, 0)),
@@ -68,6 +76,8 @@ SAMPLES = (1, 2, 3, 4, 5)
 PLANES = (3, 1, 8, 17, 64)
 SEEDS = st.integers(0, 2**16 - 1)
 PRODUCTS = 2**20  # of a case, about: the places of an image are cut to that
+WEIGHTS = 2**13  # of a layer of any channels
+DRAWN = (1, 10), (1, 8), (0, 12)  # kernel, stride and padding of such a layer
 BLOCK = 16
 
 
@@ -106,20 +116,45 @@ class Drawn:
         return rows, columns
 
 
+def _drawn_sizes(rng: random.Random) -> tuple[Pair, Pair, Pair]:
+    """Kernel, stride and padding of any size in either direction."""
+    kernel, stride, padding = ((rng.randint(least, most), rng.randint(least, most)) for least, most in DRAWN)
+    return kernel, stride, padding
+
+
+def _any_convolution(rng: random.Random) -> Any:
+    """A layer that nobody has, of few enough products a place."""
+    kernel, stride, padding = _drawn_sizes(rng)
+    inputs = rng.randint(1, 40)
+    outputs = rng.randint(1, min(40, WEIGHTS // (inputs * math.prod(kernel))))
+    return kernel, stride, tuple(p % (k + 3) for p, k in zip(padding, kernel, strict=True)), ((inputs, outputs),)
+
+
+def _any_pooling(rng: random.Random) -> Any:
+    kernel, stride, padding = _drawn_sizes(rng)
+    return kernel, stride, tuple(p % (k // 2 + 1) for p, k in zip(padding, kernel, strict=True))
+
+
+def _layer(operator: str, seed: int) -> Any:
+    """One of the table, or one of any sizes. By a seed, as Hypothesis prefers a few of whatever it draws from."""
+    rng, (layers, any_layer, _) = random.Random(seed), OF[operator]
+    return rng.choice(layers) if rng.random() < 0.5 else any_layer(rng)
+
+
 @kept
 def usual_cases(operator: str, layouts: tuple[str, ...] = ("contiguous", "channels_last", "offset")) -> Any:
-    """Layers of ``conv2d`` or ``max_pool2d``, all tensors in one of these layouts."""
-    layers, case_of = (CONVOLUTIONS, _conv2d) if operator == "conv2d" else (POOLINGS, _max_pool2d)
+    """Layers of ``conv2d`` or ``max_pool2d``, half of them of any sizes; all tensors in one of these layouts."""
+    case_of = OF[operator][-1]
     among, yes_or_no = st.sampled_from, st.booleans()
     sides = among(LONG), among((*SHORT, *SHORT, *(None,) * len(SHORT)))
     drawn = st.builds(Drawn, among(SAMPLES), among(range(10)), *sides, yes_or_no, yes_or_no, among(layouts), SEEDS)
-    return st.builds(case_of, among(layers), drawn)
+    return drawn.map(lambda each: case_of(_layer(operator, each.seed), each))
 
 
 def _conv2d(layer: Any, drawn: Drawn) -> Case:
     kernel, stride, padding, channels = layer
     inputs, outputs = channels[drawn.channels % len(channels)]
-    of_a_place = drawn.samples * inputs * outputs * math.prod(kernel) // math.prod(stride)
+    of_a_place = max(1, drawn.samples * inputs * outputs * math.prod(kernel) // math.prod(stride))
     image = drawn.image(kernel, padding, PRODUCTS // of_a_place) if channels is not SQUEEZED else (1, 1)
     samples = outputs if channels is SQUEEZED and drawn.upright else drawn.samples
     shapes: dict[str, Any] = {"input": (samples, inputs, *image), "weight": (outputs, inputs, *kernel)}
@@ -138,9 +173,15 @@ def _max_pool2d(layer: Any, drawn: Drawn) -> Case:
     return Case("max_pool2d", {"input": (drawn.samples, planes, *image)}, textures, parameters, 9, drawn.seed)
 
 
+OF: Any = {
+    "conv2d": (CONVOLUTIONS, _any_convolution, _conv2d),
+    "max_pool2d": (POOLINGS, _any_pooling, _max_pool2d),
+}
 # Axes before the features: a vector, one token, one sample of one token, sequences, as many samples as tokens.
 LEADING = ((), (1,), (1, 1), (2,), (3, 3), (5, 2), (16,), (2, 7), (1, 2, 3), (4, 4), (33,), (65,), (2, 16))
 FEATURES = (*range(1, 18), 20, 24, 31, 32, 33, 48, 63, 64, 65, 96, 100, 127, 128, 129)
+# What the fastest code of all takes, on matrix units.
+ALIGNED, ALIGNED_ROWS = (8, 16, 32, 64, 128), ((16,), (32,), (2, 32), (64,), (128,))
 OF_X = ("contiguous", "contiguous", "swapped", "transposed", "expanded")
 OF_WEIGHTS = ("contiguous", "contiguous", "transposed")  # as stored by whoever computes x w
 BETAS: tuple[Any, ...] = (None, None, 1.0, 0.5, -2.0)
@@ -148,12 +189,15 @@ BETAS: tuple[Any, ...] = (None, None, 1.0, 0.5, -2.0)
 
 @kept
 def usual_matrices(operator: str) -> Any:
-    """Layers of ``linear``, ``glu`` or ``swiglu``; half of their weights are square."""
-    among, sizes = st.sampled_from, st.sampled_from(FEATURES)
+    """Layers of ``linear``, ``glu`` or ``swiglu``; half of them of aligned sizes, a quarter with square weights."""
+    among, sizes = st.sampled_from, st.sampled_from(FEATURES) | st.sampled_from(ANY_SIZE)
+    leading = among(LEADING) | st.tuples(among(ANY_SIZE)) | st.tuples(among(SAMPLES), among(ANY_SIZE))
     biases = (("b",), ()) if operator == "linear" else (("b", "c"), ("b",), ("c",), ())
     layouts = st.tuples(among(OF_X), among(OF_WEIGHTS))
     outputs = st.none() | sizes
-    return st.builds(partial(_matrices, operator), among(LEADING), sizes, outputs, among(biases), layouts, SEEDS)
+    of_any = st.builds(partial(_matrices, operator), leading, sizes, outputs, among(biases), layouts, SEEDS)
+    aligned = (among(each) for each in (ALIGNED_ROWS, ALIGNED, ALIGNED))
+    return of_any | st.builds(partial(_matrices, operator), *aligned, among(biases), layouts, SEEDS)
 
 
 @kept
