@@ -93,9 +93,7 @@ def described(found: Any, name: str, recipe: str = "") -> Implementation:
     array = getattr(found, "array", "torch")
     if array not in ARRAYS:
         raise LoadError(f"{name}: array={array!r}; allowed: {', '.join(ARRAYS)}")
-    vjp = getattr(found, "vjp", None)
-    if str(getattr(vjp, "__module__", "")).partition(".")[0] in ("torch", "jax"):
-        vjp = None  # a tool that a file has imported
+    vjp = _own_vjp(found)
     precision = getattr(found, "precision", {})
     check_precision(precision, name)
     return Implementation(
@@ -111,6 +109,12 @@ def described(found: Any, name: str, recipe: str = "") -> Implementation:
         str(getattr(found, "version", "")),
         surroundings.replaced(),
     )
+
+
+def _own_vjp(found: Any) -> Any:
+    """Its differentiation, if it has one: not the tool of that name that a file may import from its library."""
+    vjp = getattr(found, "vjp", None)
+    return None if str(getattr(vjp, "__module__", "")).partition(".")[0] in ("torch", "jax") else vjp
 
 
 def _names(found: Any, key: str, name: str) -> tuple[str, ...] | None:

@@ -178,7 +178,7 @@ def test_the_neighbours_of_an_element_of_swish_change_nothing(candidate, case, k
         judge.within(candidate, what, at, seen.output[at], _permitted(candidate, value, beta))
 
     place = tuple(map(int, np.unravel_index(kept % x.size, x.shape)))
-    right_alike(lambda: hold(np.full(x.shape, value), place), lambda: hold(crowd, place))
+    right_alike(lambda: hold(x, place), lambda: hold(crowd, place))
 
 
 @clause("swish.gradient", tier="gradient")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import math
@@ -14,6 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from assay import cli
 from assay.implementations.load import LoadError, load
 from assay.report import bench
 from assay.tests.benchmarks import saved, session
@@ -26,9 +26,7 @@ SMALL = ["--op", "swish", "--seconds", "0.2"]
 
 
 def words(*given):
-    parser = argparse.ArgumentParser()
-    bench.arguments(parser)
-    parsed = parser.parse_args(["torch", *given])
+    parsed = cli._parser().parse_args(["bench", "torch", *given])
     parsed.pytest = []
     return parsed
 

@@ -14,6 +14,7 @@ from assay.tests.mutants import (
     linear,
     max_pool2d,
     meetings,
+    overlooked,
     pad2d,
     precision,
     reported,
@@ -33,7 +34,22 @@ from assay.tests.mutants.described import DESCRIBED
 from assay.tests.mutants.mutant import Mutant
 
 CHAPTERS = (swish, linear, glu, swiglu, pad2d, conv2d, max_pool2d, contract)
-KINDS = (slips, precision, gates, slopes, gradients, sizes, large, meetings, values, unusual, state, training, reported)
+KINDS = (
+    slips,
+    precision,
+    gates,
+    slopes,
+    gradients,
+    sizes,
+    large,
+    meetings,
+    values,
+    unusual,
+    state,
+    training,
+    reported,
+    overlooked,
+)
 WITNESSES = (witnesses, witnesses_of_images)
 
 

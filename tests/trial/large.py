@@ -161,7 +161,8 @@ def _dense_batch(operator: str, rows: int, outputs: int, seed: int) -> Case:
     taken = {name: shapes[name] for name in OPERATORS[operator].tensors}
     textures = {name: Texture("normal", seed + k) for k, name in enumerate(taken)}
     incoming = Texture(("normal", "positive")[seed % 2], seed)
-    return Case(operator, taken, textures, terms=rows, pick=seed, incoming=incoming)
+    parameters = {"stride": 1, "padding": 0} if operator == "conv2d" else {}
+    return Case(operator, taken, textures, parameters, rows, seed, incoming)
 
 
 def _texture(rng: Rng, family: str) -> Texture:
