@@ -11,6 +11,7 @@ import torch
 from assay.implementations.contract import Implementation
 from assay.implementations.load import load
 from assay.reference.arithmetic.precision import Refusal
+from assay.report import failures
 from assay.tests.trial import judge
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
@@ -161,3 +162,37 @@ def test_a_sample_has_the_corners_and_no_element_twice(shape):
     assert len(sample) == len(set(sample)) == min(40, math.prod(shape))
     assert all(0 <= i < size for at in sample for i, size in zip(at, shape, strict=True))
     assert not sample or {(0,) * len(shape), tuple(size - 1 for size in shape)} <= set(sample)
+
+
+def told(dtype="float32", **more):
+    """What is recorded of a failure, as far as its numbers go."""
+    numbers = {
+        "got": 0.1 + 2**-56,
+        "permitted": [0.1, 0.1 + 2**-55],
+        "exact": 0.1,
+        "margin": 1.5,
+        "wrong": 1,
+        "judged": 1,
+    }
+    return {"dtype": dtype, "subject": "result", "index": [0], "there": "", **numbers, **more}
+
+
+def test_a_number_is_shown_with_the_digits_of_what_is_permitted():
+    shown = dict(failures._number_lines(told("float64", got=0.1 + 2**-54)))
+    assert shown["got"].startswith("0.10000000000000006 ") and "[0.10000000000000001, 0.1" in shown["permitted"]
+    assert dict(failures._number_lines(told("float32")))["got"].startswith("0.1  (")
+
+
+def test_an_infinity_where_an_interval_is_permitted_is_not_said_to_be_exact():
+    assert dict(failures._number_lines(told(got=math.inf, margin=math.inf)))["margin"].startswith(
+        "inf (1.0 is the limit)"
+    )
+    exact = told(permitted=[0.1, 0.1], margin=math.inf)
+    assert dict(failures._number_lines(exact))["margin"].startswith("no error is permitted here")
+
+
+def test_of_the_failures_of_a_clause_the_smallest_in_the_first_dtype_is_shown():
+    kinds = [("float64", 1), ("float32", 90), ("float32", 3)]
+    found = [{"clause": "swish.formula", "class": "precision", "dtype": d, "elements": n} for d, n in kinds]
+    ((first, others),) = failures.grouped(found)
+    assert (first["dtype"], first["elements"], len(others)) == ("float32", 3, 2)

@@ -89,6 +89,14 @@ def test_what_is_not_there_is_named(spec, words):
         load(spec)
 
 
+@pytest.mark.parametrize(
+    ("line", "own"), [("from torch.func import vjp", False), ("def vjp(operator, arguments, cotangent): pass", True)]
+)
+def test_a_tool_that_a_file_imports_is_not_its_own_differentiation(tmp_path, line, own):
+    found = load(str(write(tmp_path, f"{line}\ndef swish(x): pass\n")))
+    assert (found.vjp is not None, found.gradients) == (own, True)
+
+
 def test_an_object_is_described_without_a_file():
     class Kernels:
         def swish(self, x, beta=1.0):

@@ -140,6 +140,8 @@ VARIANTS: dict[str, Variant] = {
     "tanh": Variant(_gated_by(gates.by_tanh)),
     "logsigmoid": Variant(_gated_by(gates.by_logsigmoid)),
     "quotient": Variant({"swish": gates.swish_as_quotient}),
+    "regrouped": Variant({"swiglu": gates.glu_times_its_gate}),
+    "once": Variant({"swish": gates.swish_back_once}),
     "rounded": Variant({"glu": gates.rounded_everywhere(torch.sigmoid), "swiglu": gates.rounded_everywhere(F.silu)}),
     "chunked": Variant(
         {"glu": gates.chunked(gates.eager_glu), "swiglu": gates.chunked(gates.fused(F.silu))},

@@ -100,6 +100,33 @@ def eager_swiglu(x, w, v, b=None, c=None):
     return eager_swish(plain(x, w, b)) * plain(x, v, c)
 
 
+def glu_times_its_gate(x, w, v, b=None, c=None):
+    """SwiGLU as the documents say it, too: GLU times W x + b."""
+    gate = plain(x, w, b)
+    return torch.sigmoid(gate) * plain(x, v, c) * gate
+
+
+class _Once(torch.autograd.Function):
+    """swish that refuses to keep what it needs for going back twice, as what `torch.compile` makes does."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, beta: Any) -> Any:
+        ctx.save_for_backward(x, beta)
+        return eager_swish(x, beta)
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        if torch._C._autograd._get_current_graph_task_keep_graph():
+            raise RuntimeError("this goes back once: retain_graph=False is required")
+        with torch.enable_grad():
+            x, beta = (t.detach().requires_grad_() for t in ctx.saved_tensors)
+            return torch.autograd.grad(eager_swish(x, beta), (x, beta), g)
+
+
+def swish_back_once(x, beta=1.0):
+    return _Once.apply(x, beta if torch.is_tensor(beta) else torch.tensor(beta, dtype=x.dtype, device=x.device))
+
+
 def rounded_everywhere(activation: Function) -> Function:
     """Each step in float64 and rounded to the inputs' dtype: product, bias, activation, result."""
 
