@@ -134,6 +134,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("candidate", candidates, ids=[f"{each.device}-{each.dtype}" for each in candidates])
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Have -k know a law by its clause, too."""
+    law = getattr(getattr(item, "function", None), "law", None)
+    if law is not None:
+        item.extra_keyword_matches.add(law.clause)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     collected = {law.module.rpartition(".")[2] for law in LAWS.values()}
     if collected >= {path.stem for path in LAW_FOLDER.glob("test_*.py")}:

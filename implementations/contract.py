@@ -46,6 +46,8 @@ class Operators(Protocol):
 
 OPERATOR_NAMES = ("swish", "glu", "swiglu", "linear", "pad2d", "conv2d", "max_pool2d", "conv2d_parameters")
 
+# Gradients of "torch" are asked for by `torch.autograd.grad`: a checkpoint has to be of `use_reentrant=False`.
+#
 # Optional words of an implementation, besides the operators:
 #   array      "torch" (default) or "numpy": the library whose arrays it takes and returns
 #   precision  {"conv2d.backward.bfloat16": {"accumulation": "storage"}, ...}: what it declares of its precision;

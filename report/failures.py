@@ -120,6 +120,9 @@ def text(found: Mapping[str, Any], others: Sequence[Record] = ()) -> str:
     rows += [("input" if k == 0 else "", line) for k, line in enumerate(found["input"])]
     rows += _number_lines(found)
     rows += [(word, found[word]) for word in ("alone", "hint") if found[word]]
+    clause = CLAUSES[found["clause"]]
+    if clause.kind == "torch" and clause.chapter != "contract":
+        rows.append(("profile", "the clause is PyTorch's; the profile documented judges without it"))
     if others:
         same = {other["clause"] for other in others} <= {found["clause"]}
         names = [

@@ -63,6 +63,9 @@ def header(verdict: Verdict, console: Console) -> None:
     )
 
 
+UNSELECTED = "none ran: no law of what was asked for is selected, by --op, --dtype, or -k and others after --"
+
+
 def report(verdict: Verdict, console: Console) -> None:
     """The failures, the table, and the verdict, which stands last."""
     for found, others in failures.grouped(verdict.failures):
@@ -151,11 +154,12 @@ def _closing(verdict: Verdict, console: Console) -> None:
     words = [e["verdict"] for e in verdict.entries]
     clauses = len({e["clause"] for e in verdict.entries})
     counts = ", ".join(f"{words.count(word)} {word}" for word in (CONFORMS, WAIVED, FAILS, REFUSED) if word in words)
+    none = "none ran" if verdict.interrupted else UNSELECTED
     elements = sum(e["compared"] for e in verdict.entries)
     seconds = f"{verdict.seconds:.1f} s"
     _say(
         console,
-        f"{clauses} clauses, {len(words)} trials ({counts or 'none ran'}), {elements} elements, {seconds}",
+        f"{clauses} clauses, {len(words)} trials ({counts or none}), {elements} elements, {seconds}",
     )
     loose = [text for text in verdict.declared().values() if text != "strict"]
     under = " under the declared precision" if verdict.word in (CONFORMS, WAIVED) and loose else ""

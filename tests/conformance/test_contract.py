@@ -176,7 +176,7 @@ def test_contract_no_input_is_written_to(candidate, operator, data):
 @clause("contract.inputs-unchanged", tier="contract", operators=ALL, gradient=True)
 @given(data=st.data())
 def test_contract_going_back_writes_to_no_input(candidate, operator, data):
-    """Nor are they changed by the gradients' computation. Blind to writes to the incoming gradient."""
+    """Nor are they, or the incoming gradient, by the gradients' computation. Blind to what is put back."""
     seen = answered(candidate, data.draw(CASES[operator](FAMILIES)), back=True)
     demand(seen, not seen.changed, f"wrote to its input {' and '.join(seen.changed)}, forward or back")
 

@@ -69,6 +69,8 @@ def test_a_wrong_kernel_is_told_what_is_wrong_where_and_by_how_much(judged):
         "again      assay replay",
     ):
         assert word in block
+    profile = "the clause is PyTorch's; the profile documented judges without it"
+    assert profile not in block and profile in text.split("FAIL linear.refuses-sizes")[1].split("FAIL ")[0]
     assert "kernels.py does not conform" in text
 
 
@@ -220,6 +222,29 @@ def test_an_interrupt_while_the_kernel_is_loaded_is_no_traceback(tmp_path):
     )
     assert done.returncode == 130, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [("pad2d.additive", "1 clauses, 1 trials (1 conforms)"), ("nothing-is-called-so", "(none ran: no law of what was")],
+)
+def test_laws_are_selected_by_their_clause_and_none_is_said(tmp_path, words, said):
+    line = [
+        sys.executable,
+        "-m",
+        "assay.cli",
+        "check",
+        "torch",
+        "--op",
+        "pad2d",
+        "--dtype",
+        "float32",
+        "--",
+        "-k",
+        words,
+    ]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert said in done.stdout, done.stdout + done.stderr
 
 
 def test_an_interrupt_in_a_collection_of_garbage_is_not_lost(monkeypatch):

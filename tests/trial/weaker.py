@@ -26,7 +26,7 @@ def what_would_hold(
     """The first weaker declaration under which every element conforms, with its margin."""
     for weaker in WEAKER:
         precision = Precision.declared(candidate.format, weaker)
-        if precision.operands.precision > candidate.format.precision:
+        if "operands" in weaker and precision.operands.precision >= candidate.format.precision:
             continue  # TF32 is not fewer bits than a half format has
         try:
             permitted = enclose(precision)
