@@ -65,6 +65,8 @@ def test_a_case_is_one_that_the_operator_takes_and_not_too_large(case):
     assert math.prod(case.result_shape) * math.prod(kernel) <= 2**22
     if case.operator == "max_pool2d":
         assert all(p <= k // 2 for p, k in zip(case.parameters["padding"], kernel, strict=True))
+        windows = [-(-k // s) for k, s in zip(kernel, case.parameters["stride"], strict=True)]
+        assert case.terms >= math.prod(windows), "an element is in so many windows, whose gradients add up"
 
 
 @budget(30)

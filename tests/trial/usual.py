@@ -175,7 +175,8 @@ def _max_pool2d(layer: Any, drawn: Drawn) -> Case:
     image = drawn.image(kernel, padding, PRODUCTS // (drawn.samples * planes * math.prod(kernel)))
     textures = {"input": Blocks("ties", drawn.seed, (), drawn.layout)}
     parameters = {"kernel_size": kernel, "stride": stride, "padding": padding}
-    return Case("max_pool2d", {"input": (drawn.samples, planes, *image)}, textures, parameters, 9, drawn.seed)
+    overlapping = math.prod(-(-k // s) for k, s in zip(kernel, stride, strict=True))
+    return Case("max_pool2d", {"input": (drawn.samples, planes, *image)}, textures, parameters, overlapping, drawn.seed)
 
 
 OF: Any = {
