@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import _weakrefset
 import gc
 import os
 import signal
 import threading
 import traceback
+import weakref
 from typing import Any
 
 CODE = 130  # the exit code
+CALLED_BACK = (weakref.__file__, _weakrefset.__file__)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -28,12 +31,17 @@ def listen() -> None:
 
 
 def strike(number: int, frame: Any) -> None:
-    """The handler of the signal. Python drops what a callback of its garbage collector raises: there it asks again.
+    """The handler of the signal. Where Python would print and forget what is raised, it asks again a moment later.
 
     Raises:
         Interrupted: elsewhere.
     """
-    callbacks = [getattr(each, "__code__", None) for each in gc.callbacks]
-    if not any(each.f_code in callbacks for each, _ in traceback.walk_stack(frame)):
+    if not any(_forgetful(each.f_code) for each, _ in traceback.walk_stack(frame)):
         raise Interrupted
     threading.Timer(0.01, os.kill, [os.getpid(), number]).start()
+
+
+def _forgetful(code: Any) -> bool:
+    """Whether this is called back by a collection of garbage, a weak reference or the end of an object."""
+    collecting = any(getattr(each, "__code__", None) is code for each in gc.callbacks)
+    return collecting or code.co_name == "__del__" or code.co_filename in CALLED_BACK
