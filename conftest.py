@@ -18,7 +18,7 @@ from assay.report.plugin import KEY, Recorder
 from assay.report.verdict import WAIVED, entry, operator_of
 from assay.tests.trial.candidate import Tally
 from assay.tests.trial.failure import NonConformance, verdict_of
-from assay.tests.trial.laws import BUDGETS, LAWS, check_bijection, drawing_alike
+from assay.tests.trial.laws import BUDGETS, LAWS, Law, check_bijection, drawing_alike
 from assay.tests.trial.run import Run, UsageProblem, make_run, register_budgets
 from assay.tests.trial.waiver_file import read
 from assay.tests.trial.waivers import Waiver
@@ -134,9 +134,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("candidate", candidates, ids=[f"{each.device}-{each.dtype}" for each in candidates])
 
 
+def _law_of(item: pytest.Item) -> Law | None:
+    """The law that a test is, if it is one."""
+    return getattr(getattr(item, "function", None), "law", None)
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Have -k know a law by its clause, too."""
-    law = getattr(getattr(item, "function", None), "law", None)
+    law = _law_of(item)
     if law is not None:
         item.extra_keyword_matches.add(law.clause)
 
@@ -159,7 +164,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _belongs(item: pytest.Item, run: Run, recorder: Recorder | None) -> bool:
-    law = getattr(getattr(item, "function", None), "law", None)
+    law = _law_of(item)
     if law is None:
         return recorder is None  # a judged run runs the laws alone
     parameters: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
@@ -175,7 +180,7 @@ def _belongs(item: pytest.Item, run: Run, recorder: Recorder | None) -> bool:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    law = getattr(getattr(item, "function", None), "law", None)
+    law = _law_of(item)
     if law and hasattr(item, "callspec"):
         candidate = item.callspec.params["candidate"]
         operator = operator_of(law, item.callspec.params.get("operator"))
@@ -186,7 +191,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     report = yield
-    law = getattr(getattr(item, "function", None), "law", None)
+    law = _law_of(item)
     if law is not None and call.when == "call" and hasattr(item, "callspec"):
         candidate = item.callspec.params["candidate"]
         problem = verdict_of(call.excinfo.value if call.excinfo else None)

@@ -250,15 +250,20 @@ def test_state_the_result_is_right_while_gradients_are_recorded(candidate, opera
     right_alike(*(partial(judge.answer_conforms, candidate, case, each) for each in (plain, recorded)))
 
 
+def leaves_alone(candidate: Candidate, case: Case, when: str = "", *back: Any) -> None:
+    """Hold a call, and going ``back``, to changing no settings and nobody's functions."""
+    seen = candidate.observe(case.operator, case.arguments(candidate.format), *back, watched=True)
+    candidate.compared()
+    demand(seen, not seen.disturbed, f"changed the {' and the '.join(seen.disturbed)}{when}")
+
+
 @clause("contract.surroundings", tier="state", operators=ALL)
 @given(data=st.data())
 def test_state_settings_and_functions_are_left_alone(candidate, operator, data):
     """Dtypes, threads, flags, random numbers, clocks, comparisons. Blind to what is patched before the first call."""
     case = data.draw(CASES[operator](FAMILIES))
     candidate.ask(case)  # what a kernel makes once, as a pool of threads, is there from now on
-    seen = candidate.observe(operator, case.arguments(candidate.format), watched=True)
-    candidate.compared()
-    demand(seen, not seen.disturbed, f"changed the {' and the '.join(seen.disturbed)}")
+    leaves_alone(candidate, case)
 
 
 @clause("contract.surroundings", tier="state", operators=ALL, gradient=True)
@@ -268,9 +273,7 @@ def test_state_going_back_leaves_settings_and_functions_alone(candidate, operato
     case = data.draw(DIFFERENTIATED[operator](FAMILIES))
     back = (case.cotangent(candidate.format), tuple(case.shapes))
     candidate.ask_gradient(case)
-    seen = candidate.observe(operator, case.arguments(candidate.format), *back, watched=True)
-    candidate.compared()
-    demand(seen, not seen.disturbed, f"changed the {' and the '.join(seen.disturbed)}, forward or back")
+    leaves_alone(candidate, case, ", forward or back", *back)
 
 
 def refused(case: Case) -> Case:
@@ -286,7 +289,4 @@ def refused(case: Case) -> Case:
 @given(data=st.data())
 def test_state_a_refused_call_leaves_settings_and_functions_alone(candidate, operator, data):
     """Who raises puts back what it had changed. Blind to errors while going back."""
-    case = refused(data.draw(CASES[operator](FAMILIES)))
-    seen = candidate.observe(operator, case.arguments(candidate.format), watched=True)
-    candidate.compared()
-    demand(seen, not seen.disturbed, f"changed the {' and the '.join(seen.disturbed)}, and {seen.fault or 'answered'}")
+    leaves_alone(candidate, refused(data.draw(CASES[operator](FAMILIES))), ", where it was to refuse the call")

@@ -256,11 +256,7 @@ def test_ctrl_c_gives_the_partial_report(tmp_path):
 
 def test_an_interrupt_while_the_kernel_is_loaded_is_no_traceback(tmp_path):
     (tmp_path / "k.py").write_text("import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(30)\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "assay.cli", "check", "k.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 130, done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
+    assay("check", "k.py", cwd=tmp_path, check=130)
 
 
 @pytest.mark.parametrize(
@@ -268,22 +264,8 @@ def test_an_interrupt_while_the_kernel_is_loaded_is_no_traceback(tmp_path):
     [("pad2d.additive", "1 clauses, 1 trials (1 conforms)"), ("nothing-is-called-so", "(none ran: no law of what was")],
 )
 def test_laws_are_selected_by_their_clause_and_none_is_said(tmp_path, words, said):
-    line = [
-        sys.executable,
-        "-m",
-        "assay.cli",
-        "check",
-        "torch",
-        "--op",
-        "pad2d",
-        "--dtype",
-        "float32",
-        "--",
-        "-k",
-        words,
-    ]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert said in done.stdout, done.stdout + done.stderr
+    done = assay("check", "torch", "--op", "pad2d", "--dtype", "float32", "--", "-k", words, cwd=tmp_path)
+    assert said in done.stdout, done.text
 
 
 @pytest.mark.parametrize("way", ["garbage", "destructor", "weak reference"])

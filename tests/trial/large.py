@@ -155,13 +155,14 @@ def dense_batches(operator: str) -> st.SearchStrategy[Case]:
 
 
 def _dense_batch(operator: str, rows: int, outputs: int, seed: int) -> Case:
+    parameters: dict[str, Any] = {}
     shapes: dict[str, Any] = {"x": (rows, 1), "w": (outputs, 1), "v": (outputs, 1), "b": (outputs,), "c": (outputs,)}
     if operator == "conv2d":
         shapes = {"input": (rows, 1, 1, 2), "weight": (outputs, 1, 1, 2), "bias": (outputs,)}
+        parameters = {"stride": 1, "padding": 0}
     taken = {name: shapes[name] for name in OPERATORS[operator].tensors}
     textures = {name: Texture("normal", seed + k) for k, name in enumerate(taken)}
     incoming = Texture(("normal", "positive")[seed % 2], seed)
-    parameters = {"stride": 1, "padding": 0} if operator == "conv2d" else {}
     return Case(operator, taken, textures, parameters, rows, seed, incoming)
 
 
