@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from assay.implementations.arrays import Argument
 from assay.implementations.observe import Call
 from assay.reference.arithmetic.formats import STORAGE
+from assay.reference.conv2d import pair
 from assay.tests.meta.oracles import SEEDS, budget
 from assay.tests.trial import usual
 from assay.tests.trial.cases import conv2d_cases, linear_cases
@@ -36,8 +37,6 @@ def by_numpy(operator, g, values):
     if operator == "conv2d":
         x, w, _, *parameters = values
         return usual.convolved(*values), usual.convolved_back(g, x, w, *parameters)
-    x, kernel, stride, padding = values
-    values = x, kernel, stride or kernel, padding
     return usual.pooled(*values), {"input": usual.pooled_back(g, *values)}
 
 
@@ -60,12 +59,12 @@ def test_every_element_is_the_references(operator, data):
 @budget(100)
 @given(case=usual.usual_cases("conv2d") | usual.usual_cases("max_pool2d"))
 def test_a_case_is_one_that_the_operator_takes_and_not_too_large(case):
-    kernel = case.parameters.get("kernel_size") or case.shapes["weight"][2:]
+    kernel = pair(case.parameters.get("kernel_size") or case.shapes["weight"][2:])
     assert min(case.result_shape) >= 1
     assert math.prod(case.result_shape) * math.prod(kernel) <= 2**22
     if case.operator == "max_pool2d":
-        assert all(p <= k // 2 for p, k in zip(case.parameters["padding"], kernel, strict=True))
-        windows = [-(-k // s) for k, s in zip(kernel, case.parameters["stride"], strict=True)]
+        assert all(p <= k // 2 for p, k in zip(pair(case.parameters["padding"]), kernel, strict=True))
+        windows = [-(-k // s) for k, s in zip(kernel, pair(case.parameters["stride"] or kernel), strict=True)]
         assert case.terms >= math.prod(windows), "an element is in so many windows, whose gradients add up"
 
 

@@ -150,6 +150,16 @@ def eights(y, input, weight, bias=None, stride=1, padding=0):
     return layer(weight, stride, padding)[:4] == (8, 8, 4, 4) and y.shape[3] > 6
 
 
+def plain_padding(y, input, kernel_size, stride=None, padding=0):
+    """Padding as one number, and a large window."""
+    return isinstance(padding, int) and min(pair(kernel_size)) > 5 and y.shape[2] > 4
+
+
+def own_step(y, input, kernel_size, stride=None, padding=0):
+    """No stride given, and padding by two or more."""
+    return stride is None and min(pair(padding)) > 1 and y.shape[3] > 4
+
+
 def outside(input, weight, bias=None, stride=1, padding=0):
     """No bias where padding alone is seen."""
     y = right["conv2d"](input, weight, bias, stride, padding)
@@ -263,6 +273,13 @@ MUTANTS = (
     bug("tens", "conv2d.formula", "kernels of 10 columns: the last two", {"conv2d": tens}),
     bug("fives", "conv2d.formula", "5 x 5 by 2: the last column of a tail", repeats("conv2d", 3, fives)),
     bug("eights", "conv2d.formula", "8 x 8 by 4: the last of 7 columns or more", repeats("conv2d", 3, eights)),
+    bug("plain", "max_pool2d.definition", "windows past 5: the last row", repeats("max_pool2d", 2, plain_padding)),
+    bug(
+        "own",
+        "max_pool2d.definition",
+        "padded by 2 or more, no step given",
+        repeats("max_pool2d", 3, own_step),
+    ),
     bug("outside", "conv2d.formula", "padding past the kernel: no bias", {"conv2d": outside}),
     bug("steps", "conv2d.formula", "steps past four columns are four", {"conv2d": four_steps}),
     bug("taps", "conv2d.gradient", "upright, rests in both directions", TAPS, *BACK),

@@ -119,9 +119,10 @@ class Drawn:
 
 
 def _drawn_sizes(rng: random.Random) -> tuple[Pair, Pair, Pair]:
-    """Kernel, stride and padding of any size in either direction."""
-    kernel, stride, padding = ((rng.randint(least, most), rng.randint(least, most)) for least, most in DRAWN)
-    return kernel, stride, padding
+    """Kernel, stride and padding of any size in either direction; each one half of the time the same in both."""
+    kernel, stride, padding = ((rng.randint(*within), rng.randint(*within)) for within in DRAWN)
+    kernel, stride, padding = (size if rng.random() < 0.5 else (size[0],) * 2 for size in (kernel, stride, padding))
+    return kernel, kernel if rng.random() < 0.5 else stride, padding
 
 
 def _any_convolution(rng: random.Random) -> Any:
@@ -156,6 +157,11 @@ def _usual_case(operator: str, layouts: tuple[str, ...], seed: int) -> Case:
     return case_of(layer, Drawn(rng.choice(SAMPLES), rng.randrange(60), *sides, rng.choice(layouts), seed))
 
 
+def _given(rng: random.Random, size: Pair, left_out: Pair | None = None) -> Any:
+    """A size as callers give it: a pair, one number where both are equal, nothing where it is what that stands for."""
+    return rng.choice([size] + [size[0]] * (size[0] == size[1]) + [None, None] * (size == left_out))
+
+
 def _conv2d(layer: Any, drawn: Drawn) -> Case:
     kernel, stride, padding, channels = layer
     inputs, outputs = channels[drawn.channels % len(channels)]
@@ -165,7 +171,8 @@ def _conv2d(layer: Any, drawn: Drawn) -> Case:
     shapes: dict[str, Any] = {"input": (samples, inputs, *image), "weight": (outputs, inputs, *kernel)}
     shapes |= {"bias": (outputs,)} if drawn.biased else {}
     textures = {name: Texture("tiled integers", drawn.seed + k, (), drawn.layout) for k, name in enumerate(shapes)}
-    parameters = {"stride": stride, "padding": padding}
+    rng = random.Random(f"as given {drawn.seed}")
+    parameters = {"stride": _given(rng, stride), "padding": _given(rng, padding)}
     return Case("conv2d", shapes, textures, parameters, inputs * math.prod(kernel), drawn.seed)
 
 
@@ -174,7 +181,9 @@ def _max_pool2d(layer: Any, drawn: Drawn) -> Case:
     planes = PLANES[drawn.channels % len(PLANES)]
     image = drawn.image(kernel, padding, PRODUCTS // (drawn.samples * planes * math.prod(kernel)))
     textures = {"input": Blocks("ties", drawn.seed, (), drawn.layout)}
-    parameters = {"kernel_size": kernel, "stride": stride, "padding": padding}
+    rng = random.Random(f"as given {drawn.seed}")
+    parameters = {name: _given(rng, size) for name, size in (("kernel_size", kernel), ("padding", padding))}
+    parameters["stride"] = _given(rng, stride, left_out=kernel)
     overlapping = math.prod(-(-k // s) for k, s in zip(kernel, stride, strict=True))
     return Case("max_pool2d", {"input": (drawn.samples, planes, *image)}, textures, parameters, overlapping, drawn.seed)
 
@@ -277,12 +286,12 @@ def convolved_back(g: Values, x: Values, w: Values, stride: Any, padding: Any) -
 
 def pooled(x: Values, kernel: Any, stride: Any, padding: Any) -> Values:
     """max_pool2d."""
-    return windows(padded(x, pair(padding), -math.inf), pair(kernel), pair(stride)).max((-2, -1))
+    return windows(padded(x, pair(padding), -math.inf), pair(kernel), pair(stride or kernel)).max((-2, -1))
 
 
 def pooled_back(g: Values, x: Values, kernel: Any, stride: Any, padding: Any) -> Values:
     """The gradient of max_pool2d where ``g`` comes in and no window has a tie."""
-    (down, right), (above, before) = pair(stride), pair(padding)
+    (down, right), (above, before) = pair(stride or kernel), pair(padding)
     image = padded(x, (above, before), -math.inf)
     taken = windows(image, pair(kernel), (down, right)).reshape(*g.shape, -1).argmax(-1)
     n, c, i, j = np.indices(g.shape)
