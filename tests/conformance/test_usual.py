@@ -8,45 +8,26 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.implementations.arrays import Argument
 from assay.tests.trial import judge
 from assay.tests.trial.large import dense_batches, real
 from assay.tests.trial.laws import clause
-from assay.tests.trial.textures import Texture, laid, largest_integer
-from assay.tests.trial.usual import (
+from assay.tests.trial.textures import Texture, laid
+from assay.tests.trial.usual import usual_activations, usual_cases, usual_matrices
+from assay.tests.trial.whole import (
+    are_all,
     convolved,
     convolved_back,
+    going_back,
     linear,
     linear_back,
     pooled,
     pooled_back,
-    usual_activations,
-    usual_cases,
-    usual_matrices,
+    values_of,
 )
 
 SHARE = 1 / 8  # an example is cheap, and what is special in one is the meeting of several sizes
 LAYOUTS_BACK = ("contiguous", "channels_last", "cropped", "chunked", "expanded", "expanded_last")
 places = st.lists(st.integers(0, 2**16 - 1), min_size=1, max_size=3)
-
-
-def values_of(seen):
-    """The arguments of a call: tensors as arrays, the rest as it is."""
-    return [value.values if isinstance(value, Argument) else value for value in seen.call.arguments.values()]
-
-
-def going_back(candidate, case, layout):
-    """The case with numbers of which all gradients' sums are exact, and an incoming gradient that lies so."""
-    (outputs, *taps), result = case.shapes["w" if "w" in case.shapes else "weight"], math.prod(case.result_shape)
-    terms = max(math.prod(taps), outputs * math.prod(taps[1:]), result // outputs)
-    layout = layout if largest_integer(candidate.format, terms) else "contiguous"  # sparse numbers, repeated, add up
-    return case.changed(incoming=Texture("integers", case.pick, (), layout), terms=terms)
-
-
-def are_all(candidate, gradients, expected):
-    """Hold gradients to what they are, element by element."""
-    for name, gradient in gradients.items():
-        judge.same_arrays(candidate, "the gradient is another number", gradient, expected[name], f"gradient of {name}")
 
 
 def with_nan(candidate, case, places):

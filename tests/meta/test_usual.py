@@ -15,7 +15,7 @@ from assay.implementations.observe import Call
 from assay.reference.arithmetic.formats import STORAGE
 from assay.reference.conv2d import pair
 from assay.tests.meta.oracles import SEEDS, budget
-from assay.tests.trial import usual
+from assay.tests.trial import usual, whole
 from assay.tests.trial.cases import conv2d_cases, linear_cases
 from assay.tests.trial.laws import all_laws, at_budget
 from assay.tests.trial.permitted import exact_backward, exact_forward
@@ -33,11 +33,11 @@ SMALL = {
 def by_numpy(operator, g, values):
     """The result and the gradients."""
     if operator == "linear":
-        return usual.linear(*values), usual.linear_back(g, *values[:2])
+        return whole.linear(*values), whole.linear_back(g, *values[:2])
     if operator == "conv2d":
         x, w, _, *parameters = values
-        return usual.convolved(*values), usual.convolved_back(g, x, w, *parameters)
-    return usual.pooled(*values), {"input": usual.pooled_back(g, *values)}
+        return whole.convolved(*values), whole.convolved_back(g, x, w, *parameters)
+    return whole.pooled(*values), {"input": whole.pooled_back(g, *values)}
 
 
 @pytest.mark.parametrize("operator", SMALL)
@@ -75,7 +75,7 @@ def test_no_window_of_blocks_has_a_tie_in_any_dtype(dtype, seed, layer, layout):
     fmt = STORAGE[dtype]
     values = usual.Blocks("ties", seed, (), layout).fill((2, 3, 19, 23), fmt).values
     assert all(fmt.holds(value) for value in values.ravel().tolist())
-    seen = usual.windows(values, layer[0], layer[1]).reshape(-1, math.prod(layer[0]))
+    seen = whole.windows(values, layer[0], layer[1]).reshape(-1, math.prod(layer[0]))
     assert (np.diff(np.sort(seen, axis=1), axis=1) > 0).all()
 
 

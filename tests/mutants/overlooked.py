@@ -160,6 +160,28 @@ def own_step(y, input, kernel_size, stride=None, padding=0):
     return stride is None and min(pair(padding)) > 1 and y.shape[3] > 4
 
 
+def two_left(y, x, w, b=None):
+    """Tiles of 64 outputs, of which two are left over."""
+    return len(w) > 64 and len(w) % 64 == 2
+
+
+def thirteen_left(y, input, *given):
+    """Tiles of 32 columns, of which 13 are left over."""
+    return y.shape[3] % 32 == 13
+
+
+def tail_of_five(x, *beta):
+    """Vectors of eight, and a loop for the last four: of 37 past a block of 64 one is left out."""
+    y = right["swish"](x, *beta)
+    return torch.cat([y.reshape(-1)[:-1], x.new_zeros(1)]).reshape(x.shape) if x.numel() % 64 == 37 else y
+
+
+def features_left(found, incoming, given):
+    """Tiles of 64 features in the gradient of w: where 50 are left over, the last is not written."""
+    gradient = found["w"]
+    return {"w": torch.cat([gradient[:, :-1], 0 * gradient[:, -1:]], 1)} if gradient.shape[1] % 64 == 50 else {}
+
+
 def outside(input, weight, bias=None, stride=1, padding=0):
     """No bias where padding alone is seen."""
     y = right["conv2d"](input, weight, bias, stride, padding)
@@ -250,9 +272,14 @@ def bug(name, clause, words, operators, kind="size", tier="exact", dtype="float3
 
 LAYOUTS, OF_MEMORY = "contract.layouts", ("layout", "contract")
 BACK, UNITS, OF_STATE = ("gradient", "gradient"), ("precision", "enclosure"), ("state", "state")
-JOINED, TAPS, ROWS = (
+JOINED, TAPS, ROWS, LEFT = (
     {operator: going_back(operator, spoil)}
-    for operator, spoil in (("conv2d", of_joined_channels), ("conv2d", last_taps), ("linear", row_by_row))
+    for operator, spoil in (
+        ("conv2d", of_joined_channels),
+        ("conv2d", last_taps),
+        ("linear", row_by_row),
+        ("linear", features_left),
+    )
 )
 MUTANTS = (
     bug("descending", LAYOUTS, "part of longer rows is read densely", {"linear": descending}, *OF_MEMORY),
@@ -282,6 +309,10 @@ MUTANTS = (
     ),
     bug("outside", "conv2d.formula", "padding past the kernel: no bias", {"conv2d": outside}),
     bug("steps", "conv2d.formula", "steps past four columns are four", {"conv2d": four_steps}),
+    bug("outputs-left", "linear.formula", "66, 130 ... outputs: the last repeats", repeats("linear", -1, two_left)),
+    bug("columns-left", "max_pool2d.definition", "13, 45 ... columns", repeats("max_pool2d", 3, thirteen_left)),
+    bug("elements-left", "swish.formula", "37, 101 ... elements: 0", {"swish": tail_of_five}, tier="enclosure"),
+    bug("features-left", "linear.gradient", "50, 114 ... features: 0 in w's gradient", LEFT, *BACK),
     bug("taps", "conv2d.gradient", "upright, rests in both directions", TAPS, *BACK),
     bug("tf32", "linear.formula", "TF32 where sizes are multiples of 8", {"linear": aligned}, *UNITS),
     bug("tf32-channels", "conv2d.formula", "TF32 by channels of 8", {"conv2d": aligned_channels}, *UNITS),

@@ -15,7 +15,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import hypothesis
@@ -35,6 +35,7 @@ from assay.tests.trial.cases import Case
 from assay.tests.trial.drawn import Noting
 from assay.tests.trial.laws import BUDGETS, Law, all_laws, at_budget
 from assay.tests.trial.run import missing, operators_of, register_budgets
+from assay.tests.trial.sweeps import Sweep
 
 # A file of laws, a dtype and a seed.
 Task = tuple[str, str, int]
@@ -43,6 +44,7 @@ Task = tuple[str, str, int]
 # of more terms, or with more products in all, than these by the laws of large cases.
 FAST = ("eager", "einsum", "rows", "correlated", "adjoint", "toeplitz", "fft", "winograd", "numpy", "numpy-vjp")
 TERMS, PRODUCTS = 2**9, 2**18
+ONE_IN = 16  # of a sweep's cases, others for each seed
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,8 @@ def put_to_all(
 
 
 def of_large_cases(law: Law) -> bool:
-    """Whether this is a law of production sizes, or of usual layers."""
-    return law.module.endswith(("test_large", "test_usual"))
+    """Whether this is a law of production sizes, of usual layers, or of every size."""
+    return law.module.endswith(("test_large", "test_usual", "test_sizes"))
 
 
 def too_large(given: Iterable[Any]) -> bool:
@@ -126,6 +128,7 @@ def _put_to_all(
     given: Mapping[str, Any],
 ) -> None:
     """Run a law's body on one example with each candidate; the first complaint about each is kept."""
+    given = {key: replace(value, every=ONE_IN) if isinstance(value, Sweep) else value for key, value in given.items()}
     noted = {key: Noting(value) if isinstance(value, st.DataObject) else value for key, value in given.items()}
     for name, candidate in candidates.items():
         if name in slow and too_large(given.values()):

@@ -25,22 +25,22 @@ SAMPLED = 40  # elements of a result that are judged, where it has more: corners
 SAMPLED_GRADIENTS = 16  # of each input
 
 
-def conforms(candidate: Candidate, case: Case) -> Observation:
-    """Judge the result of a case against its enclosures. Returns the observation, for further laws.
+def conforms(candidate: Candidate, case: Case, sampled: int = SAMPLED) -> Observation:
+    """Judge so many elements of the result of a case against their enclosures. Returns the observation.
 
     Raises:
         NonConformance: an element lies outside what is permitted.
         Refusal: the declared precision has no cited bound here.
     """
     seen = candidate.ask(case)
-    answer_conforms(candidate, case, seen)
+    answer_conforms(candidate, case, seen, sampled)
     return seen
 
 
-def answer_conforms(candidate: Candidate, case: Case, seen: Observation) -> None:
+def answer_conforms(candidate: Candidate, case: Case, seen: Observation, sampled: int = SAMPLED) -> None:
     """Judge an answer that was given already, as `conforms`."""
     enclose = forward(case, seen.call)
-    _judge(candidate, seen.call, "result", seen.output, _sample(case, case.result_shape, SAMPLED), enclose, "forward")
+    _judge(candidate, seen.call, "result", seen.output, _sample(case, case.result_shape, sampled), enclose, "forward")
 
 
 def conforms_exactly(candidate: Candidate, case: Case) -> Observation:

@@ -92,7 +92,7 @@ def large_case(operator: str, axis: str, length: int, seed: int, usual: int = 0)
     """
     rng, long = Rng(seed), axis.split()
     sizes = {each: rng.choice((2, 1, 3) if length < 2**12 else (2, 1)) for each in AXES[operator]}
-    case = _SHAPED[operator](rng, operator, sizes | dict.fromkeys(long, length), usual)
+    case = SHAPED[operator](rng, operator, sizes | dict.fromkeys(long, length), usual)
     return case.changed(
         textures=_few_terms(rng, case) if length > DENSE and set(long) & set(OF_SUMS) else case.textures,
         incoming=_texture(rng, "few"),
@@ -225,7 +225,8 @@ def _max_pool2d(rng: Rng, operator: str, sizes: dict[str, int], usual: int) -> C
     return _filled(rng, operator, {"input": shape}, "distinct", **parameters)
 
 
-_SHAPED = {
+# The case of an operator with axes of these sizes, in a setting.
+SHAPED = {
     "swish": _swish,
     "linear": _matrix,
     "glu": _matrix,

@@ -1,0 +1,106 @@
+"""Every size in turn: what is left over from tiles of any size, and every small kernel, stride and padding."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from assay.tests.trial import judge
+from assay.tests.trial.laws import clause
+from assay.tests.trial.sweeps import every_size
+from assay.tests.trial.textures import Texture
+from assay.tests.trial.whole import (
+    are_all,
+    convolved,
+    convolved_back,
+    going_back,
+    linear,
+    linear_back,
+    pooled,
+    pooled_back,
+    values_of,
+)
+
+SHARE = 12  # beside the sweeps that are always made
+FEW = 12  # elements of a result, the corners among them
+
+
+@clause("swish.formula", tier="enclosure", share=SHARE)
+@every_size("swish")
+def test_swish_of_every_size_stays_within_its_enclosure(candidate, case):
+    """1 to 257 elements. Blind to elements that are not sampled."""
+    judge.conforms(candidate, case, FEW)
+
+
+@clause("linear.formula", tier="exact", share=SHARE)
+@every_size("linear")
+def test_linear_of_every_size_is_exact(candidate, case):
+    """1 to 129 rows, features and outputs, and two of them to 9, all elements. Blind to all three at once."""
+    seen = candidate.ask(case)
+    judge.same_arrays(candidate, "the result is another number", seen.output, linear(*values_of(seen)))
+
+
+@clause("linear.gradient", tier="gradient", share=SHARE)
+@every_size("linear")
+def test_linear_gradients_of_every_size_are_exact(candidate, case):
+    """1 to 129 rows, features and outputs, and two of them to 9, all elements. Blind to all three at once."""
+    seen = candidate.ask_gradient(going_back(candidate, case, "contiguous"))
+    are_all(candidate, seen.gradients, linear_back(seen.call.cotangent.values, *values_of(seen)[:2]))
+
+
+@clause("glu.formula", tier="enclosure", share=SHARE)
+@every_size("glu")
+def test_glu_of_every_size_stays_within_its_enclosure(candidate, case):
+    """1 to 65 rows, features and outputs. Blind to elements that are not sampled."""
+    judge.conforms(candidate, case, FEW)
+
+
+@clause("swiglu.formula", tier="enclosure", share=SHARE)
+@every_size("swiglu")
+def test_swiglu_of_every_size_stays_within_its_enclosure(candidate, case):
+    """1 to 65 rows, features and outputs. Blind to elements that are not sampled."""
+    judge.conforms(candidate, case, FEW)
+
+
+@clause("pad2d.zeros", tier="exact", share=SHARE)
+@every_size("pad2d")
+def test_pad2d_of_every_size_adds_zeros_and_leaves_the_rest(candidate, case):
+    """1 to 65 rows or columns. Blind to padding by more than one."""
+    seen = candidate.ask(case)
+    expected = np.pad(seen.call.tensors["x"].values, [(0, 0), (0, 0), (1, 1), (1, 1)])
+    judge.same_arrays(candidate, "padding is not zeros around the input", seen.output, expected)
+
+
+@clause("conv2d.formula", tier="exact", share=SHARE)
+@every_size("conv2d")
+def test_conv2d_of_every_size_is_exact(candidate, case):
+    """1 to 33 inputs, 65 outputs, places; two to 9; all elements. Blind to unequal kernels' every size."""
+    seen = candidate.ask(case)
+    judge.same_results(candidate, "the result is another number", seen.output, convolved(*values_of(seen)))
+
+
+@clause("conv2d.gradient", tier="gradient", share=SHARE)
+@every_size("conv2d")
+def test_conv2d_gradients_of_every_size_are_exact(candidate, case):
+    """1 to 33 inputs, 65 outputs, places; two to 9; all elements. Blind to unequal kernels' every size."""
+    case = going_back(candidate, case, "contiguous")
+    if candidate.precision("conv2d", "backward").algorithm != "direct":
+        return judge.gradient_conforms(candidate, case)
+    seen = candidate.ask_gradient(case)
+    x, w, _, *parameters = values_of(seen)
+    are_all(candidate, seen.gradients, convolved_back(seen.call.cotangent.values, x, w, *parameters))
+
+
+@clause("max_pool2d.definition", tier="exact", share=SHARE)
+@every_size("max_pool2d")
+def test_max_pool2d_of_every_size_takes_the_largest_of_each_window(candidate, case):
+    """1 to 33 planes, 65 places, two to 9, all elements. Blind to unequal windows' every size, and to ties."""
+    seen = candidate.ask(case)
+    judge.same_arrays(candidate, "the result is another number", seen.output, pooled(*values_of(seen)))
+
+
+@clause("max_pool2d.gradient", tier="gradient", share=SHARE)
+@every_size("max_pool2d")
+def test_max_pool2d_gradients_of_every_size_are_exact(candidate, case):
+    """1 to 33 planes, 65 places, two to 9, all elements. Blind to unequal windows' every size, and to ties."""
+    seen = candidate.ask_gradient(case.changed(incoming=Texture("integers", case.pick)))
+    are_all(candidate, seen.gradients, {"input": pooled_back(seen.call.cotangent.values, *values_of(seen))})

@@ -1,0 +1,109 @@
+"""Sweeps: every size is met, the cases are ones that the operator takes, and a failure is of one small call."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from datetime import date
+
+import pytest
+import torch
+
+from assay.implementations.contract import Implementation
+from assay.implementations.load import load
+from assay.reference.arithmetic.formats import STORAGE
+from assay.reference.conv2d import pair
+from assay.tests.trial.candidate import Candidate
+from assay.tests.trial.failure import NonConformance
+from assay.tests.trial.laws import all_laws
+from assay.tests.trial.sweeps import SWEPT, Sweep
+from assay.tests.trial.waivers import Waiver, Where
+from assay.tests.trial.whole import windows
+
+LINEAR = load("torch").operators["linear"]
+(LAW,) = (law.function for law in all_laws() if law.name == "test_linear_of_every_size_is_exact")
+
+
+def sizes(case):
+    """All numbers of features, channels and so on of a call's tensors, and of an image's places at steps of one."""
+    kernel = pair(case.parameters.get("kernel_size", case.shapes.get("weight", ())[2:] or 1))
+    places = [size - k + 1 for size, k in zip(next(iter(case.shapes.values()))[-2:], kernel, strict=False)]
+    return {*places, *(size for shape in case.shapes.values() for size in shape)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("operator", "axes"), [(operator, axes) for operator in SWEPT for axes in SWEPT[operator] if axes != "settings"]
+)
+def test_a_sweep_meets_every_size_up_to_its_most(operator, axes, seed):
+    most, swept = SWEPT[operator][axes], len(axes.split())
+    cases = list(Sweep(operator, axes, seed).cases())
+    assert len(cases) == most**swept
+    for lengths, case in zip(itertools.product(range(1, most + 1), repeat=swept), cases, strict=True):
+        assert math.prod(case.result_shape)
+        if operator != "pad2d":
+            assert sizes(case) >= set(lengths)
+
+
+@pytest.mark.parametrize("operator", ["conv2d", "max_pool2d"])
+def test_settings_are_all_small_ones_as_numbers_and_as_pairs(operator):
+    met, spelled = set(), set()
+    for case in Sweep(operator, "settings", 1).cases():
+        assert math.prod(case.result_shape)
+        kernel = case.parameters.get("kernel_size", case.shapes.get("weight", ())[2:])
+        stride, padding = case.parameters["stride"], case.parameters["padding"]
+        met.add((pair(kernel), stride and pair(stride), pair(padding)))
+        spelled |= {type(kernel), type(stride), type(padding)}
+    assert met >= {((k, k), (s, s), (k // 2, k // 2)) for k in range(1, 8) for s in (1, 2, 3, 4)}
+    assert spelled >= {int, tuple}
+
+
+@pytest.mark.parametrize("dtype", STORAGE)
+def test_windows_of_pooling_have_no_ties(dtype):
+    case = max(
+        Sweep("max_pool2d", "settings", 2).cases(), key=lambda case: math.prod(pair(case.parameters["kernel_size"]))
+    )
+    kernel = pair(case.parameters["kernel_size"])
+    values = case.arguments(STORAGE[dtype])["input"].values
+    assert all(
+        len(set(window)) == len(window)
+        for window in windows(values, kernel, (1, 1)).reshape(-1, math.prod(kernel)).tolist()
+    )
+
+
+def test_one_in_so_many_leave_none_out_over_seeds():
+    every = list(Sweep("linear", "rows", 0).cases())
+    rows = {case.shapes["x"][-2] for seed in range(16) for case in Sweep("linear", "rows", seed, every=16).cases()}
+    assert rows == {case.shapes["x"][-2] for case in every}
+    assert len(list(Sweep("linear", "rows", 3, every=16).cases())) == math.ceil((len(every) - 3) / 16)
+
+
+def repeats_the_last_of_so_many(wrong):
+    def linear(x, w, b=None):
+        y = LINEAR(x, w, b)
+        return torch.cat([y[..., :-1], y[..., -2:-1]], -1) if len(w) in wrong else y
+
+    return Candidate(Implementation("tails", {"linear": linear}), "float32")
+
+
+def test_a_failure_is_of_one_call_as_small_as_can_be():
+    candidate = repeats_the_last_of_so_many((37, 66))
+    with pytest.raises(NonConformance) as raised:
+        LAW(candidate=candidate)
+    again = candidate.example.run(repeats_the_last_of_so_many((37, 66)))
+    for problem in (raised.value, again):  # the last is what is put to a fresh process
+        tensors = problem.calls[-1].tensors
+        assert {name: tensor.values.shape for name, tensor in tensors.items()} == {"x": (1,), "w": (37, 1)}
+        assert sum(abs(tensor.values).sum() for tensor in tensors.values()) == 2
+
+
+def test_a_waiver_covers_one_size_and_no_others():
+    candidate = repeats_the_last_of_so_many((37,))
+    where = Where(least={"w.shape[0]": 37}, most={"w.shape[0]": 37})
+    candidate.waivers = (Waiver("w.toml", 1, "linear.formula", "linear", "tails", "-", "-", date.max, where),)
+    LAW(candidate=candidate)
+    assert candidate.tally.waived[1].failed
+    beyond = repeats_the_last_of_so_many((37, 66))
+    beyond.waivers = candidate.waivers
+    with pytest.raises(NonConformance):
+        LAW(candidate=beyond)

@@ -1,0 +1,132 @@
+"""Sweeps: a size takes each value up to some most in turn, or two do together; a kernel, a stride and a padding do.
+
+Who handles what is left over from tiles wrongly does so at one size in 64, say. Sizes that are drawn meet that now and
+then; a sweep always does, and its calls are small.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice, product
+from typing import Any
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from assay.tests.trial import simplify, waivers
+from assay.tests.trial.candidate import Candidate
+from assay.tests.trial.cases import Case
+from assay.tests.trial.large import SEEDS, SHAPED, USUAL
+from assay.tests.trial.textures import Texture
+from assay.tests.trial.usual import Blocks
+
+Law = Callable[..., None]
+
+# Which axes take every size together, and up to which.
+SWEPT: dict[str, dict[str, int]] = {
+    "swish": {"elements": 2**8 + 1},
+    "linear": dict.fromkeys(("rows", "features", "outputs"), 2**7 + 1),
+    "glu": dict.fromkeys(("rows", "features", "outputs"), 2**6 + 1),
+    "pad2d": dict.fromkeys(("rows", "columns"), 2**6 + 1),
+    "conv2d": {"inputs": 2**5 + 1, **dict.fromkeys(("outputs", "rows", "columns"), 2**6 + 1)},
+    "max_pool2d": {"planes": 2**5 + 1, **dict.fromkeys(("rows", "columns"), 2**6 + 1)},
+}
+SWEPT["linear"] |= dict.fromkeys(("rows features", "rows outputs", "features outputs"), 9)
+SWEPT["conv2d"] |= dict.fromkeys(("inputs outputs", "rows columns", "settings"), 9)
+SWEPT["max_pool2d"] |= dict.fromkeys(("rows columns", "settings"), 9)
+SWEPT["swiglu"] = SWEPT["glu"]
+AXES = {
+    "swish": ("elements",),
+    "linear": ("rows", "features", "outputs"),
+    "pad2d": ("planes", "rows", "columns"),
+    "conv2d": ("samples", "inputs", "outputs", "rows", "columns", "kernel"),
+    "max_pool2d": ("samples", "planes", "rows", "columns", "window"),
+}
+AXES["glu"] = AXES["swiglu"] = AXES["linear"]
+OTHERS = (1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The axes that take every size, or one in so many; the others, and the setting, come from the seed."""
+
+    operator: str
+    axes: str
+    seed: int
+    every: int = 1
+
+    def cases(self) -> Iterator[Case]:
+        """From the smallest on."""
+        return islice(self._all(), self.seed % self.every, None, self.every)
+
+    def _all(self) -> Iterator[Case]:
+        rng = random.Random(f"{self.axes} {self.seed}")
+        if self.axes == "settings":
+            yield from SETTINGS[self.operator](rng)
+            return
+        swept, most, usual = self.axes.split(), SWEPT[self.operator][self.axes], rng.randint(0, USUAL[self.operator])
+        for lengths in product(range(1, most + 1), repeat=len(swept)):
+            sizes = {axis: rng.choice(OTHERS) for axis in AXES[self.operator]}
+            sizes |= dict(zip(swept, lengths, strict=True))
+            yield _untied(SHAPED[self.operator](rng, self.operator, sizes, usual).changed(pick=rng.randrange(2**16)))
+
+
+def _untied(case: Case) -> Case:
+    """The case; in pooling with numbers that are different in each window, and terms for as many that overlap."""
+    if case.operator != "max_pool2d":
+        return case
+    return case.changed(textures={"input": Blocks("ties", case.pick)}, terms=2**8)
+
+
+def _convolutions(rng: random.Random) -> Iterator[Case]:
+    for kernel, stride, padding in product(range(1, 8), range(1, 5), range(4)):
+        inputs, outputs, *image = (rng.randint(1, 3), rng.randint(1, 5), *(rng.randint(8, 14) for _ in "hw"))
+        shapes: dict[str, Any] = {"input": (1, inputs, *image), "weight": (outputs, inputs, kernel, kernel)}
+        textures = {name: Texture("integers", rng.randrange(2**16)) for name in shapes}
+        parameters = {"stride": _spelled(rng, stride), "padding": _spelled(rng, padding)}
+        yield Case("conv2d", shapes, textures, parameters, inputs * kernel**2, rng.randrange(2**16))
+
+
+def _poolings(rng: random.Random) -> Iterator[Case]:
+    for kernel, stride in product(range(1, 9), (None, 1, 2, 3, 4)):
+        for padding in range(kernel // 2 + 1):
+            shape = (1, rng.randint(1, 3), *(rng.randint(8, 14) for _ in "hw"))
+            parameters = {"kernel_size": kernel, "stride": stride, "padding": padding}
+            parameters = {name: _spelled(rng, size) for name, size in parameters.items()}
+            texture = Blocks("ties", rng.randrange(2**16))
+            yield Case("max_pool2d", {"input": shape}, {"input": texture}, parameters, 2**8, rng.randrange(2**16))
+
+
+def _spelled(rng: random.Random, size: int | None) -> Any:
+    """One number, or a pair of it."""
+    return size if size is None or rng.random() < 0.5 else (size, size)
+
+
+SETTINGS = {"conv2d": _convolutions, "max_pool2d": _poolings}
+
+
+def every_size(operator: str) -> Callable[[Law], Any]:
+    """Have a law of one case tried on all of each sweep of an operator, and on those of other seeds.
+
+    The first case that it fails on is simplified as if there were no others, and the same holds of waivers.
+    """
+
+    def swept(law: Law) -> Any:
+        def of_one(**given: Any) -> None:
+            simplify.run(law, given)
+
+        def of_all(candidate: Candidate, sweep: Sweep) -> None:
+            for case in sweep.cases():
+                candidate.calls.clear()
+                waivers.run(of_one, {"candidate": candidate, "case": case})
+
+        of_all.__name__, of_all.__doc__, of_all.__module__ = law.__name__, law.__doc__, law.__module__
+        sweeps = st.builds(Sweep, st.just(operator), st.sampled_from(sorted(SWEPT[operator])), SEEDS)
+        test = given(sweep=sweeps)(of_all)
+        for axes in SWEPT[operator]:
+            test = example(sweep=Sweep(operator, axes, 0))(test)
+        return test
+
+    return swept
