@@ -81,9 +81,7 @@ def run(body: Callable[..., Any], given: Mapping[str, Any]) -> Any:
         return body(**noting)
     except NonConformance as problem:
         candidate, state = given["candidate"], state_of(noting)
-        if (
-            candidate.example and candidate.example.problem is problem
-        ):  # of a sweep: one of its cases, as simple as can be
+        if candidate.example and candidate.example.problem is problem:  # one case of a sweep, simple already
             raise
         if _is_last():
             state = _simplest(body, candidate, state, problem)
