@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import itertools
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -117,6 +117,10 @@ class TorchArrays:
         view[held].copy_(values[held])
         return view
 
+    def view(self, memory: Any, shape: tuple[int, ...], offset: int, strides: tuple[int, ...]) -> Any:
+        """Part of a memory of one axis."""
+        return memory.as_strided(shape, strides, offset)
+
     def overwrite(self, array: Any, values: Values) -> None:
         """Write other values into a tensor's memory; ``data`` does not bump the tensor's version counter."""
         array.data.copy_(self.torch.from_numpy(np.array(values)))
@@ -200,13 +204,14 @@ class NumpyArrays:
 
     def make(self, argument: Argument, dtype: str, device: str) -> Any:
         size, strides, offset = strides_of(argument.values.shape, argument.layout)
-        memory = np.full(size, np.nan, self.dtypes[dtype])
-        view = np.lib.stride_tricks.as_strided(
-            memory[offset:], argument.values.shape, [s * memory.itemsize for s in strides]
-        )
+        view = _strided(np.full(size, np.nan, self.dtypes[dtype]), argument.values.shape, strides, offset)
         held = own_memory(view.ndim, argument.layout)
         view[held] = argument.values[held]
         return view
+
+    def view(self, memory: Any, shape: tuple[int, ...], offset: int, strides: tuple[int, ...]) -> Any:
+        """Part of a memory of one axis."""
+        return _strided(memory, shape, strides, offset)
 
     def overwrite(self, array: Any, values: Values) -> None:
         array[...] = values
@@ -243,12 +248,44 @@ class NumpyArrays:
         """Nothing to wait for."""
 
 
-def made_together(library: Any, tensors: Mapping[str, Argument], dtype: str, device: str) -> dict[str, Any]:
+# How tensors may lie in one memory: in the order of the arguments, from the last on, or by rows in turn.
+TOGETHER = ("in order", "reversed", "interleaved")
+
+
+def places_together(shapes: Mapping[str, tuple[int, ...]], order: str) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """Where each tensor of one memory begins, and its strides.
+
+    Of those of one shape that are ``interleaved`` the first row of each comes first, then the second: ``fused[0::2]``
+    and ``fused[1::2]`` lie so.
+    """
+    groups: dict[Any, list[str]] = {}
+    for name in reversed(shapes) if order == "reversed" else shapes:
+        groups.setdefault(shapes[name] if order == "interleaved" and shapes[name] else name, []).append(name)
+    found, start = dict[str, tuple[int, tuple[int, ...]]](), 0
+    for names in groups.values():
+        shape = shapes[names[0]]
+        steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+        for number, name in enumerate(names):
+            offset = start + number * (steps[0] if steps else 1)
+            found[name] = offset, tuple(step * (len(names) if axis == 0 else 1) for axis, step in enumerate(steps))
+        start += len(names) * math.prod(shape)
+    return found
+
+
+def made_together(
+    library: Any, tensors: Mapping[str, Argument], dtype: str, device: str, order: str = TOGETHER[0]
+) -> dict[str, Any]:
     """Tensors that are parts of one, as those of a fused layer, or of a model whose parameters are kept in one."""
-    flat = library.make(Argument(np.concatenate([each.values.ravel() for each in tensors.values()])), dtype, device)
-    ends = itertools.accumulate(each.values.size for each in tensors.values())
-    parts = zip(tensors.items(), ends, strict=True)
-    return {name: flat[end - each.values.size : end].reshape(each.values.shape) for (name, each), end in parts}
+    memory = np.zeros(sum(each.values.size for each in tensors.values()))
+    places = places_together({name: each.values.shape for name, each in tensors.items()}, order)
+    for name, (offset, strides) in places.items():
+        _strided(memory, tensors[name].values.shape, strides, offset)[...] = tensors[name].values
+    flat = library.make(Argument(memory), dtype, device)
+    return {name: library.view(flat, each.values.shape, *places[name]) for name, each in tensors.items()}
+
+
+def _strided(memory: Any, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:
+    return np.lib.stride_tricks.as_strided(memory[offset:], shape, [step * memory.itemsize for step in strides])
 
 
 _LIBRARIES = {"torch": TorchArrays, "numpy": NumpyArrays}

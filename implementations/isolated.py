@@ -37,7 +37,9 @@ WORKER = Path(__file__).with_name("worker.py")
 STARTING = 180.0  # seconds in which a process has to greet: some libraries take long to import
 PATIENCE = 120.0  # seconds that an operator's hangs and crashes may cost a run; then it is not called again
 REMEMBERED, SMALL = 4096, 2**12  # calls that a process is known to have been asked, and the elements of each
-QUICKER = 20.0  # after a hang: this many times the longest answered call is a hang too, if it is more than a second
+# After a hang: this many times the longest answered call is a hang too, and as many times more as a call has more
+# elements than that; if it is more than a second.
+QUICKER = 20.0
 
 # A call, and what was said of the memory of those before it: "new", "kept" or nothing.
 Asked = tuple[Call, str]
@@ -70,7 +72,7 @@ class Worker:
         self.folder = Path(tempfile.mkdtemp(prefix="assay-", dir=memory_folder()))
         self.errors = self.folder / "errors"
         self.process: subprocess.Popen[bytes] | None = None
-        self.longest, self.hung = 0.0, False
+        self.longest, self.hung = (0.0, 1), False  # seconds, and elements that were given
         self.lost: dict[str, float] = defaultdict(float)
         self.fatal: dict[bytes, Observation] = {}
         self.asked: deque[Asked] = deque(maxlen=REMEMBERED)  # of this process, but for what is large
@@ -194,11 +196,11 @@ class Worker:
     # --- asking
 
     def _ask(self, call: Call, memory: str = "") -> Observation:
-        start = time.monotonic()
-        if sum(argument.values.size for argument in call.tensors.values()) <= SMALL:
+        start, elements = time.monotonic(), sum(argument.values.size for argument in call.tensors.values())
+        if elements <= SMALL:
             self.asked.append((call, memory))
         try:
-            seen = _read(self._exchanged(protocol.asked(call, memory), self._limit()), call)
+            seen = _read(self._exchanged(protocol.asked(call, memory), self._limit(elements)), call)
         except (Silent, Gone, Garbled, _Died) as problem:
             seen = Observation(call, died="hang" if isinstance(problem, Silent) else "crash")
             seen.fault = self._what_happened(problem, time.monotonic() - start)
@@ -207,7 +209,7 @@ class Worker:
             self.lost[call.operator] += time.monotonic() - start
             self.fatal[_digest(call)] = seen
         else:
-            self.longest = max(self.longest, time.monotonic() - start)
+            self.longest = max(self.longest, (time.monotonic() - start, max(1, elements)))
         return seen
 
     def _exchanged(self, message: Message, seconds: float) -> Message:
@@ -221,8 +223,10 @@ class Worker:
             raise _Died(_number(answer.get("died"), -1))
         return answer
 
-    def _limit(self) -> float:
-        return min(self.place.seconds, max(1.0, QUICKER * self.longest)) if self.hung else self.place.seconds
+    def _limit(self, elements: int = 0) -> float:
+        seconds, answered = self.longest
+        as_long = max(1.0, QUICKER * seconds * max(1.0, elements / answered))
+        return min(self.place.seconds, as_long) if self.hung else self.place.seconds
 
     def _known(self, call: Call) -> Observation | None:
         if not self.fatal:

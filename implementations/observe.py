@@ -37,7 +37,7 @@ class Call:
     watched: bool = False  # for what it does to random numbers, too
     interrupted: bool = False  # by another call, and by going back from half of what comes in, before it goes back
     in_turn: bool = False  # on the memory of the call before, if there was one
-    together: bool = False  # with tensors that lie one behind the other in one memory, in the order of the arguments
+    together: str = ""  # how tensors lie in one memory, of `arrays.TOGETHER`, if they do
 
     @property
     def tensors(self) -> dict[str, Argument]:
@@ -162,7 +162,7 @@ def _make(call: Call, library: Any, memory: Memory | None) -> dict[str, Any]:
     if memory:
         return {name: memory.make(library, name, argument, call) for name, argument in call.tensors.items()}
     if call.together:
-        return made_together(library, call.tensors, call.dtype, call.device)
+        return made_together(library, call.tensors, call.dtype, call.device, call.together)
     return {name: library.make(argument, call.dtype, call.device) for name, argument in call.tensors.items()}
 
 

@@ -147,7 +147,7 @@ def read_call(message: Message) -> Call:
         int(message.get("poison", "0")),
         message.flag("watched"),
         message.flag("interrupted"),
-        together=message.flag("together"),
+        together=message.get("together", ""),
     )
 
 

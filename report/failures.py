@@ -168,7 +168,7 @@ def _inputs(call: Call) -> list[str]:
     others = "another call, on these numbers reversed, times -0.5, and going back from half of the incoming gradient"
     lines += [f"{others}, before it goes back"] * call.interrupted
     lines += ["in inference: no gradients are recorded"] * (call.recording is False)
-    return lines + ["all tensors one behind the other in one memory"] * call.together
+    return lines + [f"all tensors in one memory, {call.together}"] * bool(call.together)
 
 
 def describe(name: str, value: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.implementations.arrays import Argument, own_memory, strides_of
+from assay.implementations.arrays import Argument, own_memory, places_together, strides_of
 from assay.implementations.observe import Call
 
 SPELLED_OUT = 64  # elements that are written as hexadecimal floats; longer tensors are packed
@@ -51,14 +51,20 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -> 
 
 
 def _put_together(call: Call, array: str) -> list[str]:
-    names = ", ".join(call.tensors)
-    ends = list(itertools.accumulate(each.values.size for each in call.tensors.values()))
-    flat, join = ("flatten", "torch.cat") if array == "torch" else ("ravel", "np.concatenate")
-    parts = [
-        f"{name} = memory[{end - each.values.size}:{end}].reshape({each.values.shape})"
-        for (name, each), end in zip(call.tensors.items(), ends, strict=True)
-    ]
-    return [f"memory = {join}([each.{flat}() for each in ({names},)])", *parts]
+    shapes = {name: each.values.shape for name, each in call.tensors.items()}
+    size, (first, *_) = sum(map(math.prod, shapes.values())), shapes
+    if array == "torch":
+        lines = [f"memory = torch.empty({size}, dtype={first}.dtype, device={first}.device)"]
+    else:
+        lines = [f"memory = np.empty({size}, {first}.dtype)"]
+    for name, (offset, strides) in places_together(shapes, call.together).items():
+        if array == "torch":
+            lines.append(f"{name} = memory.as_strided({shapes[name]}, {strides}, {offset}).copy_({name})")
+        else:
+            steps = f"[step * memory.itemsize for step in {strides}]"
+            lines.append(f"part = np.lib.stride_tricks.as_strided(memory[{offset}:], {shapes[name]}, {steps})")
+            lines.append(f"part[...], {name} = {name}, part")
+    return lines
 
 
 def _written_over(name: str, argument: Argument, array: str) -> list[str]:

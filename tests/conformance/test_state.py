@@ -39,8 +39,9 @@ REPEATS = 100  # a fault of one call in 50 is missed by 100 calls and 6 examples
 
 
 def reseeded(case: Case, by: int) -> Case:
-    """The case with other values, in the same shapes."""
-    return case.changed(textures={name: replace(t, seed=t.seed + by) for name, t in case.textures.items()})
+    """The case with other values, and another incoming gradient, in the same shapes."""
+    textures = {name: replace(texture, seed=texture.seed + by) for name, texture in case.textures.items()}
+    return case.changed(textures=textures, incoming=replace(case.incoming, seed=case.incoming.seed + by))
 
 
 def one_element_changed(case: Case, name: str, place: int) -> Case:

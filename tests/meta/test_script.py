@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from assay.implementations.arrays import LAYOUTS, Argument, arrays_of, made_together
+from assay.implementations.arrays import LAYOUTS, TOGETHER, Argument, arrays_of, made_together
 from assay.implementations.observe import Call
 from assay.report.script import SPELLED_OUT, script
 from assay.tests.trial.textures import laid
@@ -40,9 +40,9 @@ def test_the_numbers_are_the_same_bit_for_bit(tmp_path, values, packed):
 
 @pytest.mark.parametrize("array", ["torch", "numpy"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("together", ["", *TOGETHER])
 def test_tensors_lie_as_in_the_call(tmp_path, array, layout, together):
-    """In their strides, or one behind the other; and hold what they held."""
+    """In their strides, or in one memory; and hold what they held."""
     given = []
     library, values = arrays_of(array), np.arange(24.0).reshape(2, 3, 2, 2)
     tensors = {
@@ -52,13 +52,14 @@ def test_tensors_lie_as_in_the_call(tmp_path, array, layout, together):
     (tmp_path / "script.py").write_text(script("", array, [call], "wrong"))
     conv2d = types.SimpleNamespace(conv2d=lambda *arguments: given.extend(arguments))
     runpy.run_path(str(tmp_path / "script.py"), {"candidate": conv2d})
-    made = made_together(library, tensors, "float64", "cpu") if together else None
+    made = made_together(library, tensors, "float64", "cpu", together) if together else None
     for seen, (name, argument) in zip(given, tensors.items(), strict=True):
         expected = made[name] if made else library.make(argument, "float64", "cpu")
         assert np.array_equal(library.read(seen), argument.values)
         assert steps(seen) == steps(expected)
     if together:
-        assert address(given[1]) == address(given[0]) + values.nbytes
+        apart = {"in order": values.nbytes, "reversed": -values.nbytes, "interleaved": values[0].nbytes}
+        assert address(given[1]) == address(given[0]) + apart[together]
 
 
 def address(tensor):

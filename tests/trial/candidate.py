@@ -86,7 +86,7 @@ class Candidate:
         """
         return self.answer(case)
 
-    def answer(self, case: Case, recording: bool | None = None, together: bool = False) -> Observation:
+    def answer(self, case: Case, recording: bool | None = None, together: str = "") -> Observation:
         """As `ask`, with the recording of gradients switched on or off, or (None) as it is; or in one memory."""
         more = {"recording": recording, "poison": math.prod(case.result_shape), "together": together}
         seen = self.observe(case.operator, case.arguments(self.format), **more)

@@ -81,6 +81,7 @@ def gradients_conform(
     candidate: Candidate, case: Case, seen: Observation, names: Sequence[str] = (), sparse: bool = False
 ) -> None:
     """Judge gradients that were given already, as `gradient_conforms`."""
+    sparse = sparse or case.incoming.family == "few"
     for name in names or seen.gradients:
         enclose = backward(case, seen.call, name, sparse)
         places = _sample(case, case.shapes[name], SAMPLED_GRADIENTS)
