@@ -19,6 +19,7 @@ from assay.implementations.arrays import Argument, Values, arrays_of, made_toget
 from assay.implementations.contract import Implementation
 
 PACKAGE = str(Path(__file__).resolve().parents[1])
+OUTPUT = "standard output"  # which a call may not write to
 COPIED = 2**12  # elements up to which copies of two arrays' bytes are the quickest to compare: they fit into a cache
 
 

@@ -19,7 +19,7 @@ from assay.implementations.arrays import IMPORTED_LATE, arrays_of
 from assay.implementations.channel import Channel, Gone, Message, Shared
 from assay.implementations.contract import Implementation
 from assay.implementations.load import LoadError, load
-from assay.implementations.observe import Memory, observe
+from assay.implementations.observe import OUTPUT, Memory, observe
 from assay.implementations.worker import ENDED, end_with_parent
 
 
@@ -109,7 +109,7 @@ def _called(implementation: Implementation, message: Message, memory: Memory, pr
         seen = protocol.Observation(call, fault=f"could not be called: {type(problem).__name__}: {problem}")
         traceback.print_exc(file=sys.stderr)
     if printed.anything():
-        seen.disturbed += ("standard output",)
+        seen.disturbed += (OUTPUT,)
     return protocol.answered(seen)
 
 

@@ -9,12 +9,18 @@ The functions are those of before any candidate was loaded: this module is impor
 from __future__ import annotations
 
 import contextlib
+import decimal
 import functools
+import gc
+import logging
 import random
+import signal
 import sys
 import threading
 import types
+import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -110,6 +116,29 @@ def _of_torch() -> tuple[Setting, ...]:
     )
 
 
+def _set_filters(filters: tuple[Any, ...]) -> None:
+    warnings.filters[:] = filters  # type: ignore[index]
+
+
+def _set_collecting(on: bool) -> None:
+    (gc.enable if on else gc.disable)()
+
+
+def _set_precision(digits: int) -> None:
+    decimal.getcontext().prec = digits
+
+
+OF_PYTHON = (
+    Setting("filters of warnings", lambda: tuple(warnings.filters), _set_filters),
+    Setting("collection of garbage", gc.isenabled, _set_collecting),
+    Setting("limit of recursion", sys.getrecursionlimit, sys.setrecursionlimit),
+    Setting("level of logging", lambda: logging.root.manager.disable, logging.disable),
+    Setting("handler of Ctrl-C", lambda: signal.getsignal(signal.SIGINT), partial(signal.signal, signal.SIGINT)),
+    Setting("precision of decimals", lambda: decimal.getcontext().prec, _set_precision),
+    Setting("numpy's handling of errors", np.geterr, lambda errors: np.seterr(**errors)),
+)
+
+
 @functools.cache
 def _randoms(with_torch: bool) -> tuple[Setting, ...]:
     """The states of random numbers, which are long."""
@@ -144,6 +173,7 @@ def _set_numpy_random(state: tuple[Any, ...]) -> None:
 def _settings(thorough: bool, with_torch: bool) -> tuple[Setting, ...]:
     return (
         *(_of_torch() if with_torch else ()),
+        *OF_PYTHON,
         *(_randoms(with_torch) if thorough else ()),
         Setting("number of Python threads", threading.active_count, lambda value: None),
         *(_trusted(*each) for each in TRUSTED),

@@ -88,7 +88,7 @@ CLAUSES = (
     ),
     Clause(
         "contract.surroundings",
-        "settings, random numbers, threads and other people's functions are left as they were",
+        "settings, random numbers and other people's functions are left as they were, and nothing is printed",
         "torch",
         torch("torch.get_default_dtype, torch.get_rng_state, torch.backends"),
     ),

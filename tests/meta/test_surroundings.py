@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import decimal
+import gc
+import logging
 import random
+import signal
+import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -52,3 +58,31 @@ def test_looking_draws_no_number():
     surroundings.restore(surroundings.state(thorough=True))
     after = torch.get_rng_state(), repr(np.random.get_state(legacy=False)), random.getstate()
     assert torch.equal(before[0], after[0]) and before[1:] == after[1:]
+
+
+@pytest.mark.parametrize(
+    ("disturbing", "seen"),
+    [
+        (lambda: warnings.simplefilter("ignore", BytesWarning), "filters of warnings"),
+        (lambda: np.seterr(all="raise"), "numpy's handling of errors"),
+        (gc.disable, "collection of garbage"),
+        (lambda: logging.disable(logging.ERROR), "level of logging"),
+        (lambda: signal.signal(signal.SIGINT, signal.SIG_IGN), "handler of Ctrl-C"),
+        (lambda: setattr(decimal.getcontext(), "prec", 7), "precision of decimals"),
+        (lambda: sys.setrecursionlimit(4321), "limit of recursion"),
+    ],
+)
+def test_what_all_of_python_relies_on_is_put_back_and_named(disturbing, seen):
+    """At each call, the same as before."""
+    before = surroundings.state()
+    implementation = candidate(disturbing)
+    assert [observe(implementation, CALL).disturbed for _ in range(3)] == [(seen,)] * 3
+    assert surroundings.restore(before) == ()
+
+
+def test_what_was_filtered_is_filtered_again():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", BytesWarning)
+        observe(candidate(lambda: warnings.simplefilter("ignore", BytesWarning)), CALL)
+        with pytest.raises(BytesWarning):
+            warnings.warn("again", BytesWarning, stacklevel=1)
