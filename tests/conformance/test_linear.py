@@ -9,12 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument
+from assay.reference.arithmetic.formats import FLOAT32
 from assay.tests.trial import judge
 from assay.tests.trial.cases import SMALL, Case, linear_cases
 from assay.tests.trial.laws import clause
-from assay.tests.trial.textures import INTEGERS, WITH_SUBNORMALS, Texture, textures
+from assay.tests.trial.textures import INTEGERS, WITH_SUBNORMALS, Texture, rounded, textures
+from assay.tests.trial.whole import are_all, linear, linear_back, values_of
 
 SHORT = (*SMALL, 7, 8, 17)
+LONG_SUMS = (2049, 1000, 4097)
 
 
 def _with_bias(case: Case, bias: Texture, rows: str = "drawn") -> Case:
@@ -128,6 +131,47 @@ def test_linear_of_subnormal_numbers_stays_as_near(candidate, features, outputs,
     """Numbers below the least normal one, times ones, count unless flushing is declared. Blind to other weights."""
     textures = {"x": Texture("subnormal", seed), "w": Texture("ones")}
     judge.conforms(candidate, Case("linear", {"x": (2, features), "w": (outputs, features)}, textures))
+
+
+@clause("linear.gradient", tier="gradient")
+@given(case=linear_cases(("normal",), sizes=SHORT), seed=st.integers(0, 255))
+def test_linear_gradients_of_subnormal_incoming_ones_stay_as_near(candidate, case, seed):
+    """What comes back below the least normal number counts unless flushing is declared. Blind to long sums."""
+    judge.gradient_conforms(candidate, case.changed(incoming=Texture("subnormal", seed)))
+
+
+def summed(candidate, direction, shapes, seed):
+    """A case of small numbers from 0 on: sums are exact in float32, and few of them in 16 bits.
+
+    None if sums are declared to be in fewer bits.
+    """
+    if candidate.precision("linear", direction).accumulation.precision < FLOAT32.precision:
+        return None
+    textures = {name: Texture("few bits", seed + k) for k, name in enumerate(shapes)}
+    return Case("linear", shapes, textures, pick=seed, incoming=Texture("few bits", seed))
+
+
+@clause("linear.formula", tier="exact", dtypes=("bfloat16", "float16"))
+@given(rows=st.integers(1, 3), features=st.sampled_from(LONG_SUMS), outputs=st.integers(1, 3), seed=st.integers(0, 255))
+def test_linear_rounds_a_long_sum_once(candidate, rows, features, outputs, seed):
+    """The sum is exact in float32, so its nearest number is the answer. Blind to biases, and to other accumulation."""
+    case = summed(candidate, "forward", {"x": (rows, features), "w": (outputs, features)}, seed)
+    if case:
+        seen = candidate.ask(case)
+        expected = rounded(linear(*values_of(seen)), candidate.format)
+        judge.same_arrays(candidate, "the exact sum is rounded to another number", seen.output, expected)
+
+
+@clause("linear.gradient", tier="gradient", dtypes=("bfloat16", "float16"))
+@given(rows=st.sampled_from(LONG_SUMS), features=st.integers(1, 3), outputs=st.integers(1, 3), seed=st.integers(0, 255))
+def test_linear_rounds_a_gradient_that_sums_over_many_rows_once(candidate, rows, features, outputs, seed):
+    """Those of W and b, in float32 exact. Blind to batches of more than one axis, and to other accumulation."""
+    shapes = {"x": (rows, features), "w": (outputs, features), "b": (outputs,)}
+    case = summed(candidate, "backward", shapes, seed)
+    if case:
+        seen = candidate.ask_gradient(case)
+        exact = linear_back(seen.call.cotangent.values, *values_of(seen)[:2])
+        are_all(candidate, seen.gradients, {name: rounded(each, candidate.format) for name, each in exact.items()})
 
 
 @clause("linear.special", tier="special")

@@ -16,7 +16,7 @@ from assay.reference.conv2d import pair
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import all_laws
-from assay.tests.trial.sweeps import SWEPT, Sweep
+from assay.tests.trial.sweeps import MADE, SWEPT, Sweep
 from assay.tests.trial.waivers import Waiver, Where
 from assay.tests.trial.whole import windows
 
@@ -33,7 +33,8 @@ def sizes(case):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
-    ("operator", "axes"), [(operator, axes) for operator in SWEPT for axes in SWEPT[operator] if axes != "settings"]
+    ("operator", "axes"),
+    [(operator, axes) for operator in SWEPT for axes in SWEPT[operator] if (operator, axes) not in MADE],
 )
 def test_a_sweep_meets_every_size_up_to_its_most(operator, axes, seed):
     most, swept = SWEPT[operator][axes], len(axes.split())
@@ -56,6 +57,13 @@ def test_settings_are_all_small_ones_as_numbers_and_as_pairs(operator):
         spelled |= {type(kernel), type(stride), type(padding)}
     assert met >= {((k, k), (s, s), (k // 2, k // 2)) for k in range(1, 8) for s in (1, 2, 3, 4)}
     assert spelled >= {int, tuple}
+
+
+@pytest.mark.parametrize("operator", ["linear", "conv2d", "max_pool2d"])
+def test_layers_are_what_the_operator_takes(operator):
+    cases = list(Sweep(operator, "layers", 1).cases())
+    assert len(cases) >= 3
+    assert all(2**13 < math.prod(case.result_shape) < 2**19 for case in cases)
 
 
 @pytest.mark.parametrize("dtype", STORAGE)

@@ -1,5 +1,7 @@
 """Sweeps: a size takes each value up to some most in turn, or two do together; a kernel, a stride and a padding do.
 
+Or layers of networks come one after the other, whole: what is wrong in few places is sampled by nobody.
+
 Who handles what is left over from tiles wrongly does so at one size in 64, say. Sizes that are drawn meet that now and
 then; a sweep always does, and its calls are small.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, product
 from typing import Any
 
@@ -36,6 +39,8 @@ SWEPT: dict[str, dict[str, int]] = {
 SWEPT["linear"] |= dict.fromkeys(("rows features", "rows outputs", "features outputs"), 9)
 SWEPT["conv2d"] |= dict.fromkeys(("inputs outputs", "rows columns", "settings"), 9)
 SWEPT["max_pool2d"] |= dict.fromkeys(("rows columns", "settings"), 9)
+for operator in ("linear", "conv2d", "max_pool2d"):
+    SWEPT[operator]["layers"] = 1
 SWEPT["swiglu"] = SWEPT["glu"]
 AXES = {
     "swish": ("elements",),
@@ -63,8 +68,8 @@ class Sweep:
 
     def _all(self) -> Iterator[Case]:
         rng = random.Random(f"{self.axes} {self.seed}")
-        if self.axes == "settings":
-            yield from SETTINGS[self.operator](rng)
+        if made := MADE.get((self.operator, self.axes)):
+            yield from made(rng)
             return
         swept, most, usual = self.axes.split(), SWEPT[self.operator][self.axes], rng.randint(0, USUAL[self.operator])
         for lengths in product(range(1, most + 1), repeat=len(swept)):
@@ -104,7 +109,49 @@ def _spelled(rng: random.Random, size: int | None) -> Any:
     return size if size is None or rng.random() < 0.5 else (size, size)
 
 
-SETTINGS = {"conv2d": _convolutions, "max_pool2d": _poolings}
+# Samples, rows, features and outputs; input, kernels, stride and padding; input, window, stride and padding.
+MATRICES = (((4, 50, 64), 192), ((300, 32), 40), ((1, 17, 96), 97))
+CONVOLUTIONS = (
+    ((5, 64, 7, 7), (64, 1, 1), 1, 0),
+    ((6, 16, 14, 14), (64, 3, 3), 1, 1),
+    ((4, 3, 32, 32), (32, 16, 16), 16, 0),
+    ((2, 3, 64, 64), (32, 7, 7), 2, 3),
+    ((2, 8, 56, 56), (16, 3, 3), 1, 1),
+)
+POOLINGS = (((3, 16, 64, 96), 2, None, 0), ((2, 24, 56, 56), 3, 1, 1), ((2, 32, 112, 112), 3, 2, 1))
+
+
+def _layers(operator: str, rng: random.Random) -> Iterator[Case]:
+    for case in _LAYERS[operator]:
+        pick = rng.randrange(2**16)
+        textures = {name: Texture("tiled integers", pick + k) for k, name in enumerate(case.shapes)}
+        yield _untied(case.changed(textures=textures, pick=pick))
+
+
+def _dense(leading: tuple[int, ...], outputs: int) -> Case:
+    return Case("linear", {"x": leading, "w": (outputs, leading[-1]), "b": (outputs,)}, {}, {}, leading[-1])
+
+
+def _convolution(image: tuple[int, ...], kernels: tuple[int, ...], stride: int, padding: int) -> Case:
+    shapes = {"input": image, "weight": (kernels[0], image[1], *kernels[1:]), "bias": kernels[:1]}
+    terms = image[1] * kernels[1] * kernels[2]
+    return Case("conv2d", shapes, {}, {"stride": stride, "padding": padding}, terms)
+
+
+def _pooling(image: tuple[int, ...], kernel: int, stride: int | None, padding: int) -> Case:
+    return Case("max_pool2d", {"input": image}, {}, {"kernel_size": kernel, "stride": stride, "padding": padding})
+
+
+_LAYERS = {
+    "linear": [_dense(*layer) for layer in MATRICES],
+    "conv2d": [_convolution(*layer) for layer in CONVOLUTIONS],
+    "max_pool2d": [_pooling(*layer) for layer in POOLINGS],
+}
+MADE: dict[tuple[str, str], Callable[[random.Random], Iterator[Case]]] = {
+    ("conv2d", "settings"): _convolutions,
+    ("max_pool2d", "settings"): _poolings,
+    **{(operator, "layers"): partial(_layers, operator) for operator in _LAYERS},
+}
 
 
 def every_size(operator: str) -> Callable[[Law], Any]:

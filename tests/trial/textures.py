@@ -183,6 +183,10 @@ def _tiny(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Value
     return rng.standard_normal(size) * 2.0 ** -(fmt.emax // 4)
 
 
+def _few_bits(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Values:
+    return rng.integers(0, 4, size).astype(np.float64)
+
+
 def _subnormal(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Values:
     """On both sides of the least normal number, most of them below."""
     return rng.standard_normal(size) * fmt.least_normal * 0.5
@@ -204,6 +208,7 @@ FAMILIES: dict[str, Family] = {
     "large": _large,
     "tiny": _tiny,
     "subnormal": _subnormal,
+    "few bits": _few_bits,
     "distinct": lambda rng, size, fmt, terms: rng.permutation(size).astype(np.float64) - size // 2,
     "ties": lambda rng, size, fmt, terms: rng.integers(-2, 3, size).astype(np.float64),
 }

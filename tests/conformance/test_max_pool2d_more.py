@@ -1,0 +1,39 @@
+"""MaxPool: more laws, of many channels and of numbers near the least."""
+
+from __future__ import annotations
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.tests.trial import judge
+from assay.tests.trial.aligned import aligned_cases
+from assay.tests.trial.laws import clause
+from assay.tests.trial.planes import Palette, holding, untied_cases
+from assay.tests.trial.textures import Texture
+from assay.tests.trial.whole import are_all, pooled, pooled_back, values_of
+
+
+@clause("max_pool2d.gradient-first-tie", tier="gradient")
+@given(case=aligned_cases("max_pool2d", ("ties",)))
+def test_max_pool2d_gradients_of_ties_go_to_the_first_in_many_channels(candidate, case):
+    """8 to 32 channels, all elements. Blind to a zero tying with a negative zero."""
+    case = case.changed(incoming=Texture("integers", case.pick))
+    seen = candidate.ask_gradient(case)
+    are_all(candidate, seen.gradients, {"input": pooled_back(seen.call.cotangent.values, *values_of(seen))})
+
+
+@clause("max_pool2d.gradient", tier="gradient")
+@given(case=untied_cases(), seed=st.integers(0, 255))
+def test_max_pool2d_gradients_of_subnormal_incoming_ones_stay_as_near(candidate, case, seed):
+    """What comes back below the least normal number counts unless flushing is declared. Blind to ties."""
+    judge.gradient_conforms(candidate, case.changed(incoming=Texture("subnormal", seed)))
+
+
+@clause("max_pool2d.infinities", tier="special")
+@given(case=aligned_cases("max_pool2d", ("normal",)))
+def test_max_pool2d_of_many_channels_gives_minus_infinity_where_a_window_is(candidate, case):
+    """8 to 32 channels, as of masked maps, all elements. Blind to infinities that are positive."""
+    seen = candidate.ask(holding(case, Palette, palette=(-math.inf, -math.inf, -math.inf, 1.0)))
+    judge.same_arrays(candidate, "infinities are ordered otherwise", seen.output, pooled(*values_of(seen)))
