@@ -157,12 +157,19 @@ class TorchArrays:
         return bool(a.numel() and a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
 
     def gradients(
-        self, run: Any, arrays: dict[str, Any], names: list[str], incoming: Any, interrupted: bool = False
+        self,
+        run: Any,
+        arrays: dict[str, Any],
+        names: list[str],
+        incoming: Any,
+        interrupted: bool = False,
+        halved: bool = False,
     ) -> tuple[Any, dict[str, Any]]:
         """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``.
 
         If ``interrupted``, it runs on other values of these shapes before it goes back, as a layer that is used twice,
-        and has gone back once from half of ``incoming``, if it can: what `torch.compile` makes refuses.
+        and has gone back once from half of ``incoming``, if it can: what `torch.compile` makes refuses. If ``halved``,
+        the result is, in place, and it goes back from twice ``incoming``: with the same gradients, if it can.
         """
         leaves = {name: arrays[name].requires_grad_() for name in names}
         result = run(arrays)
@@ -170,8 +177,10 @@ class TorchArrays:
             run({name: -0.5 * each.flip(tuple(range(each.ndim))) for name, each in arrays.items()})
         if not (self.is_array(result) and result.requires_grad):
             return result, dict.fromkeys(names)
-        back = partial(self.torch.autograd.grad, result, list(leaves.values()), allow_unused=True)
         try:
+            if halved:
+                result, incoming = result.mul_(0.5), 2.0 * incoming
+            back = partial(self.torch.autograd.grad, result, list(leaves.values()), allow_unused=True)
             if interrupted:
                 with contextlib.suppress(Exception):  # who refuses to go back twice gives no wrong number
                     back(0.5 * incoming, retain_graph=True)
@@ -240,7 +249,13 @@ class NumpyArrays:
         return bool(np.shares_memory(a, b))
 
     def gradients(
-        self, run: Any, arrays: dict[str, Any], names: list[str], incoming: Any, interrupted: bool = False
+        self,
+        run: Any,
+        arrays: dict[str, Any],
+        names: list[str],
+        incoming: Any,
+        interrupted: bool = False,
+        halved: bool = False,
     ) -> tuple[Any, dict[str, Any]]:
         raise NotImplementedError("numpy has no differentiation; the candidate offers vjp, or gradients = False")
 

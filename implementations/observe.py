@@ -38,6 +38,7 @@ class Call:
     watched: bool = False  # for what it does to random numbers, too
     interrupted: bool = False  # by another call, and by going back from half of what comes in, before it goes back
     in_turn: bool = False  # on the memory of the call before, if there was one
+    halved: bool = False  # the result is, in place, before going back from twice what comes in
     together: str = ""  # how tensors lie in one memory, of `arrays.TOGETHER`, if they do
 
     @property
@@ -183,7 +184,8 @@ def _run(
         with library.recording(call.recording):
             return run(arrays), {}
     if implementation.vjp is None:
-        result, gradients = library.gradients(run, arrays, list(call.differentiate), incoming, call.interrupted)
+        how = call.interrupted, call.halved
+        result, gradients = library.gradients(run, arrays, list(call.differentiate), incoming, *how)
         return result, gradients
     arguments = {name: arrays.get(name, value) for name, value in call.arguments.items()}
     return run(arrays), dict(implementation.vjp(call.operator, arguments, incoming))

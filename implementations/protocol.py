@@ -89,7 +89,8 @@ def asked(call: Call, memory: str = "") -> Message:
         _say_tensor(message, INCOMING, call.cotangent, call.dtype)
     for name in call.differentiate:
         message.say("differentiate", name)
-    optional = {key: getattr(call, key) for key in ("recording", "poison", "watched", "interrupted", "together")}
+    keys = ("recording", "poison", "watched", "interrupted", "halved", "together")
+    optional = {key: getattr(call, key) for key in keys}
     for key, value in {**optional, "memory": memory}.items():
         if value not in (None, 0, False, "") or (key == "recording" and value is False):
             message.say(key, _word(value) if isinstance(value, bool) else value)
@@ -147,6 +148,7 @@ def read_call(message: Message) -> Call:
         int(message.get("poison", "0")),
         message.flag("watched"),
         message.flag("interrupted"),
+        halved=message.flag("halved"),
         together=message.get("together", ""),
     )
 

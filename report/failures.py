@@ -167,6 +167,7 @@ def _inputs(call: Call) -> list[str]:
     lines += [f"incoming gradient {describe('incoming', call.cotangent)}"] if call.cotangent else []
     others = "another call, on these numbers reversed, times -0.5, and going back from half of the incoming gradient"
     lines += [f"{others}, before it goes back"] * call.interrupted
+    lines += ["the result is halved in place, and the incoming gradient doubled"] * call.halved
     lines += ["in inference: no gradients are recorded"] * (call.recording is False)
     return lines + [f"all tensors in one memory, {call.together}"] * bool(call.together)
 

@@ -87,6 +87,7 @@ def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
         ]
         lines += [f"candidate.{call.operator}({', '.join(others)})  # another call, before the first goes back"]
         lines += [f"torch.autograd.grad(result, [{names}], 0.5 * incoming, retain_graph=True)"]
+    lines += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] if call.halved else []
     return [*lines, f"print(dict(zip({list(call.differentiate)!r}, torch.autograd.grad(result, [{names}], incoming))))"]
 
 

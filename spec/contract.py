@@ -31,10 +31,10 @@ CLAUSES = (
     ),
     Clause(
         "contract.no-alias",
-        "the result does not lie in an input's memory",
+        "the result does not lie in an input's memory, and writing to it changes no gradient",
         "torch",
         torch("torch.nn.functional"),
-        note="swish, GLU, SwiGLU, linear, conv2d and max_pool2d; padding by 0 may return its input.",
+        note="padding by 0 may return its input; and where writing would change a gradient, an error is right, too.",
     ),
     Clause(
         "contract.layouts",

@@ -92,6 +92,19 @@ def test_state_a_call_in_between_changes_no_gradient(candidate, operator, data):
     right_alike(*(partial(judge.gradients_conform, candidate, case, each) for each in seen))
 
 
+@clause("contract.no-alias", tier="state", operators=ALL, gradient=True)
+@given(data=st.data())
+def test_state_writing_to_the_result_changes_no_gradient(candidate, operator, data):
+    """As an activation in place does; who needs the result again may refuse. Blind to other ways of writing."""
+    case = data.draw(DIFFERENTIATED[operator](FAMILIES))
+    plain = candidate.ask_gradient(case)
+    back = case.cotangent(candidate.format), tuple(plain.gradients)
+    halved = candidate.observe(operator, plain.call.arguments, *back, halved=True)
+    if halved.raised:
+        return candidate.compared()
+    right_alike(*(partial(judge.gradients_conform, candidate, case, each) for each in (plain, halved)))
+
+
 def plans() -> Iterator[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]]:
     """(operator, shapes, parameters, other parameters): one of them differs, and both give results of one shape."""
     yield "swish", {"x": (2, 3)}, {"beta": 0.5}, {"beta": -3.25}

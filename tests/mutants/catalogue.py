@@ -7,6 +7,7 @@ from dataclasses import replace
 from assay.tests.mutants import (
     contract,
     conv2d,
+    dispatched,
     gates,
     glu,
     gradients,
@@ -49,6 +50,7 @@ KINDS = (
     training,
     reported,
     overlooked,
+    dispatched,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 
