@@ -1,4 +1,4 @@
-"""Planted bugs of fast paths: large or aligned sizes alone, and settings of Python's own. The laws had not seen them."""
+"""Planted bugs of fast paths, in large or aligned sizes alone, and of Python's own settings: no law had seen them."""
 
 from __future__ import annotations
 
@@ -257,6 +257,10 @@ def disturbing(act: Callable[[], object]) -> Operators:
     return {"max_pool2d": max_pool2d}
 
 
+def default_handler() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def bug(name, clause, words, operators, kind="size", tier="exact", dtype="float32"):
     return Mutant(f"dispatched-{name}", clause, words, operators, dtype, kind, tier, "rare")
 
@@ -266,76 +270,26 @@ def back(operator, spoil):
 
 
 STATE, MEMORY, BACK = ("state", "state"), ("layout", "contract"), ("gradient", "gradient")
-AROUND, KEPT, IGNORED = "contract.surroundings", "contract.results-kept", signal.SIG_IGN
+AROUND, KEPT, LAYOUTS = "contract.surroundings", "contract.results-kept", "contract.layouts"
+RECORDING, UNCHANGED = "contract.recording", "contract.inputs-unchanged"
 MUTANTS = (
-    bug(
-        "bfloat16",
-        "contract.recording",
-        "in training 32, 48 ... features are bfloat16",
-        {"linear": training_in_bfloat16},
-        *STATE,
-    ),
-    bug(
-        "no-bias",
-        "contract.recording",
-        "in training, from 16 channels on, no bias",
-        {"conv2d": training_without_bias},
-        *STATE,
-    ),
+    bug("bfloat16", RECORDING, "training with 32, 48 ... features: bfloat16", {"linear": training_in_bfloat16}, *STATE),
+    bug("no-bias", RECORDING, "training with 16 channels: no bias", {"conv2d": training_without_bias}, *STATE),
     bug("arena", KEPT, "1024 results in inference: one buffer", arena, *STATE),
     bug("buffer", KEPT, "32 biases' gradients: one buffer", bias_buffer, *STATE),
-    bug(
-        "in-place",
-        "contract.inputs-unchanged",
-        "1024 elements in inference: overwritten",
-        {"swish": in_place},
-        "layout",
-        "contract",
-    ),
+    bug("in-place", UNCHANGED, "1024 elements in inference: overwritten", {"swish": in_place}, "layout", "contract"),
     bug("packed", "contract.memoryless", "64 outputs in inference: weights by address", packed_once, *STATE),
     bug("taken-now", "contract.no-alias", "going back, the result as it is by then", {"max_pool2d": taken_now}, *STATE),
-    bug(
-        "mixed",
-        "contract.layouts",
-        "the image's channels last: the kernels', too",
-        {"conv2d": kernels_as_the_image},
-        *MEMORY,
-    ),
-    bug("gate-first", "contract.layouts", "a fused weight's first half is the gate's", {"glu": gate_first}, *MEMORY),
-    bug("halves", "contract.layouts", "a fused weight's rows in turn are halves", {"glu": halves}, *MEMORY),
+    bug("mixed", LAYOUTS, "the image's channels last: the kernels', too", {"conv2d": kernels_as_the_image}, *MEMORY),
+    bug("gate-first", LAYOUTS, "a fused weight's first half is the gate's", {"glu": gate_first}, *MEMORY),
+    bug("halves", LAYOUTS, "a fused weight's rows in turn are halves", {"glu": halves}, *MEMORY),
     bug("view", "contract.no-alias", "a window of one element is a view", {"max_pool2d": every_second}, *MEMORY),
-    bug(
-        "patches",
-        "conv2d.gradient",
-        "patches learn from the last sample",
-        back("conv2d", last_sample_of_patches),
-        *BACK,
-    ),
-    bug(
-        "samples",
-        "conv2d.gradient",
-        "5 samples' bias, 32 of them: 4 count",
-        back("conv2d", four_samples_at_a_time),
-        *BACK,
-    ),
+    bug("patches", "conv2d.gradient", "patches: the last sample's", back("conv2d", last_sample_of_patches), *BACK),
+    bug("samples", "conv2d.gradient", "5 samples, 32 biases: 4 count", back("conv2d", four_samples_at_a_time), *BACK),
     bug("corners", "max_pool2d.definition", "corners of tiles: an element", {"max_pool2d": corners_of_tiles}),
     bug("ties", "max_pool2d.gradient-first-tie", "8 channels: the last tie", back("max_pool2d", last_of_ties), *BACK),
-    bug(
-        "minimum",
-        "max_pool2d.infinities",
-        "8 channels: a finite minimum",
-        {"max_pool2d": finite_minimum},
-        "value",
-        "special",
-    ),
-    bug(
-        "blocks",
-        "linear.gradient",
-        "129 rows: b's sums in the dtype",
-        back("linear", blocks_of_rows),
-        *BACK,
-        "bfloat16",
-    ),
+    bug("minimum", "max_pool2d.infinities", "8 channels: finite", {"max_pool2d": finite_minimum}, "value", "special"),
+    bug("blocks", "linear.gradient", "129 rows: b's sums", back("linear", blocks_of_rows), *BACK, "bfloat16"),
     bug("subnormal", "linear.gradient", "subnormal gradients are 0", back("linear", flushed), *BACK),
     bug("subnormal-pool", "max_pool2d.gradient", "subnormal gradients are 0", back("max_pool2d", flushed), *BACK),
     bug("grid", "swish.formula", "elements past 65535 x 64: 0", {"swish": first_blocks}, tier="enclosure"),
@@ -345,7 +299,7 @@ MUTANTS = (
     bug("errors", AROUND, "numpy's errors", disturbing(lambda: np.seterr(all="ignore")), *STATE),
     bug("garbage", AROUND, "no collection of garbage", disturbing(gc.disable), *STATE),
     bug("logging", AROUND, "no logging", disturbing(lambda: logging.disable(logging.CRITICAL)), *STATE),
-    bug("handler", AROUND, "Ctrl-C is ignored", disturbing(lambda: signal.signal(signal.SIGINT, IGNORED)), *STATE),
+    bug("handler", AROUND, "Ctrl-C ends all at once", disturbing(default_handler), *STATE),
     bug(
         "decimals", AROUND, "decimals of 9 digits", disturbing(lambda: setattr(decimal.getcontext(), "prec", 9)), *STATE
     ),
