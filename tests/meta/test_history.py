@@ -47,7 +47,7 @@ def swish(x, beta=1.0):
 """
 LARGE = """
 def swish(x, beta=1.0):
-    return np.where(x > 1, 99, right(x, beta)).astype(x.dtype)
+    return np.where((x > 0.5) & (x == x.ravel()[:1]), 99, right(x, beta)).astype(x.dtype)
 """
 ONCE_ONLY = """
 def swish(x, beta=1.0):
