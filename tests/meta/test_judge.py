@@ -106,6 +106,24 @@ def test_what_is_declared_is_what_is_judged():
     judge.conforms(candidate("bfloat16", declared, linear=bfloat16_sums), LINEAR)
 
 
+def bfloat16_operands(x, w, b=None):
+    return torch.nn.functional.linear(x.bfloat16().float(), w.bfloat16().float(), b)
+
+
+def test_a_hint_goes_on_from_what_is_declared():
+    declared = {"linear.forward.float32": {"operands": "tf32", "spreads": True}}
+    case = LINEAR.changed(shapes={"x": (9, 1), "w": (4, 1)})
+    wrong = failure(judge.conforms, candidate(precision=declared, linear=bfloat16_operands), case)
+    assert wrong.hint.endswith("{'linear.forward.float32': {'operands': 'bfloat16', 'spreads': True}}")
+
+
+def test_what_would_permit_nearly_anything_is_no_hint():
+    """TF32 would permit errors of 1e-13, and has nothing to do with them."""
+    case = Case("swish", {"x": (3,)}, {"x": Texture("normal", 1)})
+    off = candidate("float64", swish=lambda *given: TORCH.operators["swish"](*given) * (1 + 1e-13))
+    assert failure(judge.gradient_conforms, off, case).hint == ""
+
+
 def test_a_failure_that_nothing_would_mend_gives_no_hint():
     assert failure(judge.conforms, candidate(linear=off_by(1.5, (0, 0))), LINEAR).hint == ""
 

@@ -15,25 +15,29 @@ from assay.tests.trial.candidate import Candidate
 WEAKER: tuple[dict[str, object], ...] = (
     {"flush": True},
     {"operands": "tf32"},
+    {"operands": "bfloat16"},
     {"accumulation": "storage"},
     {"accumulation": "storage", "flush": True},
 )
+MEANT = 2.0**-10  # a smaller margin says that a declaration permits nearly anything, and explains nothing
 
 
 def what_would_hold(
     candidate: Candidate, call: Call, direction: str, got: Values, places: Sequence[Index], enclose: Any
 ) -> str:
-    """The first weaker declaration under which every element conforms, with its margin."""
-    for weaker in WEAKER:
+    """The first weaker declaration, with what is declared already, under which every element conforms; its margin."""
+    key = f"{call.operator}.{direction}.{candidate.dtype}"
+    declared, strict = candidate.implementation.precision.get(key, {}), candidate.precision(call.operator, direction)
+    for changes in WEAKER:
+        weaker = {**declared, **changes}
         precision = Precision.declared(candidate.format, weaker)
-        if "operands" in weaker and precision.operands.precision >= candidate.format.precision:
+        if "operands" in changes and precision.operands.precision >= strict.operands.precision:
             continue  # TF32 is not fewer bits than a half format has
         try:
             permitted = enclose(precision)
             margin = max(permitted(at).margin(float(got[at])) for at in places)
         except Refusal:
             continue
-        if margin <= 1.0:
-            key = f"{call.operator}.{direction}.{candidate.dtype}"
+        if MEANT <= margin <= 1.0:
             return f"would hold, with a margin of {margin:.3g}, under precision = {{{key!r}: {weaker!r}}}"
     return ""
