@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.syntax import Syntax
 from rich.table import Table
 
-from assay.report import failures
+from assay.report import REPLAYS, failures
 from assay.report.progress import Steps
 from assay.report.verdict import CONFORMS, FAILS, NOT_PROVIDED, OUTDATED, REFUSED, WAIVED, Verdict
 from assay.report.waivers import UNTOLD, USED, Use
 from assay.tests.trial.declared import keys
 from assay.tests.trial.failure import TIERS
 
+LONG = 8000  # characters of a script: what is longer stands in a file
 STYLES = {CONFORMS: "green", FAILS: "bold red", REFUSED: "yellow", WAIVED: "magenta"}
 STYLES |= {NOT_PROVIDED: "dim", "no law": "dim", OUTDATED: "bold red"}
 MARKS = {CONFORMS: "ok", FAILS: "FAIL", REFUSED: "cannot judge", WAIVED: "waived"}
@@ -93,10 +95,25 @@ def _failure(found: failures.Record, others: Sequence[failures.Record], console:
     _say(console, f"[bold red]{escape(heading)}[/]")
     for line in lines:
         _say(console, escape(line))
-    if found["script"]:
+    if kept := _kept_apart(found):
+        _say(console, f"  script     {escape(str(kept))}")
+    elif found["script"]:
         _say(console, "  script")
         console.print(Syntax(found["script"], "python", theme="ansi_dark", background_color="default"), soft_wrap=True)
     _say(console, "")
+
+
+def _kept_apart(found: failures.Record) -> Path | None:
+    """The file of a script that is too long for a terminal; None where it is not, or nothing can be written."""
+    if len(found["script"]) <= LONG:
+        return None
+    path = REPLAYS.parent / f"{found['id']}.py"
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(found["script"] + "\n")
+    except OSError:
+        return None
+    return path
 
 
 def _waiver(use: Use, console: Console) -> None:

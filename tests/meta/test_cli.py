@@ -8,8 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from io import StringIO
 
 import pytest
+from rich.console import Console
+
+from assay.report import terminal
 
 KERNELS = """
 import torch
@@ -143,6 +147,21 @@ def test_the_script_shows_the_fault_by_itself(judged):
     assert done.returncode == 0, done.stderr
     assert "assay" not in failure["script"].replace(str(folder), "")
     assert "tensor(" in done.stdout
+
+
+@pytest.mark.parametrize("lines", [2, 2000])
+def test_a_script_that_is_too_long_for_a_terminal_stands_in_a_file(judged, tmp_path, monkeypatch, lines):
+    """And is the same."""
+    monkeypatch.chdir(tmp_path)
+    script = "print(1)\n" * lines
+    found = judged[2]["failures"][0] | {"script": script, "id": "linear-5ede"}
+    out = Console(file=StringIO(), width=80)
+    terminal._failure(found, [], out)
+    kept = tmp_path / ".assay" / "linear-5ede.py"
+    assert kept.exists() == (lines > 2)
+    assert ("script     " + str(kept.relative_to(tmp_path)) in out.file.getvalue()) == (lines > 2)
+    assert ("print(1)" in out.file.getvalue()) == (lines == 2)
+    assert lines == 2 or kept.read_text().strip() == script.strip()
 
 
 def test_a_failure_can_be_seen_again(judged):
