@@ -111,7 +111,7 @@ def put_to_all(
 
 def of_large_cases(law: Law) -> bool:
     """Whether this is a law of production sizes, of usual layers, or of every size."""
-    return law.module.endswith(("test_large", "test_usual", "test_sizes"))
+    return law.module.endswith(("test_large", "test_usual", "test_tails"))
 
 
 def too_large(given: Iterable[Any]) -> bool:

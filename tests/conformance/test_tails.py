@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from assay.tests.trial import judge
+from assay.tests.trial.large import large_case
 from assay.tests.trial.laws import clause
 from assay.tests.trial.sweeps import every_size
 from assay.tests.trial.textures import Texture
@@ -104,3 +105,10 @@ def test_max_pool2d_gradients_of_every_size_are_exact(candidate, case):
     """1 to 33 planes, 65 places, two to 9, all elements. Blind to unequal windows' every size, and to ties."""
     seen = candidate.ask_gradient(case.changed(incoming=Texture("integers", case.pick)))
     are_all(candidate, seen.gradients, {"input": pooled_back(seen.call.cotangent.values, *values_of(seen))})
+
+
+@clause("swish.formula", tier="enclosure")
+def test_swish_of_four_million_elements_stays_within_its_enclosure(candidate):
+    """More than a grid of 65535 blocks of 64 has. Blind to elements that are not sampled."""
+    candidate.begin()
+    judge.conforms(candidate, large_case("swish", "elements", 2**22 + 1, 0))
