@@ -21,7 +21,7 @@ from assay.tests.trial.whole import (
     values_of,
 )
 
-SHARE = 12  # beside the sweeps that are always made
+SHARE = 40  # beside the sweeps that are always made
 FEW = 12  # elements of a result, the corners among them
 
 

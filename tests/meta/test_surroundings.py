@@ -67,7 +67,7 @@ def test_looking_draws_no_number():
         (lambda: np.seterr(all="raise"), "numpy's handling of errors"),
         (gc.disable, "collection of garbage"),
         (lambda: logging.disable(logging.ERROR), "level of logging"),
-        (lambda: signal.signal(signal.SIGINT, signal.SIG_IGN), "handler of Ctrl-C"),
+        (lambda: signal.signal(signal.SIGINT, lambda *_: None), "handler of Ctrl-C"),
         (lambda: setattr(decimal.getcontext(), "prec", 7), "precision of decimals"),
         (lambda: sys.setrecursionlimit(4321), "limit of recursion"),
     ],
