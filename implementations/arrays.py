@@ -248,15 +248,7 @@ class NumpyArrays:
     def share(self, a: Any, b: Any) -> bool:
         return bool(np.shares_memory(a, b))
 
-    def gradients(
-        self,
-        run: Any,
-        arrays: dict[str, Any],
-        names: list[str],
-        incoming: Any,
-        interrupted: bool = False,
-        halved: bool = False,
-    ) -> tuple[Any, dict[str, Any]]:
+    def gradients(self, *_: Any) -> tuple[Any, dict[str, Any]]:
         raise NotImplementedError("numpy has no differentiation; the candidate offers vjp, or gradients = False")
 
     def synchronise(self, device: str) -> None:

@@ -9,17 +9,7 @@ from assay.tests.trial.large import large_case
 from assay.tests.trial.laws import clause
 from assay.tests.trial.sweeps import every_size
 from assay.tests.trial.textures import Texture
-from assay.tests.trial.whole import (
-    are_all,
-    convolved,
-    convolved_back,
-    going_back,
-    linear,
-    linear_back,
-    pooled,
-    pooled_back,
-    values_of,
-)
+from assay.tests.trial.whole import going_back, gradients_are_exact, result_is_exact
 
 SHARE = 40  # beside the sweeps that are always made
 FEW = 12  # elements of a result, the corners among them
@@ -36,16 +26,14 @@ def test_swish_of_every_size_stays_within_its_enclosure(candidate, case):
 @every_size("linear")
 def test_linear_of_every_size_is_exact(candidate, case):
     """1 to 129 rows, features and outputs, and two of them to 9, all elements. Blind to all three at once."""
-    seen = candidate.ask(case)
-    judge.same_arrays(candidate, "the result is another number", seen.output, linear(*values_of(seen)))
+    result_is_exact(candidate, case)
 
 
 @clause("linear.gradient", tier="gradient", share=SHARE)
 @every_size("linear")
 def test_linear_gradients_of_every_size_are_exact(candidate, case):
     """1 to 129 rows, features and outputs, and two of them to 9, all elements. Blind to all three at once."""
-    seen = candidate.ask_gradient(going_back(candidate, case, "contiguous"))
-    are_all(candidate, seen.gradients, linear_back(seen.call.cotangent.values, *values_of(seen)[:2]))
+    gradients_are_exact(candidate, going_back(candidate, case, "contiguous"))
 
 
 @clause("glu.formula", tier="enclosure", share=SHARE)
@@ -75,36 +63,28 @@ def test_pad2d_of_every_size_adds_zeros_and_leaves_the_rest(candidate, case):
 @every_size("conv2d")
 def test_conv2d_of_every_size_is_exact(candidate, case):
     """1 to 33 inputs, 65 outputs, places; two to 9; all elements. Blind to unequal kernels' every size."""
-    seen = candidate.ask(case)
-    judge.same_results(candidate, "the result is another number", seen.output, convolved(*values_of(seen)))
+    result_is_exact(candidate, case)
 
 
 @clause("conv2d.gradient", tier="gradient", share=SHARE)
 @every_size("conv2d")
 def test_conv2d_gradients_of_every_size_are_exact(candidate, case):
     """1 to 33 inputs, 65 outputs, places; two to 9; all elements. Blind to unequal kernels' every size."""
-    case = going_back(candidate, case, "contiguous")
-    if candidate.precision("conv2d", "backward").algorithm != "direct":
-        return judge.gradient_conforms(candidate, case)
-    seen = candidate.ask_gradient(case)
-    x, w, _, *parameters = values_of(seen)
-    are_all(candidate, seen.gradients, convolved_back(seen.call.cotangent.values, x, w, *parameters))
+    gradients_are_exact(candidate, going_back(candidate, case, "contiguous"))
 
 
 @clause("max_pool2d.definition", tier="exact", share=SHARE)
 @every_size("max_pool2d")
 def test_max_pool2d_of_every_size_takes_the_largest_of_each_window(candidate, case):
     """1 to 33 planes, 65 places, two to 9, all elements. Blind to unequal windows' every size, and to ties."""
-    seen = candidate.ask(case)
-    judge.same_arrays(candidate, "the result is another number", seen.output, pooled(*values_of(seen)))
+    result_is_exact(candidate, case)
 
 
 @clause("max_pool2d.gradient", tier="gradient", share=SHARE)
 @every_size("max_pool2d")
 def test_max_pool2d_gradients_of_every_size_are_exact(candidate, case):
     """1 to 33 planes, 65 places, two to 9, all elements. Blind to unequal windows' every size, and to ties."""
-    seen = candidate.ask_gradient(case.changed(incoming=Texture("integers", case.pick)))
-    are_all(candidate, seen.gradients, {"input": pooled_back(seen.call.cotangent.values, *values_of(seen))})
+    gradients_are_exact(candidate, case.changed(incoming=Texture("integers", case.pick)))
 
 
 @clause("swish.formula", tier="enclosure")

@@ -13,17 +13,7 @@ from assay.tests.trial.large import dense_batches, real
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import Texture, laid
 from assay.tests.trial.usual import usual_activations, usual_cases, usual_matrices
-from assay.tests.trial.whole import (
-    are_all,
-    convolved,
-    convolved_back,
-    going_back,
-    linear,
-    linear_back,
-    pooled,
-    pooled_back,
-    values_of,
-)
+from assay.tests.trial.whole import convolved, going_back, gradients_are_exact, pooled, result_is_exact, values_of
 
 SHARE = 1 / 8  # an example is cheap, and what is special in one is the meeting of several sizes
 LAYOUTS_BACK = ("contiguous", "channels_last", "cropped", "chunked", "expanded", "expanded_last")
@@ -51,16 +41,14 @@ def test_swish_of_usual_layers_stays_within_its_enclosure(candidate, case):
 @given(case=usual_matrices("linear"))
 def test_linear_of_usual_layers_is_exact(candidate, case):
     """One row or many, square weights, stored either way, all elements. Blind to other layouts, and to rounding."""
-    seen = candidate.ask(case)
-    judge.same_arrays(candidate, "the result is another number", seen.output, linear(*values_of(seen)))
+    result_is_exact(candidate, case)
 
 
 @clause("linear.gradient", tier="gradient", share=SHARE * 2)
 @given(case=usual_matrices("linear"), layout=st.sampled_from(LAYOUTS_BACK))
 def test_linear_gradients_of_usual_layers_are_exact(candidate, case, layout):
     """All elements of all gradients. Blind to other layouts, and to rounding."""
-    seen = candidate.ask_gradient(going_back(candidate, case, layout))
-    are_all(candidate, seen.gradients, linear_back(seen.call.cotangent.values, *values_of(seen)[:2]))
+    gradients_are_exact(candidate, going_back(candidate, case, layout))
 
 
 @clause("linear.formula", tier="enclosure", share=SHARE * 2)
@@ -130,8 +118,7 @@ def test_swiglu_gradients_that_sum_over_many_rows_stay_within_their_enclosures(c
 @given(case=usual_cases("conv2d"))
 def test_conv2d_of_usual_layers_is_exact(candidate, case):
     """VGG's, ResNet's, others' and any, all elements. Blind to kernels beyond 10, and to rounding."""
-    seen = candidate.ask(case)
-    judge.same_results(candidate, "the result is another number", seen.output, convolved(*values_of(seen)))
+    result_is_exact(candidate, case)
 
 
 @clause("conv2d.formula", tier="enclosure", share=SHARE * 2)
@@ -152,12 +139,7 @@ def test_conv2d_gradients_that_sum_over_many_places_stay_within_their_enclosures
 @given(case=usual_cases("conv2d", ("contiguous",)), layout=st.sampled_from(LAYOUTS_BACK))
 def test_conv2d_gradients_of_usual_layers_are_exact(candidate, case, layout):
     """All elements of all gradients. Blind to kernels beyond 10, and to rounding."""
-    case = going_back(candidate, case, layout)
-    if candidate.precision("conv2d", "backward").algorithm != "direct":
-        return judge.gradient_conforms(candidate, case)
-    seen = candidate.ask_gradient(case)
-    x, w, _, *parameters = values_of(seen)
-    are_all(candidate, seen.gradients, convolved_back(seen.call.cotangent.values, x, w, *parameters))
+    gradients_are_exact(candidate, going_back(candidate, case, layout))
 
 
 @clause("conv2d.special", tier="special", share=SHARE * 4)
@@ -175,8 +157,7 @@ def test_conv2d_of_usual_layers_has_nan_where_a_window_has(candidate, case, plac
 @given(case=usual_cases("max_pool2d"))
 def test_max_pool2d_of_usual_layers_takes_the_largest_of_each_window(candidate, case):
     """ResNet's, others' and any, all elements. Blind to windows beyond 10, and to ties."""
-    seen = candidate.ask(case)
-    judge.same_arrays(candidate, "the result is another number", seen.output, pooled(*values_of(seen)))
+    result_is_exact(candidate, case)
 
 
 @clause("max_pool2d.nan", tier="special", share=SHARE)
@@ -191,5 +172,4 @@ def test_max_pool2d_of_usual_layers_gives_nan_where_a_window_has_one(candidate, 
 @given(case=usual_cases("max_pool2d"), layout=st.sampled_from(LAYOUTS_BACK))
 def test_max_pool2d_gradients_of_usual_layers_are_exact(candidate, case, layout):
     """All elements. Blind to windows beyond 10, and to ties."""
-    seen = candidate.ask_gradient(case.changed(incoming=Texture("integers", case.pick, (), layout)))
-    are_all(candidate, seen.gradients, {"input": pooled_back(seen.call.cotangent.values, *values_of(seen))})
+    gradients_are_exact(candidate, case.changed(incoming=Texture("integers", case.pick, (), layout)))

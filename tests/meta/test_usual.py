@@ -30,16 +30,6 @@ SMALL = {
 }
 
 
-def by_numpy(operator, g, values):
-    """The result and the gradients."""
-    if operator == "linear":
-        return whole.linear(*values), whole.linear_back(g, *values[:2])
-    if operator == "conv2d":
-        x, w, _, *parameters = values
-        return whole.convolved(*values), whole.convolved_back(g, x, w, *parameters)
-    return whole.pooled(*values), {"input": whole.pooled_back(g, *values)}
-
-
 @pytest.mark.parametrize("operator", SMALL)
 @budget(60)
 @given(data=st.data())
@@ -47,7 +37,8 @@ def test_every_element_is_the_references(operator, data):
     case = data.draw(SMALL[operator]).changed(incoming=Texture("integers", 1))
     call = Call(operator, case.arguments(FLOAT32), "float32", "cpu", case.cotangent(FLOAT32))
     values = [each.values if isinstance(each, Argument) else each for each in call.arguments.values()]
-    result, gradients = by_numpy(operator, call.cotangent.values, values)
+    result = whole.RESULTS[operator](*values)
+    gradients = whole.GRADIENTS[operator](call.cotangent.values, *values)
     element, gradient = exact_forward(case, call), exact_backward(case, call)
     assert result.shape == case.result_shape
     assert {at: result[at] for at in np.ndindex(*result.shape)} == {at: element(at) for at in np.ndindex(*result.shape)}

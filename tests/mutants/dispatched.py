@@ -194,26 +194,19 @@ def corners_of_tiles(input, kernel_size, stride=None, padding=0):
 def last_of_ties(found, incoming, given):
     """From eight channels on ties go to the last element."""
     x = given["input"]
-    (kh, kw), (down, along), (above, before) = how = windows(
-        given["kernel_size"], given.get("stride"), given.get("padding", 0)
-    )
-    (rows, columns), reached = x.shape[2:], (rows_reached(x, how), columns_reached(x, how))
-    if x.shape[1] < 8 or reached != (rows, columns):
+    how = windows(given["kernel_size"], given.get("stride"), given.get("padding", 0))
+    if x.shape[1] < 8 or any(reached(x, how, axis) != x.shape[axis] for axis in (2, 3)):
         return {}
     turned = x.detach().flip(2, 3).requires_grad_()
     with torch.enable_grad():
-        y = right["max_pool2d"](turned, (kh, kw), (down, along), (above, before))
+        y = right["max_pool2d"](turned, *how)
     return {"input": torch.autograd.grad(y, turned, incoming.flip(2, 3))[0].flip(2, 3)}
 
 
-def rows_reached(x: Any, how: Any) -> int:
-    (kernel, _), (step, _), (added, _) = how
-    return (x.shape[2] + 2 * added - kernel) // step * step + kernel - 2 * added
-
-
-def columns_reached(x: Any, how: Any) -> int:
-    (_, kernel), (_, step), (_, added) = how
-    return (x.shape[3] + 2 * added - kernel) // step * step + kernel - 2 * added
+def reached(x: Any, how: Any, axis: int) -> int:
+    """Of an axis of the image: the elements up to the last that a window holds."""
+    kernel, step, added = (size[axis - 2] for size in how)
+    return (x.shape[axis] + 2 * added - kernel) // step * step + kernel - 2 * added
 
 
 def finite_minimum(input, *given):

@@ -137,9 +137,10 @@ def _is_wrong(seen: Observation, problem: NonConformance) -> bool:
 
 def is_of_one_call(problem: NonConformance) -> bool:
     """Whether one plain call is known to show the failure: one that nothing interrupts, and that is not inference."""
-    known = problem.complete and problem.of_last and len(problem.calls) == 1
-    (call, *_) = problem.calls or [None]
-    return known and not (call.interrupted or call.halved or call.recording is False)
+    if not (problem.complete and problem.of_last and len(problem.calls) == 1):
+        return False
+    (call,) = problem.calls
+    return not (call.interrupted or call.halved or call.recording is False)
 
 
 def class_of(problem: NonConformance, tier: str) -> str:

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from assay.tests.trial import simplify, waivers
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
-from assay.tests.trial.large import SEEDS, SHAPED, USUAL
+from assay.tests.trial.large import AXES, SEEDS, SHAPED, USUAL
 from assay.tests.trial.textures import Texture
-from assay.tests.trial.usual import Blocks
+from assay.tests.trial.usual import Blocks, as_given
 
 Law = Callable[..., None]
 
@@ -42,14 +42,6 @@ SWEPT["max_pool2d"] |= dict.fromkeys(("rows columns", "settings"), 9)
 for operator in ("linear", "conv2d", "max_pool2d"):
     SWEPT[operator]["layers"] = 1
 SWEPT["swiglu"] = SWEPT["glu"]
-AXES = {
-    "swish": ("elements",),
-    "linear": ("rows", "features", "outputs"),
-    "pad2d": ("planes", "rows", "columns"),
-    "conv2d": ("samples", "inputs", "outputs", "rows", "columns", "kernel"),
-    "max_pool2d": ("samples", "planes", "rows", "columns", "window"),
-}
-AXES["glu"] = AXES["swiglu"] = AXES["linear"]
 OTHERS = (1, 2, 3, 4, 5)
 
 
@@ -90,7 +82,7 @@ def _convolutions(rng: random.Random) -> Iterator[Case]:
         inputs, outputs, *image = (rng.randint(1, 3), rng.randint(1, 5), *(rng.randint(8, 14) for _ in "hw"))
         shapes: dict[str, Any] = {"input": (1, inputs, *image), "weight": (outputs, inputs, kernel, kernel)}
         textures = {name: Texture("integers", rng.randrange(2**16)) for name in shapes}
-        parameters = {"stride": _spelled(rng, stride), "padding": _spelled(rng, padding)}
+        parameters = {"stride": as_given(rng, (stride,) * 2), "padding": as_given(rng, (padding,) * 2)}
         yield Case("conv2d", shapes, textures, parameters, inputs * kernel**2, rng.randrange(2**16))
 
 
@@ -98,15 +90,10 @@ def _poolings(rng: random.Random) -> Iterator[Case]:
     for kernel, stride in product(range(1, 9), (None, 1, 2, 3, 4)):
         for padding in range(kernel // 2 + 1):
             shape = (1, rng.randint(1, 3), *(rng.randint(8, 14) for _ in "hw"))
-            parameters = {"kernel_size": kernel, "stride": stride, "padding": padding}
-            parameters = {name: _spelled(rng, size) for name, size in parameters.items()}
+            sizes = {"kernel_size": kernel, "stride": stride, "padding": padding}
+            parameters = {name: size if size is None else as_given(rng, (size,) * 2) for name, size in sizes.items()}
             texture = Blocks("ties", rng.randrange(2**16))
             yield Case("max_pool2d", {"input": shape}, {"input": texture}, parameters, 2**8, rng.randrange(2**16))
-
-
-def _spelled(rng: random.Random, size: int | None) -> Any:
-    """One number, or a pair of it."""
-    return size if size is None or rng.random() < 0.5 else (size, size)
 
 
 # Samples, rows, features and outputs; input, kernels, stride and padding; input, window, stride and padding.

@@ -156,7 +156,7 @@ def _usual_case(operator: str, layouts: tuple[str, ...], seed: int) -> Case:
     return case_of(layer, Drawn(rng.choice(SAMPLES), rng.randrange(60), *sides, rng.choice(layouts), seed))
 
 
-def _given(rng: random.Random, size: Pair, left_out: Pair | None = None) -> Any:
+def as_given(rng: random.Random, size: Pair, left_out: Pair | None = None) -> Any:
     """A size as callers give it: a pair, one number where both are equal, nothing where it is what that stands for."""
     return rng.choice([size] + [size[0]] * (size[0] == size[1]) + [None, None] * (size == left_out))
 
@@ -171,7 +171,7 @@ def _conv2d(layer: Any, drawn: Drawn) -> Case:
     shapes |= {"bias": (outputs,)} if drawn.biased else {}
     textures = {name: Texture("tiled integers", drawn.seed + k, (), drawn.layout) for k, name in enumerate(shapes)}
     rng = random.Random(f"as given {drawn.seed}")
-    parameters = {"stride": _given(rng, stride), "padding": _given(rng, padding)}
+    parameters = {"stride": as_given(rng, stride), "padding": as_given(rng, padding)}
     return Case("conv2d", shapes, textures, parameters, inputs * math.prod(kernel), drawn.seed)
 
 
@@ -181,8 +181,8 @@ def _max_pool2d(layer: Any, drawn: Drawn) -> Case:
     image = drawn.image(kernel, padding, PRODUCTS // (drawn.samples * planes * math.prod(kernel)))
     textures = {"input": Blocks("ties", drawn.seed, (), drawn.layout)}
     rng = random.Random(f"as given {drawn.seed}")
-    parameters = {name: _given(rng, size) for name, size in (("kernel_size", kernel), ("padding", padding))}
-    parameters["stride"] = _given(rng, stride, left_out=kernel)
+    parameters = {name: as_given(rng, size) for name, size in (("kernel_size", kernel), ("padding", padding))}
+    parameters["stride"] = as_given(rng, stride, left_out=kernel)
     overlapping = math.prod(-(-k // s) for k, s in zip(kernel, stride, strict=True))
     return Case("max_pool2d", {"input": (drawn.samples, planes, *image)}, textures, parameters, overlapping, drawn.seed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,36 @@ def going_back(candidate: Candidate, case: Case, layout: str) -> Case:
     return case.changed(incoming=Texture("integers", case.pick, (), layout), terms=terms)
 
 
+def result_is_exact(candidate: Candidate, case: Case) -> None:
+    """Hold the result of a case of integers to numpy's, element by element.
+
+    Raises:
+        NonConformance: as `judge.same_results`, which knows how far another declared algorithm may be off.
+    """
+    seen = candidate.ask(case)
+    expected = RESULTS[case.operator](*values_of(seen))
+    judge.same_results(candidate, "the result is another number", seen.output, expected)
+
+
+def gradients_are_exact(candidate: Candidate, case: Case) -> None:
+    """Hold the gradients of a case of integers to numpy's, or a convolution's by another algorithm to enclosures.
+
+    Raises:
+        NonConformance: as `are_all`, or as `judge.gradient_conforms`.
+    """
+    if case.operator == "conv2d" and candidate.precision("conv2d", "backward").algorithm != "direct":
+        judge.gradient_conforms(candidate, case)
+        return
+    seen = candidate.ask_gradient(case)
+    are_all(candidate, seen.gradients, GRADIENTS[case.operator](seen.call.cotangent.values, *values_of(seen)))
+
+
 def are_all(candidate: Candidate, gradients: dict[str, Values], expected: dict[str, Values]) -> None:
-    """Hold gradients to what they are, element by element."""
+    """Hold gradients to what they are, element by element.
+
+    Raises:
+        NonConformance: as `judge.same_arrays`.
+    """
     for name, gradient in gradients.items():
         judge.same_arrays(candidate, "the gradient is another number", gradient, expected[name], f"gradient of {name}")
 
@@ -53,7 +82,7 @@ def linear(x: Values, w: Values, b: Values | None) -> Values:
     return x @ w.T if b is None else x @ w.T + b
 
 
-def linear_back(g: Values, x: Values, w: Values) -> dict[str, Values]:
+def linear_back(g: Values, x: Values, w: Values, b: Values | None) -> dict[str, Values]:
     """The gradients of linear where ``g`` comes in."""
     rows, xs = g.reshape(-1, len(w)), x.reshape(-1, x.shape[-1])
     return {"x": g @ w, "w": rows.T @ xs, "b": rows.sum(0)}
@@ -66,7 +95,7 @@ def convolved(x: Values, w: Values, b: Values | None, stride: Any, padding: Any)
     return sums if b is None else sums + b[:, None, None]
 
 
-def convolved_back(g: Values, x: Values, w: Values, stride: Any, padding: Any) -> dict[str, Values]:
+def convolved_back(g: Values, x: Values, w: Values, b: Values | None, stride: Any, padding: Any) -> dict[str, Values]:
     """The gradients of conv2d where ``g`` comes in."""
     (down, right), (above, before) = pair(stride), pair(padding)
     image = padded(x, (above, before), 0.0)
@@ -84,7 +113,7 @@ def pooled(x: Values, kernel: Any, stride: Any, padding: Any) -> Values:
     return windows(padded(x, pair(padding), -math.inf), pair(kernel), pair(stride or kernel)).max((-2, -1))
 
 
-def pooled_back(g: Values, x: Values, kernel: Any, stride: Any, padding: Any) -> Values:
+def pooled_back(g: Values, x: Values, kernel: Any, stride: Any, padding: Any) -> dict[str, Values]:
     """The gradient of max_pool2d where ``g`` comes in and no window has a tie."""
     (down, right), (above, before) = pair(stride or kernel), pair(padding)
     image = padded(x, (above, before), -math.inf)
@@ -92,4 +121,12 @@ def pooled_back(g: Values, x: Values, kernel: Any, stride: Any, padding: Any) ->
     n, c, i, j = np.indices(g.shape)
     back = np.zeros_like(image)
     np.add.at(back, (n, c, i * down + taken // pair(kernel)[1], j * right + taken % pair(kernel)[1]), g)
-    return back[:, :, above : above + x.shape[2], before : before + x.shape[3]]
+    return {"input": back[:, :, above : above + x.shape[2], before : before + x.shape[3]]}
+
+
+RESULTS: dict[str, Callable[..., Values]] = {"linear": linear, "conv2d": convolved, "max_pool2d": pooled}
+GRADIENTS: dict[str, Callable[..., dict[str, Values]]] = {
+    "linear": linear_back,
+    "conv2d": convolved_back,
+    "max_pool2d": pooled_back,
+}
