@@ -11,7 +11,7 @@ from assay.tests.trial.sweeps import every_size
 from assay.tests.trial.textures import Texture
 from assay.tests.trial.whole import going_back, gradients_are_exact, result_is_exact
 
-SHARE = 40  # beside the sweeps that are always made
+SHARE = 12  # beside the sweeps that are always made
 FEW = 12  # elements of a result, the corners among them
 
 

@@ -47,11 +47,12 @@ OTHERS = (1, 2, 3, 4, 5)
 
 @dataclass(frozen=True)
 class Sweep:
-    """The axes that take every size, or one in so many; the others, and the setting, come from the seed."""
+    """Axes that take every size, or one in so many, in a usual setting, or (0) in none; the rest is the seed's."""
 
     operator: str
     axes: str
     seed: int
+    usual: int = 0
     every: int = 1
 
     def cases(self) -> Iterator[Case]:
@@ -63,11 +64,13 @@ class Sweep:
         if made := MADE.get((self.operator, self.axes)):
             yield from made(rng)
             return
-        swept, most, usual = self.axes.split(), SWEPT[self.operator][self.axes], rng.randint(0, USUAL[self.operator])
+        swept, most = self.axes.split(), SWEPT[self.operator][self.axes]
         for lengths in product(range(1, most + 1), repeat=len(swept)):
             sizes = {axis: rng.choice(OTHERS) for axis in AXES[self.operator]}
             sizes |= dict(zip(swept, lengths, strict=True))
-            yield _untied(SHAPED[self.operator](rng, self.operator, sizes, usual).changed(pick=rng.randrange(2**16)))
+            yield _untied(
+                SHAPED[self.operator](rng, self.operator, sizes, self.usual).changed(pick=rng.randrange(2**16))
+            )
 
 
 def _untied(case: Case) -> Case:
@@ -157,10 +160,11 @@ def every_size(operator: str) -> Callable[[Law], Any]:
                 waivers.run(of_one, {"candidate": candidate, "case": case})
 
         of_all.__name__, of_all.__doc__, of_all.__module__ = law.__name__, law.__doc__, law.__module__
-        sweeps = st.builds(Sweep, st.just(operator), st.sampled_from(sorted(SWEPT[operator])), SEEDS)
+        settings = st.sampled_from(range(USUAL[operator] + 1))
+        sweeps = st.builds(Sweep, st.just(operator), st.sampled_from(sorted(SWEPT[operator])), SEEDS, settings)
         test = given(sweep=sweeps)(of_all)
         for axes in SWEPT[operator]:
-            test = example(sweep=Sweep(operator, axes, 0))(test)
+            test = example(sweep=Sweep(operator, axes, 0, min(1, USUAL[operator])))(test)
         return test
 
     return swept
