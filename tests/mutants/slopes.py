@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -63,10 +64,16 @@ class BetaGradientInBfloat16(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
         x, beta = ctx.saved_tensors
-        s, total = torch.sigmoid(beta.float() * x.float()), torch.zeros((), dtype=torch.bfloat16)
-        for part in (g * x * x * s * (1 - s)).flatten():
-            total = total + part.bfloat16()
-        return (g * s * (1 + beta * x * (1 - s))).to(x.dtype), total.to(x.dtype).expand(beta.shape).clone()
+        s, total = torch.sigmoid(beta.float() * x.float()), 0.0
+        for part in (g * x * x * s * (1 - s)).flatten().bfloat16().tolist():
+            total = rounded_to_bfloat16(total + part)
+        return (g * s * (1 + beta * x * (1 - s))).to(x.dtype), beta.new_full(beta.shape, total)
+
+
+def rounded_to_bfloat16(number: float) -> float:
+    """To eight bits; a tensor of one number would take ten times as long."""
+    fraction, exponent = math.frexp(number)
+    return math.ldexp(round(fraction * 2**8), exponent - 8) if math.isfinite(number) else number
 
 
 def beta_gradient_in_bfloat16(x, beta=None):

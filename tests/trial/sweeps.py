@@ -151,13 +151,13 @@ def every_size(operator: str) -> Callable[[Law], Any]:
     """
 
     def swept(law: Law) -> Any:
-        def of_one(**given: Any) -> None:
-            simplify.run(law, given)
+        def heeding(**given: Any) -> None:
+            waivers.run(law, given)
 
         def of_all(candidate: Candidate, sweep: Sweep) -> None:
             for case in sweep.cases():
                 candidate.calls.clear()
-                waivers.run(of_one, {"candidate": candidate, "case": case})
+                simplify.run(heeding, {"candidate": candidate, "case": case})
 
         of_all.__name__, of_all.__doc__, of_all.__module__ = law.__name__, law.__doc__, law.__module__
         settings = st.sampled_from(range(USUAL[operator] + 1))
