@@ -19,16 +19,17 @@ import numpy.typing as npt
 Values = npt.NDArray[np.float64]
 
 # How a tensor lies in memory. Whatever lies between its elements is NaN: who reads it, shows it. ``transposed`` has all
-# axes in reverse, ``swapped`` the first two (sequences before samples). ``cropped`` is cut out of longer rows,
-# ``chunked`` of more along the second axis, as half of the channels are, ``channels_last_cropped`` of a larger image.
-# ``expanded`` repeats the first sample, and ``expanded_last`` what each plane starts with: so a mean over places hands
-# its gradient back.
+# axes in reverse, ``swapped`` the first two (sequences before samples), ``swapped_last`` the last two (features before
+# tokens). ``cropped`` is cut out of longer rows, ``chunked`` of more along the second axis, as half of the channels,
+# ``channels_last_cropped`` of a larger image. ``expanded`` repeats the first sample, and ``expanded_last`` what each
+# plane starts with: so a mean over places hands its gradient back.
 LAYOUTS = (
     "contiguous",
     "offset",
     "strided",
     "transposed",
     "swapped",
+    "swapped_last",
     "cropped",
     "chunked",
     "expanded",
@@ -56,6 +57,8 @@ def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...
         order.reverse()
     elif layout == "swapped":
         order[:2] = reversed(order[:2])
+    elif layout == "swapped_last":
+        order[-2:] = reversed(order[-2:])
     elif layout.startswith("channels_last") and len(shape) == 4:
         order = [0, 2, 3, 1]
     longer = _longer(len(shape), layout)

@@ -107,6 +107,8 @@ def _of_torch() -> tuple[Setting, ...]:
         Setting("number of threads", torch.get_num_threads, torch.set_num_threads),
         Setting("recording of gradients", torch.is_grad_enabled, torch.set_grad_enabled),
         Setting("deterministic algorithms", *deterministic),
+        Setting("detection of anomalies", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+        Setting("autocast", partial(torch.is_autocast_enabled, "cpu"), partial(torch.set_autocast_enabled, "cpu")),
         Setting("float32 matmul precision", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
         _attribute("TF32 of cuDNN", cudnn, "allow_tf32"),
         _attribute("TF32 of matmul", matmul, "allow_tf32"),

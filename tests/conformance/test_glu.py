@@ -89,6 +89,25 @@ def test_a_closed_gate_of_glu_gives_nothing_and_an_open_one_everything(candidate
         judge.conforms(candidate, _holding(_gated_by(case, gates), x=x))
 
 
+def tiny_results(candidate: Candidate, operator: str, outputs: int, seed: int) -> Case:
+    """Gates of moderate numbers times ones that are just normal: many a result is not."""
+    rng, least = np.random.default_rng(seed), candidate.format.least_normal
+    held = {
+        "b": rng.choice((0.25, 0.5, 1.0, -0.5, -1.0), outputs),
+        "c": rng.choice((-least, least, 1.5 * least), outputs),
+    }
+    shapes = {"x": (2, 3), "w": (outputs, 3), "v": (outputs, 3), "b": (outputs,), "c": (outputs,)}
+    elements = {name: tuple(enumerate(values.tolist())) for name, values in held.items()}
+    return Case(operator, shapes, {name: Texture("zeros", 0, elements.get(name, ())) for name in shapes})
+
+
+@clause("glu.formula", tier="special")
+@given(outputs=st.sampled_from((*SHORT, 33, 64)), seed=st.integers(0, 255))
+def test_glu_does_not_flush_what_is_below_the_least_normal_number(candidate, outputs, seed):
+    """Results that are subnormal count unless flushing is declared. Blind to products that are subnormal."""
+    judge.conforms(candidate, tiny_results(candidate, "glu", outputs, seed))
+
+
 @clause("glu.gradient", tier="gradient")
 @given(case=gated_cases("glu", sizes=SHORT))
 def test_glu_gradients_stay_within_their_enclosures(candidate, case):

@@ -230,7 +230,11 @@ def padded_cases(draw: Any) -> Case:
     return draw(st.sampled_from((case, holding(case, Palette, palette=palette))))
 
 
+LOWEST = holding(with_parameters(planes(3, 3), padding=1), Palette, palette=(-HUGE,))
+
+
 @clause("max_pool2d.padding", tier="special")
+@example(case=LOWEST)
 @given(case=padded_cases())
 def test_max_pool2d_never_takes_what_padding_adds(candidate, case):
     """Negative numbers, however low, are taken at the border too. Blind to inputs of -inf."""

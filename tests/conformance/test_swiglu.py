@@ -19,7 +19,7 @@ from assay.reference.arithmetic.primitives import store
 from assay.reference.linear import linear_element
 from assay.reference.swish import swish
 from assay.reference.tensor import Index, Tensor
-from assay.tests.conformance.test_glu import A_NAN, a_nan_reaches_its_row_or_output
+from assay.tests.conformance.test_glu import A_NAN, a_nan_reaches_its_row_or_output, tiny_results
 from assay.tests.trial import judge, printed
 from assay.tests.trial.cases import SMALL, Case, gated_cases
 from assay.tests.trial.failure import NonConformance
@@ -140,6 +140,13 @@ def test_swiglu_overflows_to_infinity_alone(candidate, outputs, seed):
     shapes = {"x": (2, 3), "w": (outputs, 3), "v": (outputs, 3), "b": (outputs,), "c": (outputs,)}
     filled = {name: Texture("zeros", 0, elements.get(name, ())) for name in shapes}
     judge.conforms(candidate, Case("swiglu", shapes, filled))
+
+
+@clause("swiglu.formula", tier="special")
+@given(outputs=st.sampled_from((*SHORT, 33, 64)), seed=st.integers(0, 255))
+def test_swiglu_does_not_flush_what_is_below_the_least_normal_number(candidate, outputs, seed):
+    """Results that are subnormal count unless flushing is declared. Blind to products that are subnormal."""
+    judge.conforms(candidate, tiny_results(candidate, "swiglu", outputs, seed))
 
 
 @clause("swiglu.refuses-sizes", tier="contract")

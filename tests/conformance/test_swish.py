@@ -93,6 +93,14 @@ def test_the_gradient_of_swish_by_beta_of_a_thousand_elements(candidate):
         judge.gradient_conforms(candidate, _with_beta(case, beta, tensor=True), ["beta"])
 
 
+@clause("swish.beta-learned", tier="gradient")
+@given(at=st.sampled_from(EXPONENTIALS), beta=st.sampled_from((1.0, -1.0, 0.5)))
+def test_the_gradient_of_swish_by_beta_survives_the_edges_of_the_exponential(candidate, at, beta):
+    """Where x * x is large, or overflows in 16 bits, and the gate is shut or open. Blind to squares beyond float32."""
+    case = _with_beta(_holding(at, -at, 1.0, -2.0 * at), beta, tensor=True)
+    judge.gradient_conforms(candidate, case.changed(incoming=Texture("ones")), ["beta"])
+
+
 @clause("swish.smooth", tier="gradient")
 @given(finest=st.integers(0, 10))
 def test_the_derivative_of_swish_is_one_half_at_zero_and_near_it_on_both_sides(candidate, finest):

@@ -63,6 +63,8 @@ def test_looking_draws_no_number():
 @pytest.mark.parametrize(
     ("disturbing", "seen"),
     [
+        (lambda: torch.autograd.set_detect_anomaly(True), "detection of anomalies"),
+        (lambda: torch.set_autocast_enabled("cpu", True), "autocast"),
         (lambda: warnings.simplefilter("ignore", BytesWarning), "filters of warnings"),
         (lambda: np.seterr(all="raise"), "numpy's handling of errors"),
         (gc.disable, "collection of garbage"),
@@ -72,7 +74,7 @@ def test_looking_draws_no_number():
         (lambda: sys.setrecursionlimit(4321), "limit of recursion"),
     ],
 )
-def test_what_all_of_python_relies_on_is_put_back_and_named(disturbing, seen):
+def test_what_everything_else_relies_on_is_put_back_and_named(disturbing, seen):
     """At each call, the same as before."""
     before = surroundings.state()
     implementation = candidate(disturbing)

@@ -8,6 +8,7 @@ from assay.tests.mutants import (
     contract,
     conv2d,
     dispatched,
+    ends,
     gates,
     glu,
     gradients,
@@ -51,6 +52,7 @@ KINDS = (
     reported,
     overlooked,
     dispatched,
+    ends,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 

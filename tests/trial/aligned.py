@@ -28,8 +28,8 @@ CONVOLUTIONS = (
     (8, 8, 0, (16, 16)),
 )
 POOLINGS = ((2, 2, 0, (8, 16)), (3, 2, 1, (9, 16)), (3, 1, 1, (8, 8)), (1, 2, 0, (8, 16)), (2, None, 0, (16, 8)))
-ELEMENTS = ((1024,), (2, 8, 65), (4, 16, 16, 1), (33, 32))
-LAID = ("contiguous", "contiguous", "contiguous", "channels_last", "transposed", "swapped")
+ELEMENTS = ((1024,), (2, 8, 65), (4, 16, 16, 1), (33, 32), (2, 12, 44))
+LAID = ("contiguous", "contiguous", "contiguous", "channels_last", "transposed", "swapped", "swapped_last")
 SEEDS = st.integers(0, 2**16 - 1)
 
 
@@ -56,7 +56,7 @@ def _case(operator: str, families: tuple[str, ...], untied: bool, seed: int) -> 
 
 
 def _swish(rng: random.Random) -> Any:
-    shapes, beta = {"x": rng.choice(ELEMENTS)}, rng.choice((None, 0.5, "learned"))
+    shapes, beta = {"x": rng.choice(ELEMENTS)}, rng.choice((None, None, 0.5, "learned"))
     if beta == "learned":
         return {**shapes, "beta": (1,)}, {}, 1
     return shapes, {} if beta is None else {"beta": beta}, 1

@@ -33,12 +33,12 @@ def going_back(candidate: Candidate, case: Case, layout: str) -> Case:
 
 
 def result_is_exact(candidate: Candidate, case: Case) -> None:
-    """Hold the result of a case of integers to numpy's, element by element.
+    """Hold the result of a case of integers to numpy's, element by element; half of the cases are put as in inference.
 
     Raises:
         NonConformance: as `judge.same_results`, which knows how far another declared algorithm may be off.
     """
-    seen = candidate.ask(case)
+    seen = candidate.answer(case, recording=False if case.pick % 2 else None)
     expected = RESULTS[case.operator](*values_of(seen))
     judge.same_results(candidate, "the result is another number", seen.output, expected)
 
