@@ -22,6 +22,7 @@ from assay.tests.trial.history import SHOWN
 from assay.tests.trial.laws import Law
 
 Record = dict[str, Any]
+FEW = 8  # other clauses that are named with what to replay
 SHOWN_FIRST = ("float32", "float64", "bfloat16", "float16")
 
 
@@ -53,6 +54,7 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
         "nodeid": nodeid,
         "hint": problem.hint,
         "alone": problem.alone or (history.BY_ITSELF if by_itself else ""),
+        "malformed": problem.malformed,
     }
     found |= _numbers(problem, last)
     lines = f"{problem.what}\n" + "\n".join(f"{key} {value}" for key, value in _number_lines(found))
@@ -96,18 +98,28 @@ def _there(problem: NonConformance, call: Call | None) -> str:
 def grouped(failures: Sequence[Record]) -> list[tuple[Record, list[Record]]]:
     """One failure of each clause and class, in the spec's order, and the others that say the same in other dtypes.
 
-    Of one dtype the one of the fewest elements.
-
-    A crash breaks whatever clause is asked about just then, so an operator's crashes are one, and so are its hangs.
+    Of one dtype the one of the fewest elements; what breaks whatever clause is asked about just then is one failure
+    of an operator: its crashes, its hangs, and what it raised, or returned instead of a tensor to judge, if told alike.
     """
     groups: dict[tuple[str, str], list[Record]] = {}
     order = list(CLAUSES)
     for found in sorted(failures, key=lambda found: order.index(found["clause"])):
-        fatal = found["class"] in ("crash", "hang")
-        groups.setdefault((found["candidate" if fatal else "clause"], found["class"]), []).append(found)
+        groups.setdefault(_kind(found), []).append(found)
     for group in groups.values():
-        group.sort(key=lambda found: (SHOWN_FIRST.index(found["dtype"]), found["elements"]))
+        group.sort(key=lambda found: (SHOWN_FIRST.index(found["dtype"]), found["elements"] * (not _unjudged(found))))
     return [(group[0], group[1:]) for group in groups.values()]
+
+
+def _kind(found: Record) -> tuple[str, str]:
+    if found["class"] in ("crash", "hang"):
+        return found["candidate"], found["class"]
+    if _unjudged(found):
+        return found["candidate"], re.sub(r"\d+", "0", found["what"])
+    return found["clause"], found["class"]
+
+
+def _unjudged(found: Record) -> bool:
+    return found["malformed"] or " raised " in found["what"]
 
 
 def text(found: Mapping[str, Any], others: Sequence[Record] = ()) -> str:
@@ -123,12 +135,7 @@ def text(found: Mapping[str, Any], others: Sequence[Record] = ()) -> str:
     clause = CLAUSES[found["clause"]]
     if clause.kind == "torch" and clause.chapter != "contract":
         rows.append(("profile", "the clause is PyTorch's; the profile documented judges without it"))
-    if others:
-        same = {other["clause"] for other in others} <= {found["clause"]}
-        names = [
-            (other["dtype" if same else "clause"], f" ({other['id']})" * bool(other["nodeid"])) for other in others
-        ]
-        rows.append(("also", ", ".join(dict.fromkeys(name + replay for name, replay in names))))
+    rows += [("also", _also(found, others))] if others else []
     shown = found["script"] and found["alone"] not in (history.UNTRACED, ONCE)
     # In somebody else's suite there is no replay, and what calls of other laws have left it would not show.
     by_others = shown and found["alone"] == history.BY_OTHERS
@@ -137,6 +144,17 @@ def text(found: Mapping[str, Any], others: Sequence[Record] = ()) -> str:
     rows += [("again", "    or ".join(ways))] if ways else []
     heading = f"FAIL {found['clause']}   {found['statement']}"
     return "\n".join([heading, *(f"  {key:<10} {value}" for key, value in rows)])
+
+
+def _also(found: Mapping[str, Any], others: Sequence[Record]) -> str:
+    """Which dtypes too or, where other clauses are broken, which; and how to see them again, unless they are many."""
+    elsewhere: dict[str, Record] = {}
+    for other in others:
+        if other["clause"] != found["clause"]:
+            elsewhere.setdefault(other["clause"], other)
+    word, told = ("clause", list(elsewhere.values())) if elsewhere else ("dtype", others)
+    few = word == "dtype" or len(told) <= FEW
+    return ", ".join(dict.fromkeys(o[word] + f" ({o['id']})" * (few and bool(o["nodeid"])) for o in told))
 
 
 def _counted(calls: Sequence[str]) -> list[str]:

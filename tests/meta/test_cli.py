@@ -144,7 +144,8 @@ def test_the_json_carries_what_the_terminal_shows(judged):
 
 def test_the_script_shows_the_fault_by_itself(judged):
     folder, _, data = judged
-    failure = next(f for f in data["failures"] if f["clause"] == "swish.formula" and "got" in f)
+    told = [f for f in data["failures"] if f["clause"] == "swish.formula" and "got" in f]
+    failure = min(told, key=lambda f: f["elements"])  # large ones are simplified for as long as there is time
     done = subprocess.run([sys.executable, "-c", failure["script"]], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "assay" not in failure["script"].replace(str(folder), "")
@@ -168,7 +169,8 @@ def test_a_script_that_is_too_long_for_a_terminal_stands_in_a_file(judged, tmp_p
 
 def test_a_failure_can_be_seen_again(judged):
     folder, _, data = judged
-    failure = next(f for f in data["failures"] if f["clause"] == "swish.formula" and "got" in f)
+    told = [f for f in data["failures"] if f["clause"] == "swish.formula" and "got" in f]
+    failure = min(told, key=lambda f: f["elements"])  # large ones are simplified for as long as there is time
     text = assay("replay", failure["id"], cwd=folder, check=1).text
     assert f"got        {failure['got']:.9g}"[:18] in text
     assert "FAIL swish.formula" in text

@@ -12,6 +12,7 @@ from assay.implementations.contract import Implementation
 from assay.implementations.load import load
 from assay.reference.arithmetic.precision import Refusal
 from assay.report import failures
+from assay.spec import CLAUSES
 from assay.tests.trial import judge
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
@@ -209,8 +210,43 @@ def test_an_infinity_where_an_interval_is_permitted_is_not_said_to_be_exact():
     assert dict(failures._number_lines(exact))["margin"].startswith("no error is permitted here")
 
 
+def failing(clause="swish.formula", **more):
+    """What is recorded of a failure, as far as it says which are alike."""
+    plain = {"class": "precision", "dtype": "float32", "elements": 1, "malformed": False, "what": "another number"}
+    return {"clause": clause, "candidate": "k.py.swish", **plain, **more}
+
+
 def test_of_the_failures_of_a_clause_the_smallest_in_the_first_dtype_is_shown():
     kinds = [("float64", 1), ("float32", 90), ("float32", 3)]
-    found = [{"clause": "swish.formula", "class": "precision", "dtype": d, "elements": n} for d, n in kinds]
+    found = [failing(dtype=dtype, elements=elements) for dtype, elements in kinds]
     ((first, others),) = failures.grouped(found)
     assert (first["dtype"], first["elements"], len(others)) == ("float32", 3, 2)
+
+
+def test_one_mistake_that_breaks_every_clause_is_one_failure():
+    """Numbers in its words apart; what is wrong with numbers is told clause by clause."""
+    clauses = ("swish.formula", "swish.zero", "contract.layouts")
+    raised = [
+        failing(clause, what=f"swish raised TypeError: {n} numbers", malformed=True) for n, clause in enumerate(clauses)
+    ]
+    other = failing("swish.zero", what="swish returned a list", malformed=True)
+    groups = failures.grouped([*raised, other, *map(failing, clauses)])
+    assert [(len(others), first["what"]) for first, others in groups] == [
+        (2, "swish raised TypeError: 0 numbers"),
+        (0, "another number"),
+        (0, "swish returned a list"),
+        (0, "another number"),
+        (0, "another number"),
+    ]
+
+
+@pytest.mark.parametrize(("broken", "replays"), [(4, True), (12, False)])
+def test_all_clauses_that_one_mistake_breaks_are_named_and_few_with_what_to_replay(broken, replays):
+    """Each once."""
+    rest = {"statement": "", "device": "cpu", "declared": "", "earlier_calls": [], "input": [], "script": "", "id": "i"}
+    rest |= {"alone": "", "hint": "", "nodeid": "n", "subject": ""}
+    clauses = list(CLAUSES)[:broken]
+    first, *others = (failing(clause, malformed=True) | rest for clause in clauses)
+    lines = failures.text(first, [*others, first, *others]).splitlines()
+    (also,) = (line.split("also")[1].strip() for line in lines if line.startswith("  also"))
+    assert also == ", ".join(clause + " (i)" * replays for clause in clauses[1:])
