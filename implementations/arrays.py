@@ -40,6 +40,7 @@ LAYOUTS = (
 
 
 POISONED = 4  # blocks: a result, and tensors between
+BETWEEN = 16  # calls between a call and its going back: of a network of so many layers of one shape
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,15 @@ class TorchArrays:
         """Write other values into a tensor's memory; ``data`` does not bump the tensor's version counter."""
         array.data.copy_(self.torch.from_numpy(np.array(values)))
 
+    def parameter(self, array: Any) -> Any:
+        """The tensor as a model holds it that learns no more."""
+        return self.torch.nn.Parameter(array, requires_grad=False)
+
+    def version(self, array: Any) -> int:
+        """How often the tensor was written to: what was put back counts, too."""
+        count: int = array._version
+        return count
+
     def poison(self, elements: int, dtype: str, device: str) -> None:
         """Fill blocks of this size with NaN and free them, so that the next ones of it are likely to hold NaN."""
         if elements:
@@ -170,14 +180,17 @@ class TorchArrays:
     ) -> tuple[Any, dict[str, Any]]:
         """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``.
 
-        If ``interrupted``, it runs on other values of these shapes before it goes back, as a layer that is used twice,
-        and has gone back once from half of ``incoming``, if it can: what `torch.compile` makes refuses. If ``halved``,
-        the result is, in place, and it goes back from twice ``incoming``: with the same gradients, if it can.
+        If ``interrupted``, it runs many times on other values of these shapes before it goes back, as a layer of many
+        that are alike, and has gone back once from half of ``incoming``, if it can: what `torch.compile` makes refuses.
+        If ``halved``, the result is, in place, and it goes back from twice ``incoming``: with the same gradients, if it
+        can.
         """
         leaves = {name: arrays[name].requires_grad_() for name in names}
         result = run(arrays)
         if interrupted:
-            run({name: -0.5 * each.flip(tuple(range(each.ndim))) for name, each in arrays.items()})
+            others = {name: -0.5 * each.flip(tuple(range(each.ndim))) for name, each in arrays.items()}
+            kept = [run(others) for _ in range(BETWEEN)]
+            del kept
         if not (self.is_array(result) and result.requires_grad):
             return result, dict.fromkeys(names)
         try:
@@ -227,6 +240,12 @@ class NumpyArrays:
 
     def overwrite(self, array: Any, values: Values) -> None:
         array[...] = values
+
+    def parameter(self, array: Any) -> Any:
+        return array
+
+    def version(self, array: Any) -> int:
+        return 0
 
     def poison(self, elements: int, dtype: str, device: str) -> None:
         blocks = [np.full(elements, np.nan, self.dtypes[dtype]) for _ in range(POISONED)]

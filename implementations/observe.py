@@ -36,7 +36,7 @@ class Call:
     recording: bool | None = None  # of gradients: switched on or off, or (None) as it is
     poison: int = 0  # elements of NaN to leave in the memory that the result may be given
     watched: bool = False  # for what it does to random numbers, too
-    interrupted: bool = False  # by another call, and by going back from half of what comes in, before it goes back
+    interrupted: bool = False  # by other calls, and by going back from half of what comes in, before it goes back
     in_turn: bool = False  # on the memory of the call before, if there was one
     halved: bool = False  # the result is, in place, before going back from twice what comes in
     together: str = ""  # how tensors lie in one memory, of `arrays.TOGETHER`, if they do
@@ -45,6 +45,11 @@ class Call:
     def tensors(self) -> dict[str, Argument]:
         """The tensor arguments by name."""
         return {name: value for name, value in self.arguments.items() if isinstance(value, Argument)}
+
+    @property
+    def parameters(self) -> list[str]:
+        """The tensors that are a model's parameters, and learn no more: in inference all but the first."""
+        return list(self.tensors)[1:] if self.recording is False else []
 
 
 @dataclass
@@ -84,7 +89,8 @@ class Memory:
         if last is not None and tuple(last.shape) == argument.values.shape:
             library.overwrite(last, argument.values)
             return last
-        self.arrays[name] = library.make(Argument(argument.values), call.dtype, call.device)
+        made = library.make(Argument(argument.values), call.dtype, call.device)
+        self.arrays[name] = library.parameter(made) if name in call.parameters else made
         return self.arrays[name]
 
     def keep(self, seen: Observation, result: Any, gradients: Mapping[str, Any]) -> None:
@@ -122,6 +128,7 @@ def _observe(implementation: Implementation, call: Call, memory: Memory | None) 
     library = arrays_of(implementation.array)
     arrays = _make(call, library, memory)
     incoming = library.make(call.cotangent, call.dtype, call.device) if call.cotangent else None
+    given = _given(call, library, arrays, incoming)
     seen = Observation(call)
     before = surroundings.state(call.watched)
     start = time.perf_counter()
@@ -140,10 +147,24 @@ def _observe(implementation: Implementation, call: Call, memory: Memory | None) 
         _describe_gradient(seen, name, gradient, library)
     if memory:
         memory.keep(seen, result, gradients)
-    given = [(name, arrays[name], argument) for name, argument in call.tensors.items()]
-    given += [("incoming gradient", incoming, call.cotangent)] if call.cotangent else []
-    seen.changed = tuple(name for name, array, held in given if not _same(library.read(array), held.values))
+    seen.changed = _written_to(given, library)
     return seen
+
+
+def _given(call: Call, library: Any, arrays: dict[str, Any], incoming: Any) -> list[tuple[str, Any, Argument, int]]:
+    """Every tensor of a call by name, what it holds, and how often it was written to."""
+    held = [(name, arrays[name], argument) for name, argument in call.tensors.items()]
+    held += [("incoming gradient", incoming, call.cotangent)] if call.cotangent else []
+    return [(name, array, argument, library.version(array)) for name, array, argument in held]
+
+
+def _written_to(given: list[tuple[str, Any, Argument, int]], library: Any) -> tuple[str, ...]:
+    """Those that hold something else by now, or that were written to and put back."""
+    return tuple(
+        name
+        for name, array, held, version in given
+        if library.version(array) != version or not _same(library.read(array), held.values)
+    )
 
 
 def _observe_parameters(implementation: Implementation, call: Call) -> Observation:
@@ -164,8 +185,10 @@ def _make(call: Call, library: Any, memory: Memory | None) -> dict[str, Any]:
     if memory:
         return {name: memory.make(library, name, argument, call) for name, argument in call.tensors.items()}
     if call.together:
-        return made_together(library, call.tensors, call.dtype, call.device, call.together)
-    return {name: library.make(argument, call.dtype, call.device) for name, argument in call.tensors.items()}
+        made = made_together(library, call.tensors, call.dtype, call.device, call.together)
+    else:
+        made = {name: library.make(argument, call.dtype, call.device) for name, argument in call.tensors.items()}
+    return made | {name: library.parameter(made[name]) for name in call.parameters}
 
 
 def _run(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.implementations.arrays import Argument
+from assay.implementations.arrays import BETWEEN, Argument
 from assay.implementations.observe import Call
 from assay.report.script import script
 from assay.spec import CLAUSES
@@ -183,10 +183,13 @@ def _number_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _inputs(call: Call) -> list[str]:
     lines = [f"{name} {describe(name, value)}" for name, value in call.arguments.items() if value is not None]
     lines += [f"incoming gradient {describe('incoming', call.cotangent)}"] if call.cotangent else []
-    others = "another call, on these numbers reversed, times -0.5, and going back from half of the incoming gradient"
+    others = (
+        f"{BETWEEN} calls, on these numbers reversed, times -0.5, and going back from half of the incoming gradient"
+    )
     lines += [f"{others}, before it goes back"] * call.interrupted
     lines += ["the result is halved in place, and the incoming gradient doubled"] * call.halved
-    lines += ["in inference: no gradients are recorded"] * (call.recording is False)
+    frozen = f", and {' and '.join(call.parameters)} are parameters" if len(call.parameters) > 1 else ""
+    lines += [f"in inference: no gradients are recorded{frozen}"] * (call.recording is False)
     return lines + [f"all tensors in one memory, {call.together}"] * bool(call.together)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.implementations.arrays import Argument, own_memory, places_together, strides_of
+from assay.implementations.arrays import BETWEEN, Argument, own_memory, places_together, strides_of
 from assay.implementations.observe import Call
 
 SPELLED_OUT = 64  # elements that are written as hexadecimal floats; longer tensors are packed
@@ -41,6 +41,9 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -> 
         again = made.get(name) == value.values.shape
         lines += _written_over(name, value, array) if again else _made(name, value, call, array)
     lines += _put_together(call, array) if call.together else []
+    if array == "torch":
+        new = [name for name in call.parameters if made.get(name) != call.tensors[name].values.shape]
+        lines += [f"{name} = torch.nn.Parameter({name}, requires_grad=False)" for name in new]
     arguments = [name if isinstance(value, Argument) else repr(value) for name, value in call.arguments.items()]
     while arguments and arguments[-1] == "None":
         arguments.pop()
@@ -85,7 +88,8 @@ def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
         others = [
             f"-0.5 * {text}.flip(tuple(range({text}.ndim)))" if text in call.tensors else text for text in arguments
         ]
-        lines += [f"candidate.{call.operator}({', '.join(others)})  # another call, before the first goes back"]
+        lines += [f"for _ in range({BETWEEN}):  # other calls, before the first goes back"]
+        lines += [f"    candidate.{call.operator}({', '.join(others)})"]
         lines += [f"torch.autograd.grad(result, [{names}], 0.5 * incoming, retain_graph=True)"]
     lines += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] if call.halved else []
     return [*lines, f"print(dict(zip({list(call.differentiate)!r}, torch.autograd.grad(result, [{names}], incoming))))"]

@@ -110,7 +110,8 @@ def test_pad2d_gradient_of_long_axes_is_the_incoming_one_at_its_new_place(candid
     """As many. Blind to padding by more than one."""
     seen = candidate.ask_gradient(case.changed(incoming=Texture("tiled normal", seed)))
     within = seen.call.cotangent.values[..., 1:-1, 1:-1]
-    judge.same_arrays(candidate, "the gradient is not the incoming one within", seen.gradients["x"], within)
+    what, got = "the gradient is not the incoming one within", seen.gradients["x"]
+    judge.same_arrays(candidate, what, got, within, "gradient of x")
 
 
 @clause("conv2d.formula", tier="exact", share=SHARE)

@@ -204,12 +204,14 @@ def test_a_nan_or_infinity_reaches_every_output_of_its_row_alone(candidate, feat
     value=st.sampled_from((math.nan, math.inf, -math.inf)),
 )
 def test_a_nan_or_infinity_of_w_or_b_reaches_its_output_of_every_row(candidate, features, outputs, seed, place, value):
-    """In each of them in turn; nothing that it meets is 0. Blind to more than one."""
+    """In each of them in turn; NaN meets a 0, and no infinity does. Blind to more than one."""
     shapes = {"x": (3, features), "w": (outputs, features), "b": (outputs,)}
     for of in "wb":
         rng = np.random.default_rng(seed)
         held = {name: rng.choice((-3.0, -1.0, 1.0, 2.0), shape) for name, shape in shapes.items()}
         held[of].flat[place % held[of].size] = value
+        if of == "w" and math.isnan(value):
+            held["x"][0, place % held["w"].size % features] = 0.0
         expected = (held["x"][:, None, :] * held["w"]).sum(-1) + held["b"]
         what = f"NaN or an infinity in {of} does not reach its output of every row, or reaches another"
         judge.same_arrays(candidate, what, candidate.values("linear", *held.values()), expected)

@@ -171,7 +171,8 @@ def test_max_pool2d_gradient_of_a_wide_window_goes_to_its_largest_element(candid
     case = Case("max_pool2d", {"input": (1, 1, height, width)}, {"input": one}, parameters)
     seen = candidate.ask_gradient(case)
     largest = seen.call.tensors["input"].values
-    judge.same_arrays(candidate, "not the largest element alone gets the gradient", seen.gradients["input"], largest)
+    what, got = "not the largest element alone gets the gradient", seen.gradients["input"]
+    judge.same_arrays(candidate, what, got, largest, "gradient of input")
 
 
 @clause("max_pool2d.gradient-ties", tier="gradient")
@@ -197,6 +198,7 @@ def test_max_pool2d_gradients_go_to_no_element_below_the_largest(candidate, case
 
 
 @clause("max_pool2d.gradient-ties", tier="gradient", share=4)
+@example(case=planes(6, 6))
 @given(case=tied_cases())
 def test_max_pool2d_gradients_of_windows_of_minus_infinity_stay_in_them(candidate, case):
     """Where all of a window is -inf, its incoming gradient is its own elements'. Blind to padding, which ties."""

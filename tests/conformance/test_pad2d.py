@@ -93,4 +93,5 @@ def test_pad2d_gradient_drops_what_falls_on_the_padding(candidate, case, special
     gradient = seen.gradients.get("x")
     if gradient is None:
         candidate.ask_gradient(case)  # which says what is wrong
-    judge.same_arrays(candidate, f"{special} on the padding came back to the input", gradient, within(case, incoming))
+    what = f"{special} on the padding came back to the input"
+    judge.same_arrays(candidate, what, gradient, within(case, incoming), "gradient of x")

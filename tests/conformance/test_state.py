@@ -84,8 +84,8 @@ def test_state_new_values_in_the_same_memory_have_their_own_gradients(candidate,
 
 @clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
 @given(data=st.data())
-def test_state_a_call_in_between_changes_no_gradient(candidate, operator, data):
-    """A layer that is used twice goes back twice, later, and in two parts. Blind to more than one in between."""
+def test_state_calls_in_between_change_no_gradient(candidate, operator, data):
+    """As in a network of many layers of one shape; it goes back in two parts. Blind to more than 16 in between."""
     case = data.draw(DIFFERENTIATED[operator](VALUES))
     seen = [candidate.ask_gradient(case, interrupted=interrupted) for interrupted in (False, True)]
     right_alike(*(partial(judge.gradients_conform, candidate, case, each) for each in seen))

@@ -52,7 +52,11 @@ def _around_zero(finest: int) -> Case:
     return _holding(*(-h for h in steps), 0.0, *reversed(steps))
 
 
+OF_ALL_DIGITS = Case("swish", {"x": (8,)}, {"x": Texture("normal")}, {"beta": 0.1})
+
+
 @clause("swish.formula", tier="enclosure")
+@example(case=OF_ALL_DIGITS)
 @given(case=swish_cases())
 def test_swish_stays_within_its_enclosure(candidate, case):
     """Each element is x * sigmoid(beta * x) but for rounding. Blind to errors of a few units in the last place."""

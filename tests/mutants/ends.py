@@ -1,10 +1,13 @@
-"""Planted bugs of incoming gradients that a mean or a transpose hands back, and of numbers near 0 or overflow."""
+"""Planted bugs of incoming gradients that a mean or a transpose hands back, of numbers near 0 or overflow, and of what
+stays between the calls of a deep network, or of inference: no law had seen them."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 
 from assay.implementations.load import load
 from assay.reference.conv2d import pair
@@ -66,12 +69,91 @@ def detecting_anomalies(*given):
     return right["max_pool2d"](*given)
 
 
+# Between calls.
+
+
+class InRing(torch.autograd.Function):
+    """What going back needs lies in the next of eight buffers."""
+
+    kept: ClassVar[dict[int, torch.Tensor]] = {}
+    calls: ClassVar[list[int]] = [0]
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, beta: Any) -> Any:
+        gate, place = torch.sigmoid(beta * x), InRing.calls[0] % 8
+        InRing.calls[0] += 1
+        last = InRing.kept.get(place)
+        fits = last is not None and last.shape == gate.shape and last.dtype == gate.dtype
+        ctx.gate = InRing.kept[place] = last.copy_(gate) if fits else gate
+        ctx.save_for_backward(x, beta)
+        return x * gate
+
+    @staticmethod
+    def backward(ctx: Any, incoming: Any) -> Any:
+        (x, beta), gate = ctx.saved_tensors, ctx.gate
+        slope = incoming * gate * (1 - gate)
+        return incoming * gate + slope * x * beta, (slope * x * x).sum().reshape(beta.shape)
+
+
+def in_ring(x, beta=1.0):
+    return InRing.apply(x, beta if isinstance(beta, torch.Tensor) else x.new_tensor(beta))
+
+
+def parameters_packed_once() -> Any:
+    """Parameters that learn no more are packed once, each by itself."""
+    kept: dict[int, Any] = {}
+
+    def packed(w: Any) -> Any:
+        frozen = isinstance(w, torch.nn.Parameter) and not torch.is_grad_enabled()
+        return kept.setdefault(id(w), (w.clone(), w))[0] if frozen else w
+
+    return {"glu": lambda x, w, v, *biases: right["glu"](x, packed(w), packed(v), *biases)}
+
+
+def borrowed(x, *beta):
+    """x holds something else for a moment."""
+    y = right["swish"](x, *beta)
+    if x.numel() and 0 not in x.stride():
+        held = x.clone()
+        x.detach().mul_(2.0).copy_(held)
+    return y
+
+
+# Values.
+
+
+def beta_as_float32(x, beta=1.0):
+    """Of whatever dtype x is."""
+    return right["swish"](x, beta if isinstance(beta, torch.Tensor) else float(np.float32(beta)))
+
+
+def first_of_the_plane(found, incoming, given):
+    """A window of -inf alone never finds a larger element than the first of all."""
+    names = ("kernel_size", "stride", "padding")
+    how = {name: given[name] for name in names if given.get(name) is not None}
+    y, places = F.max_pool2d(given["input"], **how, return_indices=True)
+    places = torch.where(y == -torch.inf, 0, places).flatten(2)
+    none = torch.zeros_like(given["input"]).flatten(2)
+    return {"input": none.scatter_add_(2, places, incoming.flatten(2)).view_as(given["input"])}
+
+
+def without_zeros(x, w, b=None):
+    """What is 0 in x is left out, so that NaN in W does not show."""
+    y = right["linear"](x, w, b)
+    if w.isfinite().all() or not (x == 0).any() or x.dim() != 2:
+        return y
+    products = torch.where(x[:, None] == 0, 0.0, x[:, None] * w)
+    return products.sum(-1) if b is None else products.sum(-1) + b
+
+
 def bug(name, clause, words, wrong, kind, tier, dtype="float32"):
-    operators = {clause.partition(".")[0]: wrong} if not isinstance(wrong, dict) else wrong
+    operators = (
+        wrong if clause.startswith("contract.") or isinstance(wrong, dict) else {clause.partition(".")[0]: wrong}
+    )
     return Mutant(f"ends-{name}", clause, words, operators, dtype, kind, tier, "rare")
 
 
-MEMORY = ("layout", "contract")
+MEMORY, STATE = ("layout", "contract"), ("state", "state")
 MUTANTS = (
     bug(
         "row",
@@ -107,4 +189,17 @@ MUTANTS = (
         "state",
         "state",
     ),
+    bug("ring", "contract.memoryless", "what is saved: in eight buffers", {"swish": in_ring}, *STATE),
+    bug("parameters", "contract.memoryless", "frozen parameters packed once", parameters_packed_once, *STATE),
+    bug("borrowed", "contract.inputs-unchanged", "x is written to, and put back", {"swish": borrowed}, *MEMORY),
+    bug("beta", "swish.formula", "beta as a float32 in float64", beta_as_float32, "value", "enclosure", "float64"),
+    bug(
+        "plane",
+        "max_pool2d.gradient-ties",
+        "windows of -inf: the plane's first",
+        {"max_pool2d": going_back("max_pool2d", first_of_the_plane)},
+        "value",
+        "gradient",
+    ),
+    bug("zeros", "linear.special", "zeros in x hide NaN in W", without_zeros, "value", "special"),
 )
