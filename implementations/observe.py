@@ -71,9 +71,14 @@ class Observation:
     died: str = ""  # "crash" or "hang": the process that was asked did not live to answer
     seconds: float = 0.0
 
-    def arrays(self) -> list[Values]:
+    def named(self) -> dict[str, Values]:
         """The result and the gradients, as far as there are any."""
-        return [values for values in (self.output, *self.gradients.values()) if values is not None]
+        all_of_them = {"result": self.output, **{f"gradient of {name}": each for name, each in self.gradients.items()}}
+        return {name: values for name, values in all_of_them.items() if values is not None}
+
+    def arrays(self) -> list[Values]:
+        """As `named`, without the names."""
+        return list(self.named().values())
 
 
 @dataclass

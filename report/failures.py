@@ -60,7 +60,7 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
     lines = f"{problem.what}\n" + "\n".join(f"{key} {value}" for key, value in _number_lines(found))
     lines += f"\n{problem.alone}" if problem.alone else ""
     told = last is not None and bool(implementation.recipe)  # of a command there is nothing to import
-    shown = calls if problem.complete else calls[-SHOWN:]
+    shown = calls if problem.complete or (last and last.in_turn) else calls[-SHOWN:]
     found["script"] = script(implementation.recipe, implementation.array, shown, lines.strip()) if told else ""
     return found
 
@@ -128,7 +128,9 @@ def text(found: Mapping[str, Any], others: Sequence[Record] = ()) -> str:
     if found["declared"] not in ("", "strict"):
         rows.append(("declared", found["declared"]))
     rows += [("what", f"{found['what']}  ({found['class']})")]
-    rows += [("before", call) for call in _counted(found["earlier_calls"])[1 - SHOWN :]]
+    before = _counted(found["earlier_calls"])
+    left_out = [f"{len(before) - SHOWN + 1} others, and then"] if len(before) >= SHOWN else []
+    rows += [("before", call) for call in left_out + before[1 - SHOWN :]]
     rows += [("input" if k == 0 else "", line) for k, line in enumerate(found["input"])]
     rows += _number_lines(found)
     rows += [(word, found[word]) for word in ("alone", "hint") if found[word]]

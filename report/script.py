@@ -23,6 +23,7 @@ def script(recipe: str, array: str, calls: Sequence[Call], verdict: str) -> str:
     if any(value.values.size > SPELLED_OUT for call in calls for value in _tensors(call)):
         lines += ["import base64, zlib"]
     lines += recipe.splitlines()
+    lines += ["kept = []"] if calls[-1].in_turn else []
     made: dict[str, tuple[int, ...]] = {}
     each: list[list[str]] = []
     for call in calls:
@@ -31,6 +32,7 @@ def script(recipe: str, array: str, calls: Sequence[Call], verdict: str) -> str:
     for alike, times in itertools.groupby(each):
         count = len(list(times))
         lines += alike if count == 1 else [f"for _ in range({count}):", *(f"    {line}" for line in alike)]
+    lines += ["print('after the last call:', *kept, sep='\\n')"] if calls[-1].in_turn else []
     return "\n".join([*lines, *(f"# {line}" for line in verdict.splitlines())])
 
 
@@ -49,8 +51,13 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -> 
         arguments.pop()
     if call.cotangent is None:
         unrecorded = "with torch.no_grad(): " if array == "torch" and call.recording is False else ""
-        return [*lines, f"{unrecorded}print(candidate.{call.operator}({', '.join(arguments)}))"]
+        return [*lines, *_shown(f"candidate.{call.operator}({', '.join(arguments)})", call, unrecorded)]
     return lines + _gradient_lines(call, arguments, array)
+
+
+def _shown(answer: str, call: Call, under: str = "") -> list[str]:
+    """Print what came back; of a sequence it is kept, to be printed again."""
+    return [f"{under}kept.append({answer})", "print(kept[-1])"] if call.in_turn else [f"{under}print({answer})"]
 
 
 def _put_together(call: Call, array: str) -> list[str]:
@@ -81,7 +88,7 @@ def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
     lines = _made("incoming", call.cotangent, call, array)
     if array != "torch":
         given = ", ".join(f"{name!r}: {text}" for name, text in zip(call.arguments, arguments, strict=False))
-        return [*lines, f"print(candidate.vjp({call.operator!r}, {{{given}}}, incoming))"]
+        return [*lines, *_shown(f"candidate.vjp({call.operator!r}, {{{given}}}, incoming)", call)]
     lines += [f"{name}.requires_grad_()" for name in call.differentiate]
     lines += [f"result = candidate.{call.operator}({', '.join(arguments)})"]
     if call.interrupted:
@@ -92,7 +99,8 @@ def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
         lines += [f"    candidate.{call.operator}({', '.join(others)})"]
         lines += [f"torch.autograd.grad(result, [{names}], 0.5 * incoming, retain_graph=True)"]
     lines += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] if call.halved else []
-    return [*lines, f"print(dict(zip({list(call.differentiate)!r}, torch.autograd.grad(result, [{names}], incoming))))"]
+    back = f"dict(zip({list(call.differentiate)!r}, torch.autograd.grad(result, [{names}], incoming)))"
+    return [*lines, *_shown(f"(result, {back})" if call.in_turn else back, call)]
 
 
 def _tensors(call: Call) -> list[Argument]:

@@ -162,12 +162,12 @@ def test_state_the_hundredth_call_is_as_right_as_the_first(candidate, operator, 
             right_alike(*(partial(judge.answer_conforms, candidate, case, each) for each in (seen, again)))
 
 
-def stay_as_they_are(candidate: Candidate, what: str, cases: list[Case], **how: Any) -> None:
+def stay_as_they_are(candidate: Candidate, cases: list[Case], **how: Any) -> None:
     """Hold what each call gave to what is left of it after the last one."""
     seen, kept = candidate.answers_in_turn(cases, **how)
-    given = [values for each in seen for values in each.arrays()]
-    for first, later in zip(given, kept, strict=True):
-        judge.same_arrays(candidate, f"{what} changed when another call was made", later, first)
+    given = [(f"call {k} of {len(seen)}", *each) for k, one in enumerate(seen, 1) for each in one.named().items()]
+    for (call, name, first), later in zip(given, kept, strict=True):
+        judge.same_arrays(candidate, f"the {name} of {call} changed when later ones were made", later, first, name)
 
 
 @clause("contract.results-kept", tier="state", operators=ALL)
@@ -177,7 +177,7 @@ def test_state_results_stay_as_they_are(candidate, operator, data):
     case = data.draw(CASES[operator](VALUES))
     for recording in MODES:
         cases = [reseeded(case, k) for k in range(LATER)]
-        stay_as_they_are(candidate, "a result", cases, recording=recording)
+        stay_as_they_are(candidate, cases, recording=recording)
 
 
 @clause("contract.results-kept", tier="state", operators=ALL, gradient=True)
@@ -186,7 +186,7 @@ def test_state_gradients_stay_as_they_are(candidate, operator, data):
     """The next ones are written elsewhere. Blind to buffers that are used again much later."""
     case = data.draw(DIFFERENTIATED[operator](VALUES))
     other = reseeded(case, 1).changed(incoming=replace(case.incoming, seed=case.incoming.seed + 1))
-    stay_as_they_are(candidate, "a result, or a gradient,", [case, other], back=True)
+    stay_as_they_are(candidate, [case, other], back=True)
 
 
 # Allocators give a block back at once where it is not too small: results of some 300 elements and more.

@@ -13,7 +13,7 @@ from assay.implementations.load import load
 from assay.reference.arithmetic.precision import Refusal
 from assay.report import failures
 from assay.spec import CLAUSES
-from assay.tests.trial import judge
+from assay.tests.trial import judge, simplify
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import NonConformance
@@ -116,6 +116,21 @@ def test_a_hint_goes_on_from_what_is_declared():
     case = LINEAR.changed(shapes={"x": (9, 1), "w": (4, 1)})
     wrong = failure(judge.conforms, candidate(precision=declared, linear=bfloat16_operands), case)
     assert wrong.hint.endswith("{'linear.forward.float32': {'operands': 'bfloat16', 'spreads': True}}")
+
+
+def first_row_twice(x, w, b=None):
+    return torch.nn.functional.linear(x, w[[0, 0]], b)
+
+
+@pytest.mark.parametrize(("linear", "rounds"), [(bfloat16_operands, True), (first_row_twice, False)])
+def test_a_hint_stays_where_zeros_and_ones_are_right(linear, rounds):
+    """Two numbers may be as near to each other as if one were the other's rounding."""
+    textures = {"x": Texture("ones"), "w": Texture("zeros", 0, ((0, 1.0), (1, 1.001)))}
+    case = Case("linear", {"x": (1, 1), "w": (2, 1)}, textures)
+    asked = candidate(linear=linear)
+    wrong = failure(judge.conforms, asked, case)
+    assert "bfloat16" in wrong.hint
+    assert simplify.Search(judge.conforms, asked, {"case": case}, wrong).only_rounds() is rounds
 
 
 def test_what_would_permit_nearly_anything_is_no_hint():

@@ -106,3 +106,20 @@ def test_in_inference_all_but_the_first_tensor_are_parameters(tmp_path):
     kinds = [(type(x), type(w), w.requires_grad, recording) for x, w, recording in given]
     assert kinds == [(torch.Tensor, torch.nn.Parameter, False, False)] * 2
     assert given[0][1] is given[1][1]
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_what_is_left_of_each_result_is_printed_after_the_last_call(tmp_path, capsys, back):
+    """So that a result that lies where the next one is written shows."""
+    buffer = torch.zeros(1)
+    cotangent = {"cotangent": Argument(np.ones(1)), "differentiate": ("x",)} if back else {}
+    calls = [
+        Call("swish", {"x": Argument(np.full(1, n)), "beta": None}, "float32", "cpu", in_turn=True, **cotangent)
+        for n in (1.0, 2.0)
+    ]
+    (tmp_path / "script.py").write_text(script("", "torch", calls, "wrong"))
+    swish = types.SimpleNamespace(swish=lambda x: x * buffer.copy_(x.detach()).clone() if back else buffer.copy_(x))
+    runpy.run_path(str(tmp_path / "script.py"), {"candidate": swish})
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[2] == "after the last call:" and len(printed) == 5
+    assert [line in printed[3:] for line in printed[:2]] == [back, True]
