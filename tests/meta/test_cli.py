@@ -33,7 +33,8 @@ def max_pool2d(input, kernel_size, stride=None, padding=0):
 """
 
 JUDGED = ("check", "kernels.py", "--dtype", "float32")
-FORMULAS = ("-k", "not state and not contract")  # half of the laws, in half of the time
+# A third of the laws: those that every operator has are many, and those of large cases are slow.
+FORMULAS = ("-k", "not state and not contract and not large and not usual and not tails")
 
 FORGETFUL = """
 import gc, signal, sys, time, weakref
@@ -244,6 +245,7 @@ def test_the_same_run_by_plain_pytest(tmp_path):
             "k.py",
             "--dtype",
             "float32",
+            *FORMULAS,
         ],
         cwd=tmp_path,
         capture_output=True,

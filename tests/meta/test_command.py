@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.tests.meta.test_cli import assay
+from assay.tests.meta.test_cli import FORMULAS, assay
 
 SERVER = Path(__file__).resolve().parents[2] / "docs" / "server.c"
 
@@ -50,7 +50,7 @@ def test_a_wrong_server_in_c_is_told_what_is_wrong(tmp_path):
 
 def test_a_crash_is_one_failure_with_the_last_words_and_the_rest_is_judged(tmp_path):
     (tmp_path / "dying.py").write_text(DYING)
-    done = assay("check", "dying.py", cwd=tmp_path, check=1)
+    done = assay("check", "dying.py", "--", *FORMULAS, cwd=tmp_path, check=1)
     assert done.text.count("ended its process, with exit code 7; its last lines of stderr: too wide for me") >= 1
     assert done.text.count("(crash)") == 1
     assert "swish raised TypeError: no float32 here" in done.text
