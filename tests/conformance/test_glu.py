@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.implementations.arrays import Argument
+from assay.implementations.arrays import Argument, Values
 from assay.tests.trial import judge
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import SMALL, Case, gated_cases
@@ -89,16 +89,18 @@ def test_a_closed_gate_of_glu_gives_nothing_and_an_open_one_everything(candidate
         judge.conforms(candidate, _holding(_gated_by(case, gates), x=x))
 
 
+def of_biases(operator: str, b: Values, c: Values) -> Case:
+    """A gated operator of these biases, and of zeros else."""
+    shapes = {"x": (2, 3), "w": (len(b), 3), "v": (len(c), 3), "b": b.shape, "c": c.shape}
+    elements = {name: tuple(enumerate(values.tolist())) for name, values in (("b", b), ("c", c))}
+    return Case(operator, shapes, {name: Texture("zeros", 0, elements.get(name, ())) for name in shapes})
+
+
 def tiny_results(candidate: Candidate, operator: str, outputs: int, seed: int) -> Case:
     """Gates of moderate numbers times ones that are just normal: many a result is not."""
     rng, least = np.random.default_rng(seed), candidate.format.least_normal
-    held = {
-        "b": rng.choice((0.25, 0.5, 1.0, -0.5, -1.0), outputs),
-        "c": rng.choice((-least, least, 1.5 * least), outputs),
-    }
-    shapes = {"x": (2, 3), "w": (outputs, 3), "v": (outputs, 3), "b": (outputs,), "c": (outputs,)}
-    elements = {name: tuple(enumerate(values.tolist())) for name, values in held.items()}
-    return Case(operator, shapes, {name: Texture("zeros", 0, elements.get(name, ())) for name in shapes})
+    gates = rng.choice((0.25, 0.5, 1.0, -0.5, -1.0), outputs)
+    return of_biases(operator, gates, rng.choice((-least, least, 1.5 * least), outputs))
 
 
 @clause("glu.formula", tier="special")

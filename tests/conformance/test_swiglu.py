@@ -19,7 +19,7 @@ from assay.reference.arithmetic.primitives import store
 from assay.reference.linear import linear_element
 from assay.reference.swish import swish
 from assay.reference.tensor import Index, Tensor
-from assay.tests.conformance.test_glu import A_NAN, a_nan_reaches_its_row_or_output, tiny_results
+from assay.tests.conformance.test_glu import A_NAN, a_nan_reaches_its_row_or_output, of_biases, tiny_results
 from assay.tests.trial import judge, printed
 from assay.tests.trial.cases import SMALL, Case, gated_cases
 from assay.tests.trial.failure import NonConformance
@@ -135,11 +135,7 @@ def test_swiglu_overflows_to_infinity_alone(candidate, outputs, seed):
     """Gates times numbers next to the largest are infinite, or as the formula has it. Blind to sums that overflow."""
     rng, large = np.random.default_rng(seed), 0.75 * candidate.format.largest
     signs, gates = rng.choice((-large, large), outputs), rng.choice((16.0, 8.0, -8.0, -1.0, 0.5), outputs)
-    held = {"b": gates, "c": signs}
-    elements = {name: tuple(enumerate(values.tolist())) for name, values in held.items()}
-    shapes = {"x": (2, 3), "w": (outputs, 3), "v": (outputs, 3), "b": (outputs,), "c": (outputs,)}
-    filled = {name: Texture("zeros", 0, elements.get(name, ())) for name in shapes}
-    judge.conforms(candidate, Case("swiglu", shapes, filled))
+    judge.conforms(candidate, of_biases("swiglu", gates, signs))
 
 
 @clause("swiglu.formula", tier="special")

@@ -143,10 +143,15 @@ def test_the_json_carries_what_the_terminal_shows(judged):
     assert {"what", "input", "script", "nodeid", "class"} <= data["failures"][0].keys()
 
 
+def wrong_number(data):
+    """The smallest of swish's: large ones are simplified for as long as there is time."""
+    told = [f for f in data["failures"] if f["clause"] == "swish.formula" and "got" in f]
+    return min(told, key=lambda f: f["elements"])
+
+
 def test_the_script_shows_the_fault_by_itself(judged):
     folder, _, data = judged
-    told = [f for f in data["failures"] if f["clause"] == "swish.formula" and "got" in f]
-    failure = min(told, key=lambda f: f["elements"])  # large ones are simplified for as long as there is time
+    failure = wrong_number(data)
     done = subprocess.run([sys.executable, "-c", failure["script"]], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "assay" not in failure["script"].replace(str(folder), "")
@@ -170,8 +175,7 @@ def test_a_script_that_is_too_long_for_a_terminal_stands_in_a_file(judged, tmp_p
 
 def test_a_failure_can_be_seen_again(judged):
     folder, _, data = judged
-    told = [f for f in data["failures"] if f["clause"] == "swish.formula" and "got" in f]
-    failure = min(told, key=lambda f: f["elements"])  # large ones are simplified for as long as there is time
+    failure = wrong_number(data)
     text = assay("replay", failure["id"], cwd=folder, check=1).text
     assert f"got        {failure['got']:.9g}"[:18] in text
     assert "FAIL swish.formula" in text

@@ -3,6 +3,8 @@ stays between the calls of a deep network, or of inference: no law had seen them
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +13,8 @@ import torch.nn.functional as F
 
 from assay.implementations.load import load
 from assay.reference.conv2d import pair
-from assay.tests.mutants.gradients import again, going_back
+from assay.tests.mutants.dispatched import AROUND, LAYOUTS, MEMORY, STATE, back, disturbing
+from assay.tests.mutants.gradients import again
 from assay.tests.mutants.mutant import Mutant
 
 right = load("torch").operators
@@ -64,11 +67,6 @@ def rest_of_patches(found, incoming, given):
     return {"input": wrong}
 
 
-def detecting_anomalies(*given):
-    torch.autograd.set_detect_anomaly(True)
-    return right["max_pool2d"](*given)
-
-
 # Between calls.
 
 
@@ -76,12 +74,11 @@ class InRing(torch.autograd.Function):
     """What going back needs lies in the next of eight buffers."""
 
     kept: ClassVar[dict[int, torch.Tensor]] = {}
-    calls: ClassVar[list[int]] = [0]
+    places: ClassVar[Iterator[int]] = itertools.cycle(range(8))
 
     @staticmethod
     def forward(ctx: Any, x: Any, beta: Any) -> Any:
-        gate, place = torch.sigmoid(beta * x), InRing.calls[0] % 8
-        InRing.calls[0] += 1
+        gate, place = torch.sigmoid(beta * x), next(InRing.places)
         last = InRing.kept.get(place)
         fits = last is not None and last.shape == gate.shape and last.dtype == gate.dtype
         ctx.gate = InRing.kept[place] = last.copy_(gate) if fits else gate
@@ -146,60 +143,37 @@ def without_zeros(x, w, b=None):
     return products.sum(-1) if b is None else products.sum(-1) + b
 
 
-def bug(name, clause, words, wrong, kind, tier, dtype="float32"):
-    operators = (
-        wrong if clause.startswith("contract.") or isinstance(wrong, dict) else {clause.partition(".")[0]: wrong}
-    )
+def bug(name, clause, words, operators, kind, tier, dtype="float32"):
     return Mutant(f"ends-{name}", clause, words, operators, dtype, kind, tier, "rare")
 
 
-MEMORY, STATE = ("layout", "contract"), ("state", "state")
+ANOMALIES = disturbing(lambda: torch.autograd.set_detect_anomaly(True))
+SPECIAL = ("value", "special")
+BETA, TIES = "swish.beta-learned", "max_pool2d.gradient-ties"
 MUTANTS = (
+    bug("row", LAYOUTS, "rows that are one: no sum", back("linear", one_row_for_all), *MEMORY),
+    bug("memory", LAYOUTS, "a transposed gradient by memory", back("swish", by_memory), *MEMORY),
     bug(
-        "row",
-        "contract.layouts",
-        "rows that are one: no sum",
-        {"linear": going_back("linear", one_row_for_all)},
-        *MEMORY,
+        "squares", BETA, "x * x overflows in float16", back("swish", squares_in_float16), "value", "gradient", "float16"
     ),
-    bug(
-        "memory",
-        "contract.layouts",
-        "a transposed gradient by memory",
-        {"swish": going_back("swish", by_memory)},
-        *MEMORY,
-    ),
-    bug(
-        "squares",
-        "swish.beta-learned",
-        "x * x overflows in float16",
-        going_back("swish", squares_in_float16),
-        "value",
-        "gradient",
-        "float16",
-    ),
-    bug("flush-glu", "glu.formula", "subnormal results are 0", flushing("glu"), "value", "special"),
-    bug("flush-swiglu", "swiglu.formula", "subnormal results are 0", flushing("swiglu"), "value", "special"),
-    bug("patches", "conv2d.gradient", "the rest of patches", going_back("conv2d", rest_of_patches), "size", "gradient"),
-    bug(
-        "anomalies",
-        "contract.surroundings",
-        "detection of anomalies stays on",
-        {"max_pool2d": detecting_anomalies},
-        "state",
-        "state",
-    ),
+    bug("flush-glu", "glu.formula", "subnormal results are 0", {"glu": flushing("glu")}, *SPECIAL),
+    bug("flush-swiglu", "swiglu.formula", "subnormal results are 0", {"swiglu": flushing("swiglu")}, *SPECIAL),
+    bug("patches", "conv2d.gradient", "the rest of patches", back("conv2d", rest_of_patches), "size", "gradient"),
+    bug("anomalies", AROUND, "detection of anomalies stays on", ANOMALIES, *STATE),
     bug("ring", "contract.memoryless", "what is saved: in eight buffers", {"swish": in_ring}, *STATE),
     bug("parameters", "contract.memoryless", "frozen parameters packed once", parameters_packed_once, *STATE),
     bug("borrowed", "contract.inputs-unchanged", "x is written to, and put back", {"swish": borrowed}, *MEMORY),
-    bug("beta", "swish.formula", "beta as a float32 in float64", beta_as_float32, "value", "enclosure", "float64"),
     bug(
-        "plane",
-        "max_pool2d.gradient-ties",
-        "windows of -inf: the plane's first",
-        {"max_pool2d": going_back("max_pool2d", first_of_the_plane)},
+        "beta",
+        "swish.formula",
+        "beta as a float32 in float64",
+        {"swish": beta_as_float32},
         "value",
-        "gradient",
+        "enclosure",
+        "float64",
     ),
-    bug("zeros", "linear.special", "zeros in x hide NaN in W", without_zeros, "value", "special"),
+    bug(
+        "plane", TIES, "windows of -inf: the plane's first", back("max_pool2d", first_of_the_plane), "value", "gradient"
+    ),
+    bug("zeros", "linear.special", "zeros in x hide NaN in W", {"linear": without_zeros}, *SPECIAL),
 )
