@@ -24,11 +24,13 @@ from assay.tests.trial.waiver_file import read
 from assay.tests.trial.waivers import Waiver
 
 LAW_FOLDER = Path(__file__).resolve().parent / "tests" / "conformance"
+TORCH_WAIVERS = Path(__file__).resolve().parent / "implementations" / "torch_waivers.toml"
 RUN = pytest.StashKey[Run]()
 RECORDER = pytest.StashKey[Recorder]()
 
-# Adapters of other libraries, and what several of them share, import what is not in this environment.
-OTHERS = [module.rpartition(".")[2] for module in ADAPTERS.values() if ".torch" not in module]
+# Adapters of other libraries, and what several of them share, import what is not in this environment; PyTorch's other
+# adapters set what all that is judged after them would be judged under.
+OTHERS = [module.rpartition(".")[2] for name, module in ADAPTERS.items() if name != "torch"]
 collect_ignore = [f"implementations/{name}.py" for name in (*OTHERS, "jax_calls", "onnx_models", "triton_kernels")]
 
 register_budgets()
@@ -83,14 +85,14 @@ def _judges(config: pytest.Config) -> bool:
 
 
 def _waivers(config: pytest.Config) -> tuple[Waiver, ...]:
-    """The waivers of the run.
+    """The waivers of the run; where nobody is named, those of PyTorch, which this suite is tried on.
 
     Raises:
         UsageProblem: there is nobody who is judged, or the file is not understood.
     """
     path = config.getoption("waivers")
     if path is None:
-        return ()
+        return () if _judges(config) else read(TORCH_WAIVERS)
     if not _judges(config):
         raise UsageProblem(f"--waivers {path}: give --impl too; a waiver is about one candidate")
     return read(path)

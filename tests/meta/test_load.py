@@ -6,6 +6,7 @@ import re
 import sys
 
 import pytest
+import torch
 
 from assay.implementations.load import ADAPTERS, FORMS, LoadError, described, load
 
@@ -21,6 +22,12 @@ def write(folder, text, name="kernels.py"):
 @pytest.mark.parametrize("name", ("torch", "torch-tf32"))  # the others switch things off, or need another library
 def test_an_adapter_loads_by_name(name):
     assert set(load(name).operators) >= {"swish", "conv2d"}
+
+
+@pytest.mark.parametrize("name", [name for name in ADAPTERS if name.startswith("torch-") and name != "torch-tf32"])
+def test_collecting_doctests_imports_no_adapter_that_sets_what_pytorch_is_judged_under(name):
+    assert ADAPTERS[name] not in sys.modules
+    assert torch.backends.mkldnn.enabled
 
 
 def test_an_adapter_whose_library_is_missing_says_what_to_do(monkeypatch):

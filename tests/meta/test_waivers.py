@@ -130,6 +130,7 @@ def test_a_run_in_which_nothing_but_waivers_ran_cannot_be_judged(judged, monkeyp
         (LONG, "passes", "examples that it covers conform: remove it"),
         (LONG.replace("8", "8000000"), "unmatched", "no example of its laws is what its `where` asks for"),
         (LONG.replace("2999", "1999"), "expired", "its last day was 1999-01-01"),
+        (LONG.replace("8", "8000000") + "strict = false\n", "unmatched", "is what its `where` asks for"),
     ],
 )
 def test_a_waiver_that_is_out_of_date_fails_the_run_and_says_its_line(judged, text, state, said):
@@ -155,6 +156,7 @@ def test_a_waiver_that_has_expired_waives_nothing(judged):
         (LONG, {"offers": ("float32", "float16")}, "not all of its laws ran in all of its dtypes"),
         (LONG + 'budget = "gate"\n', {}, "it is expected from --budget gate on"),
         (LONG, {"seed": 3}, "in the examples that --seed drew"),
+        (LONG + "strict = false\n", {}, "conform here; not every machine fails on them"),
     ],
 )
 def test_a_waiver_of_which_this_run_can_tell_nothing_fails_nothing(judged, text, words, said):
@@ -285,6 +287,7 @@ def test_the_example_of_the_documentation_is_understood(tmp_path):
             "x.shape[0] = 1.5; give a whole number",
         ),
         ("2999-01-01", "2999-01-01\nbudget = 'huge'", "unknown budget 'huge'; allowed: quick, gate, deep"),
+        ("2999-01-01", "2999-01-01\nstrict = 'no'", "strict = 'no'; give true, or false for a failure that"),
         ("2999-01-01", "2999-01-01\n" + ENTRY, "line 10: says the same as the waiver on line 2"),
         (ENTRY, "", "holds no waivers; write each as [[waiver]]"),
     ],

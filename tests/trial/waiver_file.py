@@ -85,12 +85,14 @@ def _is_toml(text: str) -> bool:
 
 
 def _waiver(entry: Mapping[str, Any], file: str, line: int, before: Iterable[Waiver]) -> Waiver:
-    known("key", entry, (*NEEDED, "where", "budget"))
+    known("key", entry, (*NEEDED, "where", "budget", "strict"))
     if missing := [key for key in NEEDED if key not in entry]:
         raise UsageProblem(f"lacks {', '.join(missing)}; each waiver is {EXAMPLE}")
     for key in (*NEEDED[:-1], "budget"):
         if not isinstance(text := entry.get(key, "quick"), str) or not text.strip():
             raise UsageProblem(f"{key} = {text!r}; give a text that is not empty")
+    if not isinstance(strict := entry.get("strict", True), bool):
+        raise UsageProblem(f"strict = {strict!r}; give true, or false for a failure that not every machine shows")
     _check_url(entry["url"])
     if not isinstance(entry["expiry"], date) or isinstance(entry["expiry"], datetime):
         raise UsageProblem(f"expiry = {str(entry['expiry'])!r}; give a day, without quotes: expiry = 2027-01-31")

@@ -110,6 +110,7 @@ class Waiver:
     expiry: date
     where: Where = Where()
     budget: str = "quick"  # the least budget at which the failure shows
+    strict: bool = True  # the failure shows on every machine, so that a run without it makes the waiver out of date
 
     @property
     def place(self) -> str:
