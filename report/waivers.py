@@ -73,7 +73,7 @@ def _idle(run: Run, waiver: Waiver, whole: bool, covered: int) -> Use:
     if run.seed is not None:
         return Use(waiver, UNTOLD, "no failure needed it, in the examples that --seed drew")
     if covered and not waiver.strict:
-        return Use(waiver, UNTOLD, f"all {covered} examples that it covers conform on this machine, as strict = false says")
+        return Use(waiver, UNTOLD, f"all {covered} examples that it covers conform here, as strict = false says")
     if covered:
         return Use(waiver, PASSES, f"all {covered} examples that it covers conform: remove it", examples=covered)
     return Use(waiver, UNMATCHED, "no example of its laws is what its `where` asks for: correct it, or remove it")

@@ -156,7 +156,7 @@ def test_a_waiver_that_has_expired_waives_nothing(judged):
         (LONG, {"offers": ("float32", "float16")}, "not all of its laws ran in all of its dtypes"),
         (LONG + 'budget = "gate"\n', {}, "it is expected from --budget gate on"),
         (LONG, {"seed": 3}, "in the examples that --seed drew"),
-        (LONG + "strict = false\n", {}, "conform on this machine, as strict = false says"),
+        (LONG + "strict = false\n", {}, "conform here, as strict = false says"),
     ],
 )
 def test_a_waiver_of_which_this_run_can_tell_nothing_fails_nothing(judged, text, words, said):
