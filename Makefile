@@ -1,5 +1,5 @@
 # Every command of this project; `make help` lists them. The first one that needs it makes the environment, .venv.
-# Variables: PYTHON (which Python, 3.11 or newer), ARGS (passed on), WORKERS (processes that run the tests).
+# Variables: PYTHON (which Python, 3.11 or newer), ARGS (passed on), WORKERS (processes that judge and test).
 PYTHON ?= python3
 ARGS ?=
 WORKERS ?= 2
@@ -22,7 +22,7 @@ help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
 
 check: $(READY)  ## judge PyTorch by the specification; ARGS="--op swish" and other options of assay check
-	@$(BIN)/assay check torch --waivers implementations/torch_waivers.toml $(ARGS)
+	@$(BIN)/assay check torch --waivers implementations/torch_waivers.toml -n $(WORKERS) $(ARGS)
 
 test: $(READY)  ## run everything: tests of assay, doctests, planted bugs, PyTorch at the quick budget
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --doctest-modules -n $(WORKERS) $(ARGS)

@@ -143,8 +143,8 @@ def _check(words: argparse.Namespace) -> int:
     options += _terms(words.precision, words.waivers)
     options += [f"--json={words.json}"] if words.json else []
     options += ["-n", words.n] if words.n != "0" else []
-    if words.n != "0":  # workers share the cores: their libraries' threads would wait for each other
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _workers(words.n))))
+    if words.n != "0":  # workers share the cores; two threads each at least, as kernels divide their work by threads
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(2, (os.cpu_count() or 1) // _workers(words.n))))
     return _pytest([str(ROOT / "tests" / "conformance"), *options, *words.pytest])
 
 
@@ -166,6 +166,7 @@ def _workers(given: str) -> int:
 
 def _pytest(options: list[str]) -> int:
     fixed = ["-c", str(ROOT / "pytest.ini"), "--rootdir", str(ROOT), "-p", "no:cacheprovider", "--assay-live", *QUIET]
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin take the cores of who waits for them
     code = pytest.main([*fixed, *options])
     return PYTEST_TO_ASSAY.get(code, int(code))  # type: ignore[call-overload, no-any-return]
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import math
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -16,28 +15,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from assay.implementations.layouts import TOGETHER, own_memory, places_together, strides_of
+
 Values = npt.NDArray[np.float64]
-
-# How a tensor lies in memory. Whatever lies between its elements is NaN: who reads it, shows it. ``transposed`` has all
-# axes in reverse, ``swapped`` the first two (sequences before samples), ``swapped_last`` the last two (features before
-# tokens). ``cropped`` is cut out of longer rows, ``chunked`` of more along the second axis, as half of the channels,
-# ``channels_last_cropped`` of a larger image. ``expanded`` repeats the first sample, and ``expanded_last`` what each
-# plane starts with: so a mean over places hands its gradient back.
-LAYOUTS = (
-    "contiguous",
-    "offset",
-    "strided",
-    "transposed",
-    "swapped",
-    "swapped_last",
-    "cropped",
-    "chunked",
-    "expanded",
-    "channels_last",
-    "channels_last_cropped",
-    "expanded_last",
-)
-
 
 POISONED = 4  # blocks: a result, and tensors between
 BETWEEN = 16  # calls between a call and its going back: of a network of so many layers of one shape
@@ -49,42 +29,6 @@ class Argument:
 
     values: Values
     layout: str = "contiguous"
-
-
-def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...], int]:
-    """(elements of memory, strides, offset) of a tensor of ``shape`` that lies as ``layout`` says."""
-    order = list(range(len(shape)))
-    if layout == "transposed":
-        order.reverse()
-    elif layout == "swapped":
-        order[:2] = reversed(order[:2])
-    elif layout == "swapped_last":
-        order[-2:] = reversed(order[-2:])
-    elif layout.startswith("channels_last") and len(shape) == 4:
-        order = [0, 2, 3, 1]
-    longer = _longer(len(shape), layout)
-    step = 2 if layout == "strided" else 1
-    offset = 3 if layout in ("offset", "strided") else 0
-    strides, size = [0] * len(shape), step
-    for axis in reversed(order):
-        strides[axis] = size
-        size *= max(shape[axis], 1) + (axis in longer)
-    held = own_memory(len(shape), layout)
-    strides = [0 if part == slice(1) else stride for part, stride in zip(held, strides, strict=True)]
-    return offset + size + offset, tuple(strides), offset
-
-
-def _longer(ndim: int, layout: str) -> Collection[int]:
-    """The axes along which there is memory between the rows of a tensor that are beside each other."""
-    if layout == "strided":
-        return range(ndim)
-    return {"cropped": (ndim - 1,), "chunked": (1,), "channels_last_cropped": (2, 3)}.get(layout, ())
-
-
-def own_memory(ndim: int, layout: str) -> tuple[slice, ...]:
-    """The index of the elements that have memory of their own: along an axis of stride 0, the first."""
-    once = {"expanded": range(1), "expanded_last": range(min(2, ndim - 1), ndim)}.get(layout, ())
-    return tuple(slice(1) if axis in once else slice(None) for axis in range(ndim))
 
 
 # What PyTorch imports when it is first asked for a gradient, in some 0.6 s.
@@ -149,6 +93,20 @@ class TorchArrays:
         """A context in which gradients are recorded, or not, or as they are (None)."""
         return contextlib.nullcontext() if on is None else self.torch.set_grad_enabled(on)
 
+    @contextlib.contextmanager
+    def default_dtype(self, name: str) -> Iterator[None]:
+        """For a while, new tensors of floats have this dtype, if one is named."""
+        before = self.torch.get_default_dtype()
+        self.torch.set_default_dtype(self.dtypes[name] if name else before)
+        try:
+            yield
+        finally:
+            self.torch.set_default_dtype(before)
+
+    def recorded(self, array: Any) -> bool:
+        """Whether gradients can be asked of it."""
+        return bool(array.requires_grad)
+
     def is_array(self, found: Any) -> bool:
         """Whether ``found`` is a plain, dense tensor: no subclass, whose comparisons may lie."""
         plain = type(found) in (self.torch.Tensor, self.torch.nn.Parameter)
@@ -168,6 +126,10 @@ class TorchArrays:
     def share(self, a: Any, b: Any) -> bool:
         """Whether two tensors lie in the same memory."""
         return bool(a.numel() and a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
+
+    def overlaps(self, array: Any) -> bool:
+        """Whether elements of a tensor share their memory: along an axis of stride 0, all do."""
+        return _overlap(array.shape, array.stride())
 
     def gradients(
         self,
@@ -212,6 +174,10 @@ class TorchArrays:
             self.torch.cuda.synchronize()
 
 
+def _overlap(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    return 0 not in shape and any(size > 1 and step == 0 for size, step in zip(shape, strides, strict=True))
+
+
 def _numpy_dtypes() -> dict[str, Any]:
     found: dict[str, Any] = {name: np.dtype(name) for name in ("float64", "float32", "float16")}
     if importlib.util.find_spec("ml_dtypes"):  # where it is installed, numpy has bfloat16
@@ -254,6 +220,12 @@ class NumpyArrays:
     def recording(self, on: bool | None) -> Any:
         return contextlib.nullcontext()
 
+    def default_dtype(self, name: str) -> Any:
+        return contextlib.nullcontext()
+
+    def recorded(self, array: Any) -> bool:
+        return False
+
     def is_array(self, found: Any) -> bool:
         """Whether it is a plain array, or a number of numpy's: what its arithmetic makes of arrays of no axes."""
         return type(found) is np.ndarray or isinstance(found, np.generic)
@@ -270,35 +242,14 @@ class NumpyArrays:
     def share(self, a: Any, b: Any) -> bool:
         return bool(np.shares_memory(a, b))
 
+    def overlaps(self, array: Any) -> bool:
+        return _overlap(array.shape, array.strides)
+
     def gradients(self, *_: Any) -> tuple[Any, dict[str, Any]]:
         raise NotImplementedError("numpy has no differentiation; the candidate offers vjp, or gradients = False")
 
     def synchronise(self, device: str) -> None:
         """Nothing to wait for."""
-
-
-# How tensors may lie in one memory: in the order of the arguments, from the last on, or by rows in turn.
-TOGETHER = ("in order", "reversed", "interleaved")
-
-
-def places_together(shapes: Mapping[str, tuple[int, ...]], order: str) -> dict[str, tuple[int, tuple[int, ...]]]:
-    """Where each tensor of one memory begins, and its strides.
-
-    Of those of one shape that are ``interleaved`` the first row of each comes first, then the second: ``fused[0::2]``
-    and ``fused[1::2]`` lie so.
-    """
-    groups: dict[Any, list[str]] = {}
-    for name in reversed(shapes) if order == "reversed" else shapes:
-        groups.setdefault(shapes[name] if order == "interleaved" and shapes[name] else name, []).append(name)
-    found, start = dict[str, tuple[int, tuple[int, ...]]](), 0
-    for names in groups.values():
-        shape = shapes[names[0]]
-        steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-        for number, name in enumerate(names):
-            offset = start + number * (steps[0] if steps else 1)
-            found[name] = offset, tuple(step * (len(names) if axis == 0 else 1) for axis, step in enumerate(steps))
-        start += len(names) * math.prod(shape)
-    return found
 
 
 def made_together(

@@ -19,6 +19,7 @@ from assay.implementations.arrays import Argument, Values, arrays_of, made_toget
 from assay.implementations.contract import Implementation
 
 PACKAGE = str(Path(__file__).resolve().parents[1])
+ITSELF = "other elements of its own"  # which a result shares its memory with, if it is expanded
 OUTPUT = "standard output"  # which a call may not write to
 COPIED = 2**12  # elements up to which copies of two arrays' bytes are the quickest to compare: they fit into a cache
 
@@ -40,6 +41,7 @@ class Call:
     in_turn: bool = False  # on the memory of the call before, if there was one
     halved: bool = False  # the result is, in place, before going back from twice what comes in
     together: str = ""  # how tensors lie in one memory, of `arrays.TOGETHER`, if they do
+    default: str = ""  # the dtype that new tensors have meanwhile, where the library has such a setting
 
     @property
     def tensors(self) -> dict[str, Argument]:
@@ -64,6 +66,7 @@ class Observation:
     raised: str = ""
     changed: tuple[str, ...] = ()
     shares: tuple[str, ...] = ()
+    recorded: bool = False  # whether gradients can be asked of the result
     gradients: dict[str, Values | None] = field(default_factory=dict)
     gradient_dtypes: dict[str, str] = field(default_factory=dict)
     disturbed: tuple[str, ...] = ()
@@ -209,7 +212,7 @@ def _run(
 
     library.poison(call.poison, call.dtype, call.device)
     if incoming is None:
-        with library.recording(call.recording):
+        with library.recording(call.recording), library.default_dtype(call.default):
             return run(arrays), {}
     if implementation.vjp is None:
         how = call.interrupted, call.halved
@@ -229,6 +232,8 @@ def _describe(seen: Observation, result: Any, library: Any, arrays: dict[str, An
         return  # it may have no values to read
     seen.output = library.read(result)
     seen.shares = tuple(name for name, array in arrays.items() if library.share(result, array))
+    seen.shares += (ITSELF,) * library.overlaps(result)
+    seen.recorded = library.recorded(result)
     if seen.dtype != seen.call.dtype:
         seen.fault = f"returned dtype {seen.dtype} for inputs of dtype {seen.call.dtype}"
 

@@ -89,7 +89,7 @@ def asked(call: Call, memory: str = "") -> Message:
         _say_tensor(message, INCOMING, call.cotangent, call.dtype)
     for name in call.differentiate:
         message.say("differentiate", name)
-    keys = ("recording", "poison", "watched", "interrupted", "halved", "together")
+    keys = ("recording", "poison", "watched", "interrupted", "halved", "together", "default")
     optional = {key: getattr(call, key) for key in keys}
     for key, value in {**optional, "memory": memory}.items():
         if value not in (None, 0, False, "") or (key == "recording" and value is False):
@@ -150,6 +150,7 @@ def read_call(message: Message) -> Call:
         message.flag("interrupted"),
         halved=message.flag("halved"),
         together=message.get("together", ""),
+        default=message.get("default", ""),
     )
 
 
@@ -162,6 +163,8 @@ def answered(seen: Observation) -> Message:
         if word:
             message.say(key, word)
     message.say("seconds", repr(seen.seconds))
+    if seen.recorded:
+        message.say("recorded", _word(True))
     for key, names in (("changed", seen.changed), ("shares", seen.shares), ("disturbed", seen.disturbed)):
         for name in names:
             message.say(key, name)
@@ -183,7 +186,7 @@ def read_answer(message: Message, call: Call) -> Observation:
     seen.device, seen.fault = message.get("device", call.device if result else ""), message.get("fault")
     seen.raised, seen.seconds = message.get("raised"), float(message.get("seconds", "0"))
     seen.changed, seen.shares = tuple(message.all("changed")), tuple(message.all("shares"))
-    seen.disturbed = tuple(message.all("disturbed"))
+    seen.disturbed, seen.recorded = tuple(message.all("disturbed")), message.flag("recorded")
     seen.parameters = [tuple(map(int, words.split())) for words in message.all("parameter")]
     for words in message.all("gradient"):
         name, _, dtype = words.partition(" ")

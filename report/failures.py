@@ -192,6 +192,7 @@ def _inputs(call: Call) -> list[str]:
     lines += ["the result is halved in place, and the incoming gradient doubled"] * call.halved
     frozen = f", and {' and '.join(call.parameters)} are parameters" if len(call.parameters) > 1 else ""
     lines += [f"in inference: no gradients are recorded{frozen}"] * (call.recording is False)
+    lines += [f"while new tensors are of {call.default} by default"] * bool(call.default)
     return lines + [f"all tensors in one memory, {call.together}"] * bool(call.together)
 
 

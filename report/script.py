@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from assay.implementations.arrays import BETWEEN, Argument, own_memory, places_together, strides_of
+from assay.implementations.arrays import BETWEEN, Argument
+from assay.implementations.layouts import own_memory, places_together, strides_of
 from assay.implementations.observe import Call
 
 SPELLED_OUT = 64  # elements that are written as hexadecimal floats; longer tensors are packed
@@ -51,13 +52,18 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -> 
         arguments.pop()
     if call.cotangent is None:
         unrecorded = "with torch.no_grad(): " if array == "torch" and call.recording is False else ""
-        return [*lines, *_shown(f"candidate.{call.operator}({', '.join(arguments)})", call, unrecorded)]
+        shown = _shown(f"candidate.{call.operator}({', '.join(arguments)})", call, unrecorded)
+        return [*lines, *(_by_default(call.default, shown) if array == "torch" and call.default else shown)]
     return lines + _gradient_lines(call, arguments, array)
 
 
 def _shown(answer: str, call: Call, under: str = "") -> list[str]:
     """Print what came back; of a sequence it is kept, to be printed again."""
     return [f"{under}kept.append({answer})", "print(kept[-1])"] if call.in_turn else [f"{under}print({answer})"]
+
+
+def _by_default(dtype: str, lines: list[str]) -> list[str]:
+    return [f"torch.set_default_dtype(torch.{dtype})", *lines, "torch.set_default_dtype(torch.float32)"]
 
 
 def _put_together(call: Call, array: str) -> list[str]:

@@ -31,7 +31,7 @@ CLAUSES = (
     ),
     Clause(
         "contract.no-alias",
-        "the result does not lie in an input's memory, and writing to it changes no gradient",
+        "the result lies in no input's memory, each element in its own, and writing to it changes no gradient",
         "torch",
         torch("torch.nn.functional"),
         note="padding by 0 may return its input; and where writing would change a gradient, an error is right, too.",
@@ -51,8 +51,8 @@ CLAUSES = (
     Clause("contract.batch-of-one", "a batch of one sample keeps its axis", "torch", torch("torch.nn.functional")),
     Clause(
         "contract.memoryless",
-        "a result depends on the arguments' values alone: not on earlier calls, their number or order, or on where the "
-        "values lie",
+        "a result depends on the arguments' values alone: not on earlier calls, their number or order, on where the "
+        "values lie, or on the default dtype",
         "torch",
         torch("torch.nn.functional"),
     ),
@@ -76,7 +76,7 @@ CLAUSES = (
     ),
     Clause(
         "contract.recording",
-        "the result is the formula's, whether gradients are recorded or not",
+        "the result is the formula's, whether gradients are recorded or not, and asks for none where they are not",
         "torch",
         torch("locally disabling gradient computation"),
     ),

@@ -12,7 +12,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.implementations.arrays import LAYOUTS, TOGETHER, Argument
+from assay.implementations.arrays import Argument
+from assay.implementations.layouts import LAYOUTS, TOGETHER
 from assay.implementations.observe import Observation
 from assay.spec import OPERATORS
 from assay.tests.trial import judge
@@ -203,9 +204,11 @@ def own_memory(case: Case) -> Case:
 @clause("contract.no-alias", tier="contract", operators=ALL)
 @given(data=st.data())
 def test_contract_the_result_has_memory_of_its_own(candidate, operator, data):
-    """Writing to the result changes no input. Blind to memory kept from one call to the next, and to padding by 0."""
-    seen = answered(candidate, own_memory(data.draw(CASES[operator](FAMILIES))))
-    demand(seen, not seen.shares, f"returned a result that lies in the memory of {' and '.join(seen.shares)}")
+    """Writing to one element changes no other, and no input. Blind to memory of other calls, and padding by 0."""
+    case = own_memory(data.draw(CASES[operator](FAMILIES)))
+    for each in (case, lying(case, "expanded")):
+        seen = answered(candidate, each)
+        demand(seen, not seen.shares, f"returned a result that lies in the memory of {' and '.join(seen.shares)}")
 
 
 @clause("contract.layouts", tier="contract", operators=ALL)

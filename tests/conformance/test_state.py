@@ -34,6 +34,7 @@ from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import SEEDED as VALUES
 from assay.tests.trial.textures import Texture
 
+DEFAULTS = ("float64", "float16")  # of new tensors: PyTorch's own is float32
 LATER = 9  # calls, after which a ring of eight buffers comes round
 REPEATS = 100  # a fault of one call in 50 is missed by 100 calls and 6 examples with a probability of 6e-6
 
@@ -137,6 +138,16 @@ def test_state_other_parameters_on_the_same_tensors_give_their_own_result(candid
     plan = data.draw(st.sampled_from([plan for plan in PLANS if plan[0] == operator]))
     case = data.draw(st.builds(partial(planned, *plan[:3]), st.integers(0, 255)))
     answers_are_alike(candidate, [case, case.changed(parameters=plan[3]), case])
+
+
+@clause("contract.memoryless", tier="state", operators=ALL, share=4)
+@given(data=st.data())
+def test_state_another_default_dtype_changes_nothing(candidate, operator, data):
+    """What is left out is made in the inputs' dtype, not in that of new tensors. Blind to gradients."""
+    case = data.draw(CASES[operator](FAMILIES))
+    for default in DEFAULTS:
+        answers = candidate.ask(case), candidate.answer(case, default=default)
+        right_alike(*(partial(judge.answer_conforms, candidate, case, each) for each in answers))
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)
@@ -253,6 +264,7 @@ def test_state_the_result_is_right_without_recording(candidate, operator, data):
     case = data.draw(CASES[operator](FAMILIES))
     plain, unrecorded = candidate.ask(case), candidate.answer(case, recording=False)
     right_alike(*(partial(judge.answer_conforms, candidate, case, each) for each in (plain, unrecorded)))
+    demand(unrecorded, not unrecorded.recorded, "gave a result that gradients can be asked of, in inference")
 
 
 @clause("contract.recording", tier="state", operators=ALL, gradient=True)

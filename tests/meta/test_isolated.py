@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from assay.implementations import isolated
-from assay.implementations.arrays import LAYOUTS, Argument
+from assay.implementations.arrays import Argument
 from assay.implementations.isolated import GivenUp, Place, Worker, started
+from assay.implementations.layouts import LAYOUTS
 from assay.implementations.load import LoadError, load
 from assay.implementations.observe import Call, observe, observe_in_turn
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import hypothesis
@@ -9,6 +10,7 @@ import pytest
 import torch
 from hypothesis.internal.conjecture import providers
 
+from assay import cli
 from assay.spec import OPERATORS
 from assay.tests.trial.laws import BUDGETS, all_laws, at_budget, clause
 from assay.tests.trial.run import UsageProblem, make_run
@@ -83,3 +85,14 @@ def test_hypothesis_draws_as_ever_once_a_judgement_is_over():
     with at_budget(hypothesis.settings.get_profile("assay-quick"), []):
         assert providers._get_local_constants is not before
     assert providers._get_local_constants is before
+
+
+@pytest.mark.parametrize(("cores", "workers", "threads"), [(2, "2", "2"), (16, "2", "8"), (1, "auto", "2")])
+def test_workers_have_two_threads_at_least_that_do_not_spin(monkeypatch, cores, workers, threads):
+    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "")  # so that it is put back, whatever is set meanwhile
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(pytest, "main", lambda options: 0)
+    assert cli.main(["check", "torch", "-n", workers]) == 0
+    assert (os.environ["OMP_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"]) == (threads, "PASSIVE")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from assay.implementations.arrays import LAYOUTS, TOGETHER, Argument, arrays_of, made_together
+from assay.implementations.arrays import Argument, arrays_of, made_together
+from assay.implementations.layouts import LAYOUTS, TOGETHER
 from assay.implementations.observe import Call
 from assay.report.script import SPELLED_OUT, script
 from assay.tests.trial.textures import laid

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from assay.implementations.arrays import LAYOUTS, Argument, arrays_of, own_memory, strides_of
+from assay.implementations.arrays import Argument, arrays_of
+from assay.implementations.layouts import LAYOUTS, own_memory, strides_of
 from assay.reference.arithmetic.formats import STORAGE
 from assay.tests.meta.oracles import SEEDS, budget
 from assay.tests.trial.cases import conv2d_cases, gated_cases, linear_cases

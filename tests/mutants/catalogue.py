@@ -7,6 +7,7 @@ from dataclasses import replace
 from assay.tests.mutants import (
     contract,
     conv2d,
+    defaults,
     dispatched,
     ends,
     gates,
@@ -53,6 +54,7 @@ KINDS = (
     overlooked,
     dispatched,
     ends,
+    defaults,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 

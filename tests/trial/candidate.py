@@ -86,10 +86,10 @@ class Candidate:
         """
         return self.answer(case)
 
-    def answer(self, case: Case, recording: bool | None = None, together: str = "") -> Observation:
-        """As `ask`, with the recording of gradients switched on or off, or (None) as it is; or in one memory."""
-        more = {"recording": recording, "poison": math.prod(case.result_shape), "together": together}
-        seen = self.observe(case.operator, case.arguments(self.format), **more)
+    def answer(self, case: Case, **more: Any) -> Observation:
+        """As `ask`; ``more`` are further fields of the `Call`: ``recording``, ``together``, ``default``."""
+        poison = math.prod(case.result_shape)
+        seen = self.observe(case.operator, case.arguments(self.format), poison=poison, **more)
         well_formed(seen, case.result_shape)
         return seen
 

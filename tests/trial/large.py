@@ -184,6 +184,8 @@ def _filled(rng: Rng, operator: str, shapes: dict[str, Any], family: str, terms:
 
 def _swish(rng: Rng, operator: str, sizes: dict[str, int], usual: int) -> Case:
     shapes = {"x": (2, 3, sizes["elements"], 1)} if usual else {"x": (sizes["elements"],), "beta": (1,)}
+    if tokens := sizes.get("tokens"):
+        shapes = {"x": (2, tokens, sizes["elements"])}
     return _filled(rng, operator, shapes, "normal")
 
 

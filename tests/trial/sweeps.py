@@ -36,6 +36,8 @@ SWEPT: dict[str, dict[str, int]] = {
     "conv2d": {"inputs": 2**5 + 1, **dict.fromkeys(("outputs", "rows", "columns"), 2**6 + 1)},
     "max_pool2d": {"planes": 2**5 + 1, **dict.fromkeys(("rows", "columns"), 2**6 + 1)},
 }
+SWEPT["glu"]["samples"] = SWEPT["linear"]["samples"] = SWEPT["conv2d"]["samples"] = 2**5 + 1
+SWEPT["pad2d"]["planes"] = SWEPT["max_pool2d"]["samples"] = SWEPT["swish"]["tokens"] = 2**5 + 1
 SWEPT["linear"] |= dict.fromkeys(("rows features", "rows outputs", "features outputs"), 9)
 SWEPT["conv2d"] |= dict.fromkeys(("inputs outputs", "rows columns", "settings"), 9)
 SWEPT["max_pool2d"] |= dict.fromkeys(("rows columns", "settings"), 9)

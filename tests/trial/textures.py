@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from hypothesis import strategies as st
 
-from assay.implementations.arrays import LAYOUTS, Argument, Values, own_memory
+from assay.implementations.arrays import Argument, Values
+from assay.implementations.layouts import LAYOUTS, own_memory
 from assay.reference.arithmetic.formats import FLOAT64, TF32, Format
 
 # From the simplest, which shrinking prefers, to the nastiest.

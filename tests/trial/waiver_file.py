@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from assay.implementations.arrays import LAYOUTS
+from assay.implementations.layouts import LAYOUTS
 from assay.implementations.load import DIRECTIONS
 from assay.reference.arithmetic.formats import STORAGE
 from assay.spec import CLAUSES, OPERATORS

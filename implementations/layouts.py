@@ -1,0 +1,86 @@
+"""Layouts: where the elements of a tensor, or of several in one memory, lie."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+# How a tensor lies in memory. Whatever lies between its elements is NaN: who reads it, shows it. ``transposed`` has all
+# axes in reverse, ``swapped`` the first two (sequences before samples), ``swapped_last`` the last two (features before
+# tokens). ``cropped`` is cut out of longer rows, ``chunked`` of more along the second axis, as half of the channels,
+# ``channels_last_cropped`` of a larger image. ``expanded`` repeats the first sample, and ``expanded_last`` what each
+# plane starts with: so a mean over places hands its gradient back.
+LAYOUTS = (
+    "contiguous",
+    "offset",
+    "strided",
+    "transposed",
+    "swapped",
+    "swapped_last",
+    "cropped",
+    "chunked",
+    "expanded",
+    "channels_last",
+    "channels_last_cropped",
+    "expanded_last",
+)
+
+# How tensors may lie in one memory: in the order of the arguments, from the last on, or by rows in turn.
+TOGETHER = ("in order", "reversed", "interleaved")
+
+
+def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...], int]:
+    """(elements of memory, strides, offset) of a tensor of ``shape`` that lies as ``layout`` says."""
+    order = list(range(len(shape)))
+    if layout == "transposed":
+        order.reverse()
+    elif layout == "swapped":
+        order[:2] = reversed(order[:2])
+    elif layout == "swapped_last":
+        order[-2:] = reversed(order[-2:])
+    elif layout.startswith("channels_last") and len(shape) == 4:
+        order = [0, 2, 3, 1]
+    longer = _longer(len(shape), layout)
+    step = 2 if layout == "strided" else 1
+    offset = 3 if layout in ("offset", "strided") else 0
+    strides, size = [0] * len(shape), step
+    for axis in reversed(order):
+        strides[axis] = size
+        size *= max(shape[axis], 1) + (axis in longer)
+    held = own_memory(len(shape), layout)
+    strides = [0 if part == slice(1) else stride for part, stride in zip(held, strides, strict=True)]
+    return offset + size + offset, tuple(strides), offset
+
+
+def _longer(ndim: int, layout: str) -> Collection[int]:
+    """The axes along which there is memory between the rows of a tensor that are beside each other."""
+    if layout == "strided":
+        return range(ndim)
+    return {"cropped": (ndim - 1,), "chunked": (1,), "channels_last_cropped": (2, 3)}.get(layout, ())
+
+
+def own_memory(ndim: int, layout: str) -> tuple[slice, ...]:
+    """The index of the elements that have memory of their own: along an axis of stride 0, the first."""
+    once = {"expanded": range(1), "expanded_last": range(min(2, ndim - 1), ndim)}.get(layout, ())
+    return tuple(slice(1) if axis in once else slice(None) for axis in range(ndim))
+
+
+def places_together(shapes: Mapping[str, tuple[int, ...]], order: str) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """Where each tensor of one memory begins, and its strides.
+
+    Of those of one shape that are ``interleaved`` the first row of each comes first, then the second: ``fused[0::2]``
+    and ``fused[1::2]`` lie so.
+    """
+    groups: dict[Any, list[str]] = {}
+    for name in reversed(shapes) if order == "reversed" else shapes:
+        groups.setdefault(shapes[name] if order == "interleaved" and shapes[name] else name, []).append(name)
+    found, start = dict[str, tuple[int, tuple[int, ...]]](), 0
+    for names in groups.values():
+        shape = shapes[names[0]]
+        steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+        for number, name in enumerate(names):
+            offset = start + number * (steps[0] if steps else 1)
+            found[name] = offset, tuple(step * (len(names) if axis == 0 else 1) for axis, step in enumerate(steps))
+        start += len(names) * math.prod(shape)
+    return found
