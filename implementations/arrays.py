@@ -20,7 +20,8 @@ from assay.implementations.layouts import TOGETHER, own_memory, places_together,
 Values = npt.NDArray[np.float64]
 
 POISONED = 4  # blocks: a result, and tensors between
-BETWEEN = 16  # calls between a call and its going back: of a network of so many layers of one shape
+REWRITTEN = -0.5  # times this are inputs that are changed before their gradient is asked for
+BETWEEN = 32  # calls between a call and its going back: of a network of so many layers of one shape
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class TorchArrays:
 
     def version(self, array: Any) -> int:
         """How often the tensor was written to: what was put back counts, too."""
-        count: int = array._version
+        count: int = 0 if array.is_inference() else array._version
         return count
 
     def poison(self, elements: int, dtype: str, device: str) -> None:
@@ -90,8 +91,10 @@ class TorchArrays:
             del blocks
 
     def recording(self, on: bool | None) -> Any:
-        """A context in which gradients are recorded, or not, or as they are (None)."""
-        return contextlib.nullcontext() if on is None else self.torch.set_grad_enabled(on)
+        """A context in which gradients are recorded, or in inference, or as they are (None)."""
+        if on is None:
+            return contextlib.nullcontext()
+        return self.torch.enable_grad() if on else self.torch.inference_mode()
 
     @contextlib.contextmanager
     def default_dtype(self, name: str) -> Iterator[None]:
@@ -131,35 +134,40 @@ class TorchArrays:
         """Whether elements of a tensor share their memory: along an axis of stride 0, all do."""
         return _overlap(array.shape, array.stride())
 
-    def gradients(
-        self,
-        run: Any,
-        arrays: dict[str, Any],
-        names: list[str],
-        incoming: Any,
-        interrupted: bool = False,
-        halved: bool = False,
-    ) -> tuple[Any, dict[str, Any]]:
-        """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``.
+    def accumulate(self, array: Any) -> Any:
+        """A gradient that the tensor has already, of ones."""
+        array.grad = self.torch.ones_like(array)
+        return array.grad
 
-        If ``interrupted``, it runs many times on other values of these shapes before it goes back, as a layer of many
-        that are alike, and has gone back once from half of ``incoming``, if it can: what `torch.compile` makes refuses.
-        If ``halved``, the result is, in place, and it goes back from twice ``incoming``: with the same gradients, if it
-        can.
+    def accumulated(self, array: Any) -> Any:
+        """The gradient that the tensor has."""
+        return array.grad
+
+    def gradients(self, run: Any, arrays: dict[str, Any], call: Any, incoming: Any) -> tuple[Any, dict[str, Any]]:
+        """(result, gradients by name) of ``run(arrays)``, going back from ``incoming`` as the `Call` says.
+
+        If it is ``interrupted``, it runs many times on other values of these shapes before it goes back, as a layer of
+        many that are alike, and has gone back once from half of ``incoming``, if it can: what `torch.compile` makes
+        refuses. If ``halved``, the result is, in place, and it goes back from twice ``incoming``; if ``rewritten``, the
+        inputs are changed in place before it goes back: with the same gradients, if it can.
         """
-        leaves = {name: arrays[name].requires_grad_() for name in names}
+        leaves = {name: arrays[name].requires_grad_() for name in call.differentiate}
         result = run(arrays)
-        if interrupted:
+        if call.interrupted:
             others = {name: -0.5 * each.flip(tuple(range(each.ndim))) for name, each in arrays.items()}
             kept = [run(others) for _ in range(BETWEEN)]
             del kept
         if not (self.is_array(result) and result.requires_grad):
-            return result, dict.fromkeys(names)
+            return result, dict.fromkeys(leaves)
         try:
-            if halved:
+            if call.halved:
                 result, incoming = result.mul_(0.5), 2.0 * incoming
+            if call.rewritten:
+                with self.torch.no_grad():
+                    for each in arrays.values():
+                        each.mul_(REWRITTEN)
             back = partial(self.torch.autograd.grad, result, list(leaves.values()), allow_unused=True)
-            if interrupted:
+            if call.interrupted:
                 with contextlib.suppress(Exception):  # who refuses to go back twice gives no wrong number
                     back(0.5 * incoming, retain_graph=True)
             found = back(incoming)
@@ -244,6 +252,12 @@ class NumpyArrays:
 
     def overlaps(self, array: Any) -> bool:
         return _overlap(array.shape, array.strides)
+
+    def accumulate(self, array: Any) -> Any:
+        """There is nothing that a gradient would be added to."""
+
+    def accumulated(self, array: Any) -> Any:
+        return None
 
     def gradients(self, *_: Any) -> tuple[Any, dict[str, Any]]:
         raise NotImplementedError("numpy has no differentiation; the candidate offers vjp, or gradients = False")

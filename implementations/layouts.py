@@ -9,8 +9,9 @@ from typing import Any
 # How a tensor lies in memory. Whatever lies between its elements is NaN: who reads it, shows it. ``transposed`` has all
 # axes in reverse, ``swapped`` the first two (sequences before samples), ``swapped_last`` the last two (features before
 # tokens). ``cropped`` is cut out of longer rows, ``chunked`` of more along the second axis, as half of the channels,
-# ``channels_last_cropped`` of a larger image. ``expanded`` repeats the first sample, and ``expanded_last`` what each
-# plane starts with: so a mean over places hands its gradient back.
+# ``channels_last_cropped`` of a larger image, and the other two that are called so of more rows, before they were
+# turned. ``expanded`` repeats the first sample, and ``expanded_last`` what each plane starts with: so a mean over
+# places hands its gradient back.
 LAYOUTS = (
     "contiguous",
     "offset",
@@ -23,6 +24,8 @@ LAYOUTS = (
     "expanded",
     "channels_last",
     "channels_last_cropped",
+    "transposed_cropped",
+    "swapped_last_cropped",
     "expanded_last",
 )
 
@@ -33,11 +36,11 @@ TOGETHER = ("in order", "reversed", "interleaved")
 def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...], int]:
     """(elements of memory, strides, offset) of a tensor of ``shape`` that lies as ``layout`` says."""
     order = list(range(len(shape)))
-    if layout == "transposed":
+    if layout.startswith("transposed"):
         order.reverse()
     elif layout == "swapped":
         order[:2] = reversed(order[:2])
-    elif layout == "swapped_last":
+    elif layout.startswith("swapped_last"):
         order[-2:] = reversed(order[-2:])
     elif layout.startswith("channels_last") and len(shape) == 4:
         order = [0, 2, 3, 1]
@@ -57,7 +60,8 @@ def _longer(ndim: int, layout: str) -> Collection[int]:
     """The axes along which there is memory between the rows of a tensor that are beside each other."""
     if layout == "strided":
         return range(ndim)
-    return {"cropped": (ndim - 1,), "chunked": (1,), "channels_last_cropped": (2, 3)}.get(layout, ())
+    axes = {"cropped": (ndim - 1,), "chunked": (1,), "channels_last_cropped": (2, 3)}
+    return (axes | {"transposed_cropped": (0,), "swapped_last_cropped": (ndim - 1,)}).get(layout, ())
 
 
 def own_memory(ndim: int, layout: str) -> tuple[slice, ...]:

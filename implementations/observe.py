@@ -34,12 +34,14 @@ class Call:
     device: str
     cotangent: Argument | None = None  # the incoming gradient: asks for the gradients too
     differentiate: tuple[str, ...] = ()
-    recording: bool | None = None  # of gradients: switched on or off, or (None) as it is
+    recording: bool | None = None  # of gradients: switched on, or in inference, or (None) as it is
     poison: int = 0  # elements of NaN to leave in the memory that the result may be given
     watched: bool = False  # for what it does to random numbers, too
     interrupted: bool = False  # by other calls, and by going back from half of what comes in, before it goes back
     in_turn: bool = False  # on the memory of the call before, if there was one
     halved: bool = False  # the result is, in place, before going back from twice what comes in
+    rewritten: bool = False  # the inputs are changed in place before going back
+    accumulated: bool = False  # the inputs have gradients already, to which nothing is to be added
     together: str = ""  # how tensors lie in one memory, of `arrays.TOGETHER`, if they do
     default: str = ""  # the dtype that new tensors have meanwhile, where the library has such a setting
 
@@ -137,6 +139,7 @@ def _observe(implementation: Implementation, call: Call, memory: Memory | None) 
     arrays = _make(call, library, memory)
     incoming = library.make(call.cotangent, call.dtype, call.device) if call.cotangent else None
     given = _given(call, library, arrays, incoming)
+    had = {name: library.accumulate(arrays[name]) for name in call.differentiate if call.accumulated}
     seen = Observation(call)
     before = surroundings.state(call.watched)
     start = time.perf_counter()
@@ -155,7 +158,7 @@ def _observe(implementation: Implementation, call: Call, memory: Memory | None) 
         _describe_gradient(seen, name, gradient, library)
     if memory:
         memory.keep(seen, result, gradients)
-    seen.changed = _written_to(given, library)
+    seen.changed = _written_to(given, library) + _added_to(had, arrays, library)
     return seen
 
 
@@ -172,6 +175,16 @@ def _written_to(given: list[tuple[str, Any, Argument, int]], library: Any) -> tu
         name
         for name, array, held, version in given
         if library.version(array) != version or not _same(library.read(array), held.values)
+    )
+
+
+def _added_to(had: dict[str, Any], arrays: dict[str, Any], library: Any) -> tuple[str, ...]:
+    """The gradients of ones that tensors ``had`` and that are something else now."""
+    kept = {name: library.accumulated(arrays[name]) is grad for name, grad in had.items()}
+    return tuple(
+        f"{name}.grad"
+        for name, grad in had.items()
+        if grad is not None and not (kept[name] and bool((library.read(grad) == 1.0).all()))
     )
 
 
@@ -192,6 +205,11 @@ def _observe_parameters(implementation: Implementation, call: Call) -> Observati
 def _make(call: Call, library: Any, memory: Memory | None) -> dict[str, Any]:
     if memory:
         return {name: memory.make(library, name, argument, call) for name, argument in call.tensors.items()}
+    with library.recording(call.recording):  # in inference, a model's tensors may have been made so
+        return _made(call, library)
+
+
+def _made(call: Call, library: Any) -> dict[str, Any]:
     if call.together:
         made = made_together(library, call.tensors, call.dtype, call.device, call.together)
     else:
@@ -215,8 +233,7 @@ def _run(
         with library.recording(call.recording), library.default_dtype(call.default):
             return run(arrays), {}
     if implementation.vjp is None:
-        how = call.interrupted, call.halved
-        result, gradients = library.gradients(run, arrays, list(call.differentiate), incoming, *how)
+        result, gradients = library.gradients(run, arrays, call, incoming)
         return result, gradients
     arguments = {name: arrays.get(name, value) for name, value in call.arguments.items()}
     return run(arrays), dict(implementation.vjp(call.operator, arguments, incoming))

@@ -14,6 +14,8 @@ from assay.implementations.observe import Call, Observation
 VERSION = "1"
 GRADIENT = "gradient:"  # before the name of the input that it is of
 RESULT, INCOMING = "result", "incoming"
+FLAGS = ("watched", "interrupted", "halved", "rewritten", "accumulated")
+OPTIONAL = ("recording", "poison", *FLAGS, "together", "default")  # fields of a call that are said where they are set
 
 
 def greeting(implementation: Implementation, dtypes: tuple[str, ...], **more: object) -> Message:
@@ -89,8 +91,7 @@ def asked(call: Call, memory: str = "") -> Message:
         _say_tensor(message, INCOMING, call.cotangent, call.dtype)
     for name in call.differentiate:
         message.say("differentiate", name)
-    keys = ("recording", "poison", "watched", "interrupted", "halved", "together", "default")
-    optional = {key: getattr(call, key) for key in keys}
+    optional = {key: getattr(call, key) for key in OPTIONAL}
     for key, value in {**optional, "memory": memory}.items():
         if value not in (None, 0, False, "") or (key == "recording" and value is False):
             message.say(key, _word(value) if isinstance(value, bool) else value)
@@ -146,11 +147,9 @@ def read_call(message: Message) -> Call:
         tuple(message.all("differentiate")),
         {"yes": True, "no": False}.get(message.get("recording")),
         int(message.get("poison", "0")),
-        message.flag("watched"),
-        message.flag("interrupted"),
-        halved=message.flag("halved"),
         together=message.get("together", ""),
         default=message.get("default", ""),
+        **{key: message.flag(key) for key in FLAGS},
     )
 
 

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+THREADS = "number of Python threads"
 # Functions that a judge or a benchmark trusts: (module, name).
 TRUSTED = (
     ("time", "perf_counter"),
@@ -177,7 +178,7 @@ def _settings(thorough: bool, with_torch: bool) -> tuple[Setting, ...]:
         *(_of_torch() if with_torch else ()),
         *OF_PYTHON,
         *(_randoms(with_torch) if thorough else ()),
-        Setting("number of Python threads", threading.active_count, lambda value: None),
+        Setting(THREADS, threading.active_count, lambda value: None),
         *(_trusted(*each) for each in TRUSTED),
     )
 

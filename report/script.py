@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.implementations.arrays import BETWEEN, Argument
+from assay.implementations.arrays import BETWEEN, REWRITTEN, Argument
 from assay.implementations.layouts import own_memory, places_together, strides_of
 from assay.implementations.observe import Call
 
@@ -51,9 +51,12 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -> 
     while arguments and arguments[-1] == "None":
         arguments.pop()
     if call.cotangent is None:
-        unrecorded = "with torch.no_grad(): " if array == "torch" and call.recording is False else ""
+        in_inference = array == "torch" and call.recording is False
+        unrecorded = "with torch.inference_mode(): " if in_inference and call.in_turn else ""
         shown = _shown(f"candidate.{call.operator}({', '.join(arguments)})", call, unrecorded)
-        return [*lines, *(_by_default(call.default, shown) if array == "torch" and call.default else shown)]
+        lines += _by_default(call.default, shown) if array == "torch" and call.default else shown
+        within = in_inference and not call.in_turn
+        return ["with torch.inference_mode():", *(f"    {line}" for line in lines)] if within else lines
     return lines + _gradient_lines(call, arguments, array)
 
 
@@ -96,6 +99,7 @@ def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
         given = ", ".join(f"{name!r}: {text}" for name, text in zip(call.arguments, arguments, strict=False))
         return [*lines, *_shown(f"candidate.vjp({call.operator!r}, {{{given}}}, incoming)", call)]
     lines += [f"{name}.requires_grad_()" for name in call.differentiate]
+    lines += [f"{name}.grad = torch.ones_like({name})" for name in call.differentiate if call.accumulated]
     lines += [f"result = candidate.{call.operator}({', '.join(arguments)})"]
     if call.interrupted:
         others = [
@@ -105,6 +109,7 @@ def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
         lines += [f"    candidate.{call.operator}({', '.join(others)})"]
         lines += [f"torch.autograd.grad(result, [{names}], 0.5 * incoming, retain_graph=True)"]
     lines += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] if call.halved else []
+    lines += [f"with torch.no_grad(): {name}.mul_({REWRITTEN})" for name in call.tensors if call.rewritten]
     back = f"dict(zip({list(call.differentiate)!r}, torch.autograd.grad(result, [{names}], incoming)))"
     return [*lines, *_shown(f"(result, {back})" if call.in_turn else back, call)]
 

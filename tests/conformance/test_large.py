@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 
 from assay.tests.trial import judge
-from assay.tests.trial.large import SEEDS, large_cases, longest, real
+from assay.tests.trial.large import SEEDS, large_case, large_cases, longest, real
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import Texture
 
@@ -44,6 +44,7 @@ def test_the_gradient_of_swish_by_beta_of_long_tensors_stays_within_its_enclosur
 
 
 @clause("linear.formula", tier="exact", share=SHARE)
+@example(case=large_case("linear", "rows features outputs", 2**9, 0))
 @longest("linear")
 @given(case=large_cases("linear"))
 def test_linear_of_long_axes_is_exact(candidate, case):

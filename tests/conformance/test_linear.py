@@ -155,7 +155,8 @@ def sums_in_float32(candidate, direction):
 def test_linear_rounds_a_long_sum_once(candidate, rows, features, outputs, seed):
     """The sum is exact in float32, so its nearest number is the answer. Blind to biases, and to other accumulation."""
     if not sums_in_float32(candidate, "forward"):
-        return judge.conforms(candidate, summed(seed, x=(rows, 8), w=(outputs, 8)))
+        judge.conforms(candidate, summed(seed, x=(rows, 8), w=(outputs, 8)))
+        return
     seen = candidate.ask(summed(seed, x=(rows, features), w=(outputs, features)))
     expected = rounded(linear(*values_of(seen)), candidate.format)
     judge.same_arrays(candidate, "the exact sum is rounded to another number", seen.output, expected)
@@ -167,7 +168,8 @@ def test_linear_rounds_a_gradient_that_sums_over_many_rows_once(candidate, rows,
     """Those of W and b, in float32 exact. Blind to batches of more than one axis, and to other accumulation."""
     weights = {"w": (outputs, features), "b": (outputs,)}
     if not sums_in_float32(candidate, "backward"):
-        return judge.gradient_conforms(candidate, summed(seed, x=(8, features), **weights))
+        judge.gradient_conforms(candidate, summed(seed, x=(8, features), **weights))
+        return
     seen = candidate.ask_gradient(summed(seed, x=(rows, features), **weights))
     exact = linear_back(seen.call.cotangent.values, *values_of(seen))
     are_all(candidate, seen.gradients, {name: rounded(each, candidate.format) for name, each in exact.items()})

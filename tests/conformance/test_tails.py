@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from assay.tests.trial import judge
 from assay.tests.trial.large import large_case
 from assay.tests.trial.laws import clause
 from assay.tests.trial.sweeps import every_size
 from assay.tests.trial.textures import Texture
-from assay.tests.trial.whole import going_back, gradients_are_exact, result_is_exact
+from assay.tests.trial.whole import going_back, gradients_are_exact, padded, result_is_exact
 
 SHARE = 12  # beside the sweeps that are always made
 FEW = 12  # elements of a result, the corners among them
@@ -53,10 +51,20 @@ def test_swiglu_of_every_size_stays_within_its_enclosure(candidate, case):
 @clause("pad2d.zeros", tier="exact", share=SHARE)
 @every_size("pad2d")
 def test_pad2d_of_every_size_adds_zeros_and_leaves_the_rest(candidate, case):
-    """1 to 65 rows or columns. Blind to padding by more than one."""
+    """1 to 65 rows or columns, and planes of images. Blind to every size padded by more than one."""
     seen = candidate.ask(case)
-    expected = np.pad(seen.call.tensors["x"].values, [(0, 0), (0, 0), (1, 1), (1, 1)])
+    expected = padded(seen.call.tensors["x"].values, (case.parameters["padding"],) * 2, 0.0)
     judge.same_arrays(candidate, "padding is not zeros around the input", seen.output, expected)
+
+
+@clause("pad2d.gradient", tier="gradient", share=SHARE)
+@every_size("pad2d")
+def test_pad2d_gradients_of_every_size_are_the_incoming_ones_within(candidate, case):
+    """1 to 65 rows or columns, and planes of images. Blind to every size padded by more than one."""
+    seen = candidate.ask_gradient(case.changed(incoming=Texture("tiled normal", case.pick)))
+    p = case.parameters["padding"]
+    what, expected = "the gradient is not the incoming one within", seen.call.cotangent.values[..., p:-p, p:-p]
+    judge.same_arrays(candidate, what, seen.gradients["x"], expected, "gradient of x")
 
 
 @clause("conv2d.formula", tier="exact", share=SHARE)
@@ -70,7 +78,7 @@ def test_conv2d_of_every_size_is_exact(candidate, case):
 @every_size("conv2d")
 def test_conv2d_gradients_of_every_size_are_exact(candidate, case):
     """1 to 33 inputs, 65 outputs, places; two to 9; all elements. Blind to unequal kernels' every size."""
-    gradients_are_exact(candidate, going_back(candidate, case, "contiguous"))
+    gradients_are_exact(candidate, going_back(candidate, case, case.textures["input"].layout))
 
 
 @clause("max_pool2d.definition", tier="exact", share=SHARE)

@@ -17,6 +17,8 @@ from assay.tests.mutants import (
     linear,
     max_pool2d,
     meetings,
+    networks,
+    networks_back,
     overlooked,
     pad2d,
     precision,
@@ -27,6 +29,7 @@ from assay.tests.mutants import (
     state,
     swiglu,
     swish,
+    tokens,
     training,
     unusual,
     values,
@@ -55,6 +58,9 @@ KINDS = (
     dispatched,
     ends,
     defaults,
+    networks,
+    networks_back,
+    tokens,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 

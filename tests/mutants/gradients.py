@@ -29,12 +29,15 @@ def going_back(operator: str, spoil: Spoil) -> Callable[..., Any]:
     class Spoilt(torch.autograd.Function):
         @staticmethod
         def forward(ctx: Any, *given: Any) -> Any:
-            ctx.given = given
+            ctx.save_for_backward(*(each for each in given if isinstance(each, torch.Tensor)))
+            ctx.others = [None if isinstance(each, torch.Tensor) else (each,) for each in given]
             return right[operator](*given)
 
         @staticmethod
         def backward(ctx: Any, incoming: Any) -> Any:
-            given = dict(zip(names, ctx.given, strict=False))
+            saved = iter(ctx.saved_tensors)
+            values = [next(saved) if each is None else each[0] for each in ctx.others]
+            given = dict(zip(names, values, strict=False))
             found = gradients(operator, given, incoming)
             found |= spoil(found, incoming, given)
             return tuple(found.get(name) for name in given)

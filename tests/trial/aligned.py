@@ -69,7 +69,7 @@ def _matrices(weights: str, biases: str, rng: random.Random) -> Any:
 
 
 def _pad2d(rng: random.Random) -> Any:
-    return {"x": (2, 8, *rng.choice(((8, 16), (16, 8))))}, {"padding": rng.choice((1, 2))}, 1
+    return {"x": (2, 8, *rng.choice(((8, 16), (16, 8))))}, {"padding": rng.choice((1, 2, 3))}, 1
 
 
 def _conv2d(rng: random.Random) -> Any:

@@ -41,8 +41,10 @@ SWEPT["pad2d"]["planes"] = SWEPT["max_pool2d"]["samples"] = SWEPT["swish"]["toke
 SWEPT["linear"] |= dict.fromkeys(("rows features", "rows outputs", "features outputs"), 9)
 SWEPT["conv2d"] |= dict.fromkeys(("inputs outputs", "rows columns", "settings"), 9)
 SWEPT["max_pool2d"] |= dict.fromkeys(("rows columns", "settings"), 9)
-for operator in ("linear", "conv2d", "max_pool2d"):
+for operator in ("linear", "conv2d", "max_pool2d", "pad2d"):
     SWEPT[operator]["layers"] = 1
+for operator in ("linear", "glu"):
+    SWEPT[operator]["one row"] = 9
 SWEPT["swiglu"] = SWEPT["glu"]
 OTHERS = (1, 2, 3, 4, 5)
 
@@ -101,8 +103,29 @@ def _poolings(rng: random.Random) -> Iterator[Case]:
             yield Case("max_pool2d", {"input": shape}, {"input": texture}, parameters, 2**8, rng.randrange(2**16))
 
 
-# Samples, rows, features and outputs; input, kernels, stride and padding; input, window, stride and padding.
-MATRICES = (((4, 50, 64), 192), ((300, 32), 40), ((1, 17, 96), 97))
+def _one_row(operator: str, rng: random.Random) -> Iterator[Case]:
+    """As in decoding: x of one row, or of no rows at all, in turn."""
+    weights, biases = ("w", "b") if operator == "linear" else ("wv", "bc")
+    for features, outputs in product(range(1, SWEPT[operator]["one row"] + 1), repeat=2):
+        shapes = {
+            "x": (1, features)[(features + outputs + outputs // 2) % 2 :],
+            **dict.fromkeys(weights, (outputs, features)),
+        }
+        shapes |= dict.fromkeys(biases, (outputs,)) if rng.random() < 0.5 else {}
+        textures = {name: Texture("integers", rng.randrange(2**16)) for name in shapes}
+        yield Case(operator, shapes, textures, {}, features, rng.randrange(2**16))
+
+
+# Samples, rows, features and outputs; input, kernels, stride and padding; input, window, stride and padding; input and
+# padding.
+MATRICES = (
+    ((4, 50, 64), 192),
+    ((300, 32), 40),
+    ((1, 17, 96), 97),
+    ((8, 197, 24), 40),
+    ((2, 14, 14, 32), 48),
+    ((2, 3, 4, 4, 5), 7),
+)
 CONVOLUTIONS = (
     ((5, 64, 7, 7), (64, 1, 1), 1, 0),
     ((6, 16, 14, 14), (64, 3, 3), 1, 1),
@@ -110,14 +133,33 @@ CONVOLUTIONS = (
     ((2, 3, 29, 45), (32, 14, 14), 14, 0),
     ((2, 3, 64, 64), (32, 7, 7), 2, 3),
     ((2, 8, 56, 56), (16, 3, 3), 1, 1),
+    ((1, 3, 224, 224), (4, 3, 3), 1, 1),
+    ((1, 2, 264, 260), (2, 3, 3), 1, 1),
+    ((1, 16, 208, 208), (16, 3, 3), 1, 1),
+    ((1, 64, 14, 14), (256, 1, 1), 1, 0),
+    ((1, 24, 14, 14), (144, 1, 1), 1, 0),
+    ((2, 64, 8, 8), (128, 1, 1), 2, 0),
+    ((2, 16, 5, 5), (4, 1, 1), 1, 1),
+    ((48, 16, 7, 7), (16, 3, 3), 1, 1),
+    ((2, 64, 7, 7), (32, 3, 3), 1, 1),
+    ((1, 1, 1, 4000), (32, 1, 10), (1, 5), 0),
+    ((1, 4, 72, 72), (4, 31, 31), 1, 15),
 )
-POOLINGS = (((3, 16, 64, 96), 2, None, 0), ((2, 24, 56, 56), 3, 1, 1), ((2, 32, 112, 112), 3, 2, 1))
+POOLINGS = (
+    ((3, 16, 64, 96), 2, None, 0),
+    ((2, 24, 56, 56), 3, 1, 1),
+    ((2, 32, 112, 112), 3, 2, 1),
+    ((2, 4, 147, 147), 3, 2, 0),
+    ((1, 8, 16, 100), (1, 12), (1, 5), 0),
+)
+PADDINGS = (((1, 3, 224, 224), 3), ((2, 8, 48, 56), 2), ((1, 2, 64, 64), 4))
 
 
 def _layers(operator: str, rng: random.Random) -> Iterator[Case]:
     for case in _LAYERS[operator]:
         pick = rng.randrange(2**16)
-        textures = {name: Texture("tiled integers", pick + k) for k, name in enumerate(case.shapes)}
+        layout = rng.choice(("contiguous", "channels_last")) if operator != "linear" else "contiguous"
+        textures = {name: Texture("tiled integers", pick + k, (), layout) for k, name in enumerate(case.shapes)}
         yield _untied(case.changed(textures=textures, pick=pick))
 
 
@@ -125,13 +167,13 @@ def _dense(leading: tuple[int, ...], outputs: int) -> Case:
     return Case("linear", {"x": leading, "w": (outputs, leading[-1]), "b": (outputs,)}, {}, {}, leading[-1])
 
 
-def _convolution(image: tuple[int, ...], kernels: tuple[int, ...], stride: int, padding: int) -> Case:
+def _convolution(image: tuple[int, ...], kernels: tuple[int, ...], stride: Any, padding: int) -> Case:
     shapes = {"input": image, "weight": (kernels[0], image[1], *kernels[1:]), "bias": kernels[:1]}
     terms = image[1] * kernels[1] * kernels[2]
     return Case("conv2d", shapes, {}, {"stride": stride, "padding": padding}, terms)
 
 
-def _pooling(image: tuple[int, ...], kernel: int, stride: int | None, padding: int) -> Case:
+def _pooling(image: tuple[int, ...], kernel: Any, stride: Any, padding: int) -> Case:
     return Case("max_pool2d", {"input": image}, {}, {"kernel_size": kernel, "stride": stride, "padding": padding})
 
 
@@ -139,11 +181,13 @@ _LAYERS = {
     "linear": [_dense(*layer) for layer in MATRICES],
     "conv2d": [_convolution(*layer) for layer in CONVOLUTIONS],
     "max_pool2d": [_pooling(*layer) for layer in POOLINGS],
+    "pad2d": [Case("pad2d", {"x": planes}, {}, {"padding": padding}) for planes, padding in PADDINGS],
 }
 MADE: dict[tuple[str, str], Callable[[random.Random], Iterator[Case]]] = {
     ("conv2d", "settings"): _convolutions,
     ("max_pool2d", "settings"): _poolings,
     **{(operator, "layers"): partial(_layers, operator) for operator in _LAYERS},
+    **{(operator, "one row"): partial(_one_row, operator) for operator in ("linear", "glu", "swiglu")},
 }
 
 

@@ -25,9 +25,10 @@ MEANT = 2.0**-10  # a smaller margin says that a declaration permits nearly anyt
 def what_would_hold(
     candidate: Candidate, call: Call, direction: str, got: Values, places: Sequence[Index], enclose: Any
 ) -> str:
-    """The first weaker declaration, with what is declared already, under which every element conforms; its margin."""
+    """The weaker declaration, with what is declared already, under which every element just conforms; its margin."""
     key = f"{call.operator}.{direction}.{candidate.dtype}"
     declared, strict = candidate.implementation.precision.get(key, {}), candidate.precision(call.operator, direction)
+    found = dict[float, str]()
     for changes in WEAKER:
         weaker = {**declared, **changes}
         precision = Precision.declared(candidate.format, weaker)
@@ -39,5 +40,7 @@ def what_would_hold(
         except Refusal:
             continue
         if MEANT <= margin <= 1.0:
-            return f"would hold, with a margin of {margin:.3g}, under precision = {{{key!r}: {weaker!r}}}"
-    return ""
+            found.setdefault(
+                margin, f"would hold, with a margin of {margin:.3g}, under precision = {{{key!r}: {weaker!r}}}"
+            )
+    return found[max(found)] if found else ""

@@ -1,0 +1,273 @@
+"""Large layers: what is remembered, written to or lost there alone, as fast code is chosen by size."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.implementations.arrays import Argument
+from assay.implementations.observe import Observation
+from assay.reference.arithmetic.formats import FLOAT32
+from assay.tests.conformance.test_contract import ALL, MODES, answered, demand, trained_together
+from assay.tests.conformance.test_state import reseeded, stay_as_they_are
+from assay.tests.trial import judge
+from assay.tests.trial.alike import right_alike
+from assay.tests.trial.candidate import Candidate, well_formed
+from assay.tests.trial.cases import (
+    Case,
+    conv2d_cases,
+    gated_cases,
+    linear_cases,
+    max_pool2d_cases,
+    pad2d_cases,
+    swish_cases,
+)
+from assay.tests.trial.laws import clause
+from assay.tests.trial.sweeps import Sweep
+from assay.tests.trial.textures import Texture, rounded
+from assay.tests.trial.whole import (
+    GRADIENTS,
+    RESULTS,
+    are_all,
+    convolved,
+    convolved_back,
+    going_back,
+    values_of,
+)
+
+# Of 2^16 elements and more, given and returned; a matrix as wide as it is high, so that a result fits into its input.
+MATRICES = {"x": (260, 256), "w": (256, 256), "v": (256, 256), "b": (256,)}
+WIDE = {
+    "swish": ({"x": (4, 128, 130)}, {"beta": -1.5}),
+    "linear": ({name: MATRICES[name] for name in "xwb"}, {}),
+    "glu": ({name: MATRICES[name] for name in "xwv"}, {}),
+    "swiglu": ({name: MATRICES[name] for name in "xwv"}, {}),
+    "pad2d": ({"x": (2, 8, 64, 66)}, {"padding": 1}),
+    "conv2d": ({"input": (2, 16, 64, 64), "weight": (16, 16, 3, 3)}, {"stride": 1, "padding": 1}),
+    "max_pool2d": ({"input": (2, 16, 66, 66)}, {"kernel_size": 2, "stride": 1}),
+}
+# Of 2^20 weights and more, and few samples.
+HEAVY = {
+    "linear": ({"x": (12, 1024), "w": (1024, 1024)}, {}),
+    "conv2d": ({"input": (2, 256, 4, 4), "weight": (512, 256, 3, 3)}, {"stride": 1, "padding": 1}),
+}
+# Rows, features and outputs; features are no multiple of a tile, or one row meets a thousand of them.
+MATRIX_SIZES = ((4, 100, 40), (33, 72, 48), (1, 1024, 16))
+LONG = ((4096,), (64, 66), (2, 8, 1040))
+EDGES = (12.0, 96.0, 720.0)  # where the exponential overflows in float16, float32 and float64
+FEW = 12  # elements of a result, the corners among them
+VALUES = (math.nan, math.inf, -math.inf)
+
+
+def layer(sizes, operator):
+    shapes, parameters = sizes[operator]
+    textures = {name: Texture("tiled integers", k) for k, name in enumerate(shapes)}
+    terms = math.prod(next((shapes[name][1:] for name in ("w", "weight") if name in shapes), ()))
+    return Case(operator, shapes, textures, parameters, terms)
+
+
+@clause("contract.inputs-unchanged", tier="contract", operators=ALL)
+def test_contract_no_input_of_a_large_layer_is_written_to(candidate, operator):
+    """2^16 elements, which a result may fit into, in training and in inference. Blind to what is put back."""
+    for recording in MODES:
+        candidate.begin()
+        seen = answered(candidate, layer(WIDE, operator), recording=recording)
+        demand(seen, not seen.changed, f"wrote to its input {' and '.join(seen.changed)}")
+
+
+@clause("contract.results-kept", tier="state", operators=ALL)
+def test_state_results_of_large_layers_stay_as_they_are(candidate, operator):
+    """2^16 elements in inference, through two further calls. Blind to buffers that are used again later."""
+    candidate.begin()
+    case = layer(WIDE, operator)
+    stay_as_they_are(candidate, [reseeded(case, k) for k in range(3)], recording=False)
+
+
+@clause("contract.recording", tier="state", operators=ALL)
+def test_state_results_of_large_layers_are_right_in_inference(candidate, operator):
+    """2^16 elements, and those that are sampled. Blind to what is wrong anyway."""
+    candidate.begin()
+    case = layer(WIDE, operator)
+    seen = [candidate.answer(case, recording=recording) for recording in MODES]
+    right_alike(*(partial(judge.answer_conforms, candidate, case, each, FEW) for each in seen))
+
+
+@clause("contract.layouts", tier="contract", operators=("swish",), gradient=True)
+def test_contract_a_long_incoming_gradient_of_any_layout_is_heeded(candidate, operator):
+    """Thousands of elements, turned. Blind to what is wrong anyway."""
+    for shape, layout in itertools.product(LONG[1:], ("contiguous", "swapped_last", "transposed")):
+        candidate.begin()
+        case = Case(operator, {"x": shape}, {"x": Texture("normal")}, incoming=Texture("normal", 1, (), layout))
+        judge.gradient_conforms(candidate, case)
+
+
+@clause("contract.memoryless", tier="state", operators=tuple(HEAVY))
+def test_state_new_values_of_large_weights_give_their_own_result(candidate, operator):
+    """2^20 weights, written over in place, exactly on integers. Blind to memory of more than one call."""
+    for recording in MODES:
+        candidate.begin()
+        case = layer(HEAVY, operator)
+        seen, _ = candidate.answers_in_turn([case, reseeded(case, 1)], recording=recording)
+        for each in seen:
+            expected = RESULTS[operator](*values_of(each))
+            judge.same_results(candidate, "the result is another number", each.output, expected)
+
+
+@clause("contract.some-gradients", tier="gradient", operators=tuple(HEAVY))
+def test_contract_some_gradients_of_usual_layers_are_exact(candidate, operator):
+    """As of a first layer, whose images need none, or of biases alone. Blind to what is wrong anyway."""
+    if candidate.precision(operator, "backward").algorithm != "direct":
+        candidate.compared()
+        return
+    for case in Sweep(operator, "layers", 1).cases():
+        candidate.begin()
+        given = going_back(candidate, case, "contiguous")
+        seen = candidate.ask_gradient(given)
+        expected = GRADIENTS[operator](seen.call.cotangent.values, *values_of(seen))
+        for names in trained_together(given):
+            some = candidate.ask_gradient(given, names, alone=True)
+            are_all(candidate, {name: some.gradients[name] for name in names}, expected)
+
+
+# Allocators give a block back at once where it is not too small: results of some 300 elements and more.
+# They hold numbers below 0.7 in float16, and below 1e-8 in wider formats: no sum or product of them overflows.
+SMALL_VALUES = ("tiny",)
+SPACIOUS: dict[str, Any] = {
+    "swish": swish_cases(SMALL_VALUES, sizes=(385, 400)),
+    "glu": gated_cases("glu", SMALL_VALUES, sizes=(257, 301)),
+    "swiglu": gated_cases("swiglu", SMALL_VALUES, sizes=(257, 301)),
+    "linear": linear_cases(SMALL_VALUES, sizes=(301, 257)),
+    "pad2d": pad2d_cases(SMALL_VALUES, sizes=(129, 257)),
+    "conv2d": conv2d_cases(SMALL_VALUES, places=(17, 16, 20), channels=(5, 4)),
+    "max_pool2d": max_pool2d_cases(SMALL_VALUES, places=(17, 16, 20)),
+}
+
+
+def no_nan(candidate: Candidate, seen: Observation) -> None:
+    """Hold result and gradients to having no NaN: there is none in the values of `SPACIOUS`."""
+    for name, values in {"result": seen.output, **seen.gradients}.items():
+        if values is not None:
+            candidate.compared(values.size)
+            demand(seen, not np.isnan(values).any(), f"shows what was in memory: its {name} holds a NaN")
+
+
+@clause("contract.fresh-memory", tier="state", operators=ALL)
+@given(data=st.data())
+def test_state_what_was_in_memory_does_not_show(candidate, operator, data):
+    """Blocks of NaN of the result's size are freed before the call. Blind to memory that never held a NaN."""
+    no_nan(candidate, candidate.ask(data.draw(SPACIOUS[operator])))
+
+
+@clause("contract.fresh-memory", tier="state", operators=ALL, gradient=True)
+@given(data=st.data())
+def test_state_what_was_in_memory_does_not_show_going_back(candidate, operator, data):
+    """Nor in gradients. Blind to blocks of other sizes than the result's."""
+    case = data.draw(SPACIOUS[operator])
+    no_nan(candidate, candidate.ask_gradient(case.changed(incoming=Texture("tiny", case.pick))))
+
+
+def not_finite(values):
+    """NaN and infinities where they are, and 0 elsewhere."""
+    return np.where(np.isfinite(values), 0.0, values)
+
+
+def linear_of(candidate, recording, **held):
+    """The well-formed result of linear on these arrays."""
+    seen = candidate.observe("linear", {name: Argument(each) for name, each in held.items()}, recording=recording)
+    well_formed(seen, (*held["x"].shape[:-1], len(held["w"])))
+    return seen.output
+
+
+@clause("linear.special", tier="special", share=4)
+@given(seed=st.integers(0, 255), place=st.integers(0, 2**16), value=st.sampled_from(VALUES))
+def test_a_nan_or_infinity_in_a_large_layer_reaches_what_it_meets(candidate, seed, place, value):
+    """One in x reaches all of its row, one in W all rows, NaN where it meets 0, too. Blind to more than one."""
+    for (rows, features, outputs), of, recording in itertools.product(MATRIX_SIZES, "xw", MODES):
+        candidate.calls.clear()
+        rng = np.random.default_rng(seed)
+        shapes = {"x": (rows, features), "w": (outputs, features)}
+        held = {name: rng.choice((-3.0, -1.0, 1.0, 2.0), shape) for name, shape in shapes.items()}
+        held[of].flat[place % held[of].size] = value
+        if math.isnan(value):
+            held["w" if of == "x" else "x"][0, place % held[of].size % features] = 0.0
+        expected = (held["x"][:, None, :] * held["w"]).sum(-1)
+        what = f"NaN or an infinity in {of} does not reach all that it meets, or reaches more"
+        judge.same_arrays(candidate, what, *map(not_finite, (linear_of(candidate, recording, **held), expected)))
+
+
+@clause("swish.special", tier="special", share=4)
+@given(seed=st.integers(0, 255), place=st.integers(0, 2**16))
+def test_a_nan_stays_where_it_is_in_a_long_swish(candidate, seed, place):
+    """Thousands of elements, in training and in inference. Blind to the numbers around."""
+    for shape, recording in itertools.product(LONG, MODES):
+        candidate.calls.clear()
+        size = math.prod(shape)
+        case = Case("swish", {"x": shape}, {"x": Texture("normal", seed, ((place % size, math.nan),))})
+        seen = candidate.answer(case, recording=recording)
+        got, expected = (np.isnan(values).astype(float) for values in (seen.output, seen.call.tensors["x"].values))
+        judge.same_arrays(candidate, "swish is NaN where x is not, or is not where x is", got, expected)
+
+
+@clause("glu.formula", tier="special")
+def test_gates_of_a_large_glu_survive_the_edges_of_the_exponential(candidate):
+    """A gate far open or shut, where an exponential overflows. Blind to gates in between."""
+    gates_survive(candidate, "glu")
+
+
+@clause("swiglu.formula", tier="special")
+def test_gates_of_a_large_swiglu_survive_the_edges_of_the_exponential(candidate):
+    """A gate far open or shut, where an exponential overflows. Blind to gates in between."""
+    gates_survive(candidate, "swiglu")
+
+
+def gates_survive(candidate, operator):
+    """Judge gates of each height, up and down in turn: x is that in one feature, and W is ones."""
+    rows, features, outputs = 32, 64, 64
+    shapes = {"x": (rows, features), **dict.fromkeys("wv", (outputs, features))}
+    for edge in EDGES:
+        candidate.begin()
+        placed = tuple((row * features, edge * (-1) ** row) for row in range(rows))
+        textures = {"x": Texture("zeros", 0, placed), "w": Texture("ones"), "v": Texture("ones")}
+        judge.conforms(candidate, Case(operator, shapes, textures, {}, features))
+
+
+def sums_once(candidate, direction):
+    """Whether sums of 16-bit numbers are in float32, term by term."""
+    precision = candidate.precision("conv2d", direction)
+    return precision.algorithm == "direct" and precision.accumulation.precision >= FLOAT32.precision
+
+
+def few_bits(image, kernels, padding):
+    """A layer of small numbers from 0 on: sums are exact in float32, and few of them in 16 bits."""
+    shapes = {"input": image, "weight": kernels}
+    textures = {name: Texture("few bits", k) for k, name in enumerate(shapes)}
+    return Case("conv2d", shapes, textures, {"stride": 1, "padding": padding}, 1, 0, Texture("few bits", 2))
+
+
+@clause("conv2d.formula", tier="exact", dtypes=("bfloat16", "float16"))
+def test_conv2d_rounds_a_long_sum_once(candidate):
+    """The sum over 512 channels is exact in float32, so its nearest number is the answer. Blind to fewer outputs."""
+    for image, kernels in (((1, 512, 4, 4), (8, 512, 3, 3)), ((2, 1024, 3, 3), (16, 1024, 1, 1))):
+        if sums_once(candidate, "forward"):
+            candidate.begin()
+            seen = candidate.ask(few_bits(image, kernels, kernels[-1] // 2))
+            expected = rounded(convolved(*values_of(seen)), candidate.format)
+            judge.same_arrays(candidate, "the exact sum is rounded to another number", seen.output, expected)
+    candidate.compared()
+
+
+@clause("conv2d.gradient", tier="gradient", dtypes=("bfloat16", "float16"))
+def test_conv2d_rounds_a_gradient_that_sums_over_many_samples_once(candidate):
+    """That of the weight, where sums are in float32. Blind to where they are not."""
+    candidate.begin()
+    candidate.compared()
+    if sums_once(candidate, "backward"):
+        seen = candidate.ask_gradient(few_bits((64, 16, 5, 5), (16, 16, 3, 3), 0))
+        exact = convolved_back(seen.call.cotangent.values, *values_of(seen))
+        are_all(candidate, seen.gradients, {name: rounded(each, candidate.format) for name, each in exact.items()})
