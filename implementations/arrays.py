@@ -143,31 +143,33 @@ class TorchArrays:
         """The gradient that the tensor has."""
         return array.grad
 
-    def gradients(self, run: Any, arrays: dict[str, Any], call: Any, incoming: Any) -> tuple[Any, dict[str, Any]]:
-        """(result, gradients by name) of ``run(arrays)``, going back from ``incoming`` as the `Call` says.
+    def gradients(
+        self, run: Any, arrays: dict[str, Any], names: Sequence[str], incoming: Any, *how: str
+    ) -> tuple[Any, dict[str, Any]]:
+        """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``, in these ways of `Call`.
 
-        If it is ``interrupted``, it runs many times on other values of these shapes before it goes back, as a layer of
-        many that are alike, and has gone back once from half of ``incoming``, if it can: what `torch.compile` makes
-        refuses. If ``halved``, the result is, in place, and it goes back from twice ``incoming``; if ``rewritten``, the
-        inputs are changed in place before it goes back: with the same gradients, if it can.
+        If "interrupted", it runs many times on other values of these shapes before it goes back, as a layer of many
+        that are alike, and has gone back once from half of ``incoming``, if it can: what `torch.compile` makes refuses.
+        If "halved", the result is, in place, and it goes back from twice ``incoming``; if "rewritten", the inputs are
+        changed in place before it goes back: with the same gradients, if it can.
         """
-        leaves = {name: arrays[name].requires_grad_() for name in call.differentiate}
+        leaves = {name: arrays[name].requires_grad_() for name in names}
         result = run(arrays)
-        if call.interrupted:
+        if "interrupted" in how:
             others = {name: -0.5 * each.flip(tuple(range(each.ndim))) for name, each in arrays.items()}
             kept = [run(others) for _ in range(BETWEEN)]
             del kept
         if not (self.is_array(result) and result.requires_grad):
             return result, dict.fromkeys(leaves)
         try:
-            if call.halved:
+            if "halved" in how:
                 result, incoming = result.mul_(0.5), 2.0 * incoming
-            if call.rewritten:
+            if "rewritten" in how:
                 with self.torch.no_grad():
                     for each in arrays.values():
                         each.mul_(REWRITTEN)
             back = partial(self.torch.autograd.grad, result, list(leaves.values()), allow_unused=True)
-            if call.interrupted:
+            if "interrupted" in how:
                 with contextlib.suppress(Exception):  # who refuses to go back twice gives no wrong number
                     back(0.5 * incoming, retain_graph=True)
             found = back(incoming)

@@ -21,6 +21,7 @@ from assay.implementations.contract import Implementation
 PACKAGE = str(Path(__file__).resolve().parents[1])
 ITSELF = "other elements of its own"  # which a result shares its memory with, if it is expanded
 OUTPUT = "standard output"  # which a call may not write to
+WAYS_BACK = ("interrupted", "halved", "rewritten")
 COPIED = 2**12  # elements up to which copies of two arrays' bytes are the quickest to compare: they fit into a cache
 
 
@@ -233,7 +234,8 @@ def _run(
         with library.recording(call.recording), library.default_dtype(call.default):
             return run(arrays), {}
     if implementation.vjp is None:
-        result, gradients = library.gradients(run, arrays, call, incoming)
+        how = [word for word in WAYS_BACK if getattr(call, word)]
+        result, gradients = library.gradients(run, arrays, call.differentiate, incoming, *how)
         return result, gradients
     arguments = {name: arrays.get(name, value) for name, value in call.arguments.items()}
     return run(arrays), dict(implementation.vjp(call.operator, arguments, incoming))

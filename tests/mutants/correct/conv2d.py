@@ -30,8 +30,10 @@ def _with_bias(result: Any, bias: Any) -> Any:
 
 
 def _of_the_library(input: Any, weight: Any, bias: Any, stride: Any, padding: Any) -> Any:
-    """PyTorch's own where it is right: of a copy in row order, in float64 if the kernel is large (docs/findings.md)."""
+    """PyTorch's own where it is right (docs/findings.md): of a copy in row order, in wider numbers if the kernel is
+    large, or in bfloat16 takes steps."""
     wide = torch.float64 if min(weight.shape[2:]) > 13 and input.dtype == torch.float32 else input.dtype
+    wide = torch.float32 if wide == torch.bfloat16 and stride[1] > 1 else wide
     x, w, b = widened(wide, plain(input), weight, bias)
     return F.conv2d(x, w, b, stride, padding).to(input.dtype)
 
@@ -111,8 +113,9 @@ def adjoint(input, weight, bias, stride, padding):
         return F.conv2d(input, weight, bias, stride, padding)
     x, w, b = widened(torch.float64, input, weight, bias)
     seen = _reached(framed(x, padding), weight.shape[2:], stride).contiguous()
-    origin = x.new_zeros(len(x), len(w), *places(seen, weight.shape[2:], stride), requires_grad=True)
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
+        seen, w = (each.clone() if each.is_inference() else each for each in (seen, w))
+        origin = seen.new_zeros(len(x), len(w), *places(seen, weight.shape[2:], stride), requires_grad=True)
         spread = F.conv_transpose2d(origin, w, stride=stride)
         (result,) = torch.autograd.grad(spread, origin, seen, create_graph=True)
     return _with_bias(result, b).to(input.dtype)
