@@ -20,7 +20,6 @@ from assay.implementations.layouts import TOGETHER, own_memory, places_together,
 Values = npt.NDArray[np.float64]
 
 POISONED = 4  # blocks: a result, and tensors between
-REWRITTEN = -0.5  # times this are inputs that are changed before their gradient is asked for
 BETWEEN = 32  # calls between a call and its going back: of a network of so many layers of one shape
 
 
@@ -150,8 +149,8 @@ class TorchArrays:
 
         If "interrupted", it runs many times on other values of these shapes before it goes back, as a layer of many
         that are alike, and has gone back once from half of ``incoming``, if it can: what `torch.compile` makes refuses.
-        If "halved", the result is, in place, and it goes back from twice ``incoming``; if "rewritten", the inputs are
-        changed in place before it goes back: with the same gradients, if it can.
+        If "halved", the result is, in place, and it goes back from twice ``incoming``: with the same gradients, if it
+        can.
         """
         leaves = {name: arrays[name].requires_grad_() for name in names}
         result = run(arrays)
@@ -164,10 +163,6 @@ class TorchArrays:
         try:
             if "halved" in how:
                 result, incoming = result.mul_(0.5), 2.0 * incoming
-            if "rewritten" in how:
-                with self.torch.no_grad():
-                    for each in arrays.values():
-                        each.mul_(REWRITTEN)
             back = partial(self.torch.autograd.grad, result, list(leaves.values()), allow_unused=True)
             if "interrupted" in how:
                 with contextlib.suppress(Exception):  # who refuses to go back twice gives no wrong number

@@ -21,7 +21,7 @@ from assay.implementations.contract import Implementation
 PACKAGE = str(Path(__file__).resolve().parents[1])
 ITSELF = "other elements of its own"  # which a result shares its memory with, if it is expanded
 OUTPUT = "standard output"  # which a call may not write to
-WAYS_BACK = ("interrupted", "halved", "rewritten")
+WAYS_BACK = ("interrupted", "halved")
 COPIED = 2**12  # elements up to which copies of two arrays' bytes are the quickest to compare: they fit into a cache
 
 
@@ -41,7 +41,6 @@ class Call:
     interrupted: bool = False  # by other calls, and by going back from half of what comes in, before it goes back
     in_turn: bool = False  # on the memory of the call before, if there was one
     halved: bool = False  # the result is, in place, before going back from twice what comes in
-    rewritten: bool = False  # the inputs are changed in place before going back
     accumulated: bool = False  # the inputs have gradients already, to which nothing is to be added
     together: str = ""  # how tensors lie in one memory, of `arrays.TOGETHER`, if they do
     default: str = ""  # the dtype that new tensors have meanwhile, where the library has such a setting

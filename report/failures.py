@@ -190,7 +190,6 @@ def _inputs(call: Call) -> list[str]:
     )
     lines += [f"{others}, before it goes back"] * call.interrupted
     lines += ["the result is halved in place, and the incoming gradient doubled"] * call.halved
-    lines += ["the inputs are changed in place before going back, which may be refused"] * call.rewritten
     lines += ["the inputs have gradients already, of ones"] * call.accumulated
     frozen = f", and {' and '.join(call.parameters)} are parameters" if len(call.parameters) > 1 else ""
     lines += [f"in inference: no gradients are recorded{frozen}"] * (call.recording is False)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.implementations.arrays import BETWEEN, REWRITTEN, Argument
+from assay.implementations.arrays import BETWEEN, Argument
 from assay.implementations.layouts import own_memory, places_together, strides_of
 from assay.implementations.observe import Call
 
@@ -109,7 +109,6 @@ def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
         lines += [f"    candidate.{call.operator}({', '.join(others)})"]
         lines += [f"torch.autograd.grad(result, [{names}], 0.5 * incoming, retain_graph=True)"]
     lines += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] if call.halved else []
-    lines += [f"with torch.no_grad(): {name}.mul_({REWRITTEN})" for name in call.tensors if call.rewritten]
     back = f"dict(zip({list(call.differentiate)!r}, torch.autograd.grad(result, [{names}], incoming)))"
     return [*lines, *_shown(f"(result, {back})" if call.in_turn else back, call)]
 

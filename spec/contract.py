@@ -31,7 +31,7 @@ CLAUSES = (
     ),
     Clause(
         "contract.no-alias",
-        "the result lies in no input's memory, each element in its own; writing to it or to inputs changes no gradient",
+        "the result lies in no input's memory, each element in its own, and writing to it changes no gradient",
         "torch",
         torch("torch.nn.functional"),
         note="padding by 0 may return its input; and where writing would change a gradient, an error is right, too.",
