@@ -25,7 +25,7 @@ check: $(READY)  ## judge PyTorch by the specification; ARGS="--op swish" and ot
 	@$(BIN)/assay check torch --waivers implementations/torch_waivers.toml -n $(WORKERS) $(ARGS)
 
 test: $(READY)  ## run everything: tests of assay, doctests, planted bugs, PyTorch at the quick budget
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --doctest-modules -n $(WORKERS) $(ARGS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --doctest-modules -n $(WORKERS) --dist worksteal $(ARGS)
 
 # assay's root folder is the package, so mypy is given a folder in which that root is called assay.
 lint: $(READY)  ## ruff, mypy (strict, on spec and reference), and the project's own rules

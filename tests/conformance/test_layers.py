@@ -89,7 +89,7 @@ def test_state_results_of_large_layers_are_right_in_inference(candidate, operato
 @clause("contract.layouts", tier="contract", operators=("swish",), gradient=True)
 def test_contract_a_long_incoming_gradient_of_any_layout_is_heeded(candidate, operator):
     """Thousands of elements, turned. Blind to what is wrong anyway."""
-    for shape, layout in itertools.product(LONG[1:], ("contiguous", "swapped_last", "transposed")):
+    for shape, layout in itertools.product(LONG[1:2], ("contiguous", "swapped_last", "transposed")):
         candidate.begin()
         case = Case(operator, {"x": shape}, {"x": Texture("normal")}, incoming=Texture("normal", 1, (), layout))
         judge.gradient_conforms(candidate, case)
@@ -113,7 +113,8 @@ def test_contract_some_gradients_of_usual_layers_are_exact(candidate, operator):
     if candidate.precision(operator, "backward").algorithm != "direct":
         candidate.compared()
         return
-    for layer in Sweep(operator, "layers", 1).cases():
+    small = [case for case in Sweep(operator, "layers", 1).cases() if math.prod(case.result_shape) <= 2**16]
+    for layer in small:
         candidate.begin()
         case = going_back(candidate, layer, "contiguous")
         seen = candidate.ask_gradient(case)

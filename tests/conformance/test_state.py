@@ -56,6 +56,16 @@ def answers_are_alike(candidate: Candidate, cases: list[Case], **how: Any) -> No
     right_alike(*(partial(judged, candidate, case, each) for case, each in pairs))
 
 
+@clause("contract.memoryless", tier="state", operators=ALL, share=4)
+@given(data=st.data())
+def test_state_another_default_dtype_changes_nothing(candidate, operator, data):
+    """What is left out is made in the inputs' dtype, not in that of new tensors. Blind to gradients."""
+    case = data.draw(CASES[operator](FAMILIES))
+    for default in DEFAULTS:
+        answers = candidate.ask(case), candidate.answer(case, default=default)
+        right_alike(*(partial(judge.answer_conforms, candidate, case, each) for each in answers))
+
+
 @clause("contract.memoryless", tier="state", operators=ALL)
 @given(data=st.data())
 def test_state_new_values_in_the_same_memory_give_their_own_result(candidate, operator, data):
@@ -137,16 +147,6 @@ def test_state_other_parameters_on_the_same_tensors_give_their_own_result(candid
     plan = data.draw(st.sampled_from([plan for plan in PLANS if plan[0] == operator]))
     case = data.draw(st.builds(partial(planned, *plan[:3]), st.integers(0, 255)))
     answers_are_alike(candidate, [case, case.changed(parameters=plan[3]), case])
-
-
-@clause("contract.memoryless", tier="state", operators=ALL, share=4)
-@given(data=st.data())
-def test_state_another_default_dtype_changes_nothing(candidate, operator, data):
-    """What is left out is made in the inputs' dtype, not in that of new tensors. Blind to gradients."""
-    case = data.draw(CASES[operator](FAMILIES))
-    for default in DEFAULTS:
-        answers = candidate.ask(case), candidate.answer(case, default=default)
-        right_alike(*(partial(judge.answer_conforms, candidate, case, each) for each in answers))
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)
