@@ -30,11 +30,11 @@ def _with_bias(result: Any, bias: Any) -> Any:
 
 
 def _of_the_library(input: Any, weight: Any, bias: Any, stride: Any, padding: Any) -> Any:
-    """PyTorch's own where it is right (docs/findings.md): of a copy in row order, in wider numbers if the kernel is
+    """PyTorch's own where it is right (docs/findings.md): of copies in row order, in wider numbers if the kernel is
     large, or in bfloat16 takes steps."""
     wide = torch.float64 if min(weight.shape[2:]) > 13 and input.dtype == torch.float32 else input.dtype
     wide = torch.float32 if wide == torch.bfloat16 and stride[1] > 1 else wide
-    x, w, b = widened(wide, plain(input), weight, bias)
+    x, w, b = widened(wide, plain(input), plain(weight), bias)
     return F.conv2d(x, w, b, stride, padding).to(input.dtype)
 
 
