@@ -83,6 +83,9 @@ def report(verdict: Verdict, console: Console) -> None:
         _waiver(use, console)
     console.print(_table(verdict))
     _say(console, "[dim]each cell: examples tried; below, the largest margin, of which 1.0 is the limit[/]")
+    provided = verdict.run.implementation.operators
+    if lacking := dict.fromkeys(what for operator, _, what in verdict.lacking if operator in provided):
+        _say(console, f"[dim](part): laws were left out that need {escape(', '.join(lacking))}[/]")
     _closing(verdict, console)
 
 
