@@ -27,7 +27,7 @@ def by_fft(x: Any, w: Any, stride: Any) -> Any:
 def by_winograd(x: Any, w: Any, stride: Any) -> Any:
     """Tiles of 4 x 4, each of which gives 2 x 2 places at stride one; other kernels are summed directly."""
     if tuple(w.shape[2:]) != (3, 3):
-        return F.conv2d(plain(x), w, None, stride)
+        return F.conv2d(plain(x), plain(w), None, stride)
     a, g, b = (torch.tensor(matrix, dtype=x.dtype) for matrix in (A, G, B))
     rows, columns = places(x, (3, 3), (1, 1))
     tiles = F.pad(x, (0, columns % 2, 0, rows % 2)).unfold(2, 4, 2).unfold(3, 4, 2)
