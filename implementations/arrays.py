@@ -97,9 +97,12 @@ class TorchArrays:
 
     @contextlib.contextmanager
     def default_dtype(self, name: str) -> Iterator[None]:
-        """For a while, new tensors of floats have this dtype, if one is named."""
+        """For a while, new tensors of floats have this dtype, if one is named; else who changes theirs is seen."""
+        if not name:
+            yield
+            return
         before = self.torch.get_default_dtype()
-        self.torch.set_default_dtype(self.dtypes[name] if name else before)
+        self.torch.set_default_dtype(self.dtypes[name])
         try:
             yield
         finally:

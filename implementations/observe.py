@@ -180,11 +180,10 @@ def _written_to(given: list[tuple[str, Any, Argument, int]], library: Any) -> tu
 
 def _added_to(had: dict[str, Any], arrays: dict[str, Any], library: Any) -> tuple[str, ...]:
     """The gradients of ones that tensors ``had`` and that are something else now."""
-    kept = {name: library.accumulated(arrays[name]) is grad for name, grad in had.items()}
     return tuple(
         f"{name}.grad"
         for name, grad in had.items()
-        if grad is not None and not (kept[name] and bool((library.read(grad) == 1.0).all()))
+        if library.accumulated(arrays[name]) is not grad or (grad is not None and (library.read(grad) != 1.0).any())
     )
 
 

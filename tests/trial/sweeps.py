@@ -107,8 +107,9 @@ def _one_row(operator: str, rng: random.Random) -> Iterator[Case]:
     """As in decoding: x of one row, or of no rows at all, in turn."""
     weights, biases = ("w", "b") if operator == "linear" else ("wv", "bc")
     for features, outputs in product(range(1, SWEPT[operator]["one row"] + 1), repeat=2):
+        missing = (features + outputs + outputs // 2) % 2  # which alternates among square weights, too
         shapes = {
-            "x": (1, features)[(features + outputs + outputs // 2) % 2 :],
+            "x": (1, features)[missing:],
             **dict.fromkeys(weights, (outputs, features)),
         }
         shapes |= dict.fromkeys(biases, (outputs,)) if rng.random() < 0.5 else {}
