@@ -17,7 +17,7 @@ from assay.report.script import script
 from assay.spec import CLAUSES
 from assay.tests.trial import history
 from assay.tests.trial.candidate import Candidate
-from assay.tests.trial.failure import ONCE, NonConformance
+from assay.tests.trial.failure import DIED, ONCE, RAISED, NonConformance
 from assay.tests.trial.history import SHOWN
 from assay.tests.trial.laws import Law
 
@@ -52,7 +52,7 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
         "elements": sum(each.values.size for call in calls for each in call.tensors.values()),
         "subject": problem.subject,
         "nodeid": nodeid,
-        "hint": problem.hint,
+        "hint": str(problem.hint or ""),
         "alone": problem.alone or (history.BY_ITSELF if by_itself else ""),
         "malformed": problem.malformed,
     }
@@ -111,7 +111,7 @@ def grouped(failures: Sequence[Record]) -> list[tuple[Record, list[Record]]]:
 
 
 def _kind(found: Record) -> tuple[str, str]:
-    if found["class"] in ("crash", "hang"):
+    if found["class"] in DIED:
         return found["candidate"], found["class"]
     if _unjudged(found):
         return found["candidate"], re.sub(r"\d+", "0", found["what"])
@@ -119,7 +119,7 @@ def _kind(found: Record) -> tuple[str, str]:
 
 
 def _unjudged(found: Record) -> bool:
-    return found["malformed"] or " raised " in found["what"]
+    return found["malformed"] or found["class"] == RAISED
 
 
 def text(found: Mapping[str, Any], others: Sequence[Record] = ()) -> str:
@@ -154,9 +154,23 @@ def _also(found: Mapping[str, Any], others: Sequence[Record]) -> str:
     for other in others:
         if other["clause"] != found["clause"]:
             elsewhere.setdefault(other["clause"], other)
-    word, told = ("clause", list(elsewhere.values())) if elsewhere else ("dtype", others)
-    few = word == "dtype" or len(told) <= FEW
-    return ", ".join(dict.fromkeys(o[word] + f" ({o['id']})" * (few and bool(o["nodeid"])) for o in told))
+    if not elsewhere:
+        return _of_the_clause(found, others)
+    few = len(elsewhere) <= FEW
+    return ", ".join(o["clause"] + _named(o) * few for o in elsewhere.values())
+
+
+def _of_the_clause(found: Mapping[str, Any], others: Sequence[Record]) -> str:
+    """The other dtypes, and how many other laws of the clause fail in this one."""
+    dtypes = {other["dtype"]: other for other in reversed(others) if other["dtype"] != found["dtype"]}
+    laws = len({other["law"] for other in others} - {found["law"]})
+    words = [f"{each}{_named(dtypes[each])}" for each in SHOWN_FIRST if each in dtypes]
+    return ", ".join(words + [f"{laws} other law{'s' * (laws > 1)} of the clause"] * bool(laws))
+
+
+def _named(found: Record) -> str:
+    """With what to replay it, where that can be."""
+    return f" ({found['id']})" if found["nodeid"] else ""
 
 
 def _counted(calls: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.implementations.arrays import BETWEEN, Argument
+from assay.implementations.arrays import BETWEEN, Argument, Values
 from assay.implementations.layouts import own_memory, places_together, strides_of
 from assay.implementations.observe import Call
 
@@ -21,7 +21,7 @@ SPELLED_OUT = 64  # elements that are written as hexadecimal floats; longer tens
 def script(recipe: str, array: str, calls: Sequence[Call], verdict: str) -> str:
     """Lines of Python that make these calls, and need only the candidate and its array library."""
     lines = ["import numpy as np", "import torch"] if array == "torch" else ["import numpy as np"]
-    if any(value.values.size > SPELLED_OUT for call in calls for value in _tensors(call)):
+    if any(_is_packed(value.values) for call in calls for value in _tensors(call)):
         lines += ["import base64, zlib"]
     lines += recipe.splitlines()
     lines += ["kept = []"] if calls[-1].in_turn else []
@@ -147,12 +147,24 @@ def _numpy_view(name: str, shape: Any, size: int, strides: Any, offset: int, dty
 
 
 def _array(argument: Argument) -> str:
-    return f"np.array({_values(argument)}).reshape({argument.values.shape})"
+    values = argument.values
+    if _is_of_one_number(values):
+        return f"np.full({values.shape}, {_literal(float(values.flat[0]))})"
+    return f"np.array({_values(values)}).reshape({values.shape})"
 
 
-def _values(argument: Argument) -> str:
-    flat = np.ascontiguousarray(argument.values).ravel()
-    if flat.size > SPELLED_OUT:
+def _is_of_one_number(values: Values) -> bool:
+    first = values.ravel()[:1]
+    return values.size > 1 and np.all(values == first) and np.all(np.signbit(values) == np.signbit(first))
+
+
+def _is_packed(values: Values) -> bool:
+    return values.size > SPELLED_OUT and not _is_of_one_number(values)
+
+
+def _values(values: Values) -> str:
+    flat = np.ascontiguousarray(values).ravel()
+    if _is_packed(values):
         with np.errstate(over="ignore"):
             kind = "<f4" if np.array_equal(flat.astype("<f4"), flat, equal_nan=True) else "<f8"
         packed = base64.b64encode(zlib.compress(flat.astype(kind).tobytes(), 1)).decode()

@@ -30,7 +30,7 @@ from assay.tests.trial.cases import (
     pad2d_cases,
     swish_cases,
 )
-from assay.tests.trial.failure import NonConformance
+from assay.tests.trial.failure import RAISED, NonConformance
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import INTEGERS, REPEATED
 from assay.tests.trial.textures import MANNERS as FAMILIES
@@ -76,7 +76,8 @@ def answered(candidate: Candidate, case: Case, back: bool = False, **more: Any) 
     asked = (case.cotangent(candidate.format), tensors) if back else ()
     seen = candidate.observe(case.operator, arguments, *asked, **more)
     candidate.compared()
-    demand(seen, not seen.raised, seen.fault)
+    if seen.raised:
+        raise NonConformance(f"{case.operator} {seen.fault}", [seen.call], kind=RAISED)
     return seen
 
 

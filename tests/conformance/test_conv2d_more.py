@@ -14,7 +14,7 @@ from assay.reference.conv2d import pair, parameter_count
 from assay.reference.linear import linear
 from assay.tests.trial import judge
 from assay.tests.trial.cases import SMALL, WIDE, conv2d_cases
-from assay.tests.trial.failure import NonConformance
+from assay.tests.trial.failure import RAISED, NonConformance
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import INTEGERS, Texture, textures
 
@@ -47,7 +47,8 @@ def element_counts(candidate, *arguments):
     names = ("in_channels", "out_channels", "kernel_size", "bias")
     seen = candidate.observe("conv2d_parameters", dict(zip(names, arguments, strict=False)))
     if seen.fault:
-        raise NonConformance(f"conv2d_parameters{arguments} {seen.fault}", [seen.call])
+        kind = RAISED if seen.raised else ""
+        raise NonConformance(f"conv2d_parameters{arguments} {seen.fault}", [seen.call], kind=kind)
     return [math.prod(shape) for shape in seen.parameters]
 
 

@@ -17,9 +17,10 @@ CHANNELS = ("inputs", "outputs", "inputs outputs", "inputs outputs rows columns"
 
 @clause("swish.formula", tier="enclosure", share=SHARE)
 @longest("swish")
+@example(case=large_case("swish", "elements", 2**22 + 1, 0))  # more than a grid of 65535 blocks of 64 has
 @given(case=large_cases("swish"))
 def test_swish_of_long_tensors_stays_within_its_enclosure(candidate, case):
-    """Up to 2^20 + 1 elements. Blind to elements that are not sampled."""
+    """Up to 2^22 + 1 elements. Blind to elements that are not sampled."""
     judge.conforms(candidate, case)
 
 

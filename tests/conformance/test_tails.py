@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from assay.tests.trial import judge
-from assay.tests.trial.large import large_case
 from assay.tests.trial.laws import clause
 from assay.tests.trial.sweeps import every_size
 from assay.tests.trial.textures import Texture
@@ -93,10 +92,3 @@ def test_max_pool2d_of_every_size_takes_the_largest_of_each_window(candidate, ca
 def test_max_pool2d_gradients_of_every_size_are_exact(candidate, case):
     """1 to 33 planes, 65 places, two to 9, all elements. Blind to unequal windows' every size, and to ties."""
     gradients_are_exact(candidate, case.changed(incoming=Texture("integers", case.pick)))
-
-
-@clause("swish.formula", tier="enclosure")
-def test_swish_of_four_million_elements_stays_within_its_enclosure(candidate):
-    """More than a grid of 65535 blocks of 64 has. Blind to elements that are not sampled."""
-    candidate.begin()
-    judge.conforms(candidate, large_case("swish", "elements", 2**22 + 1, 0))

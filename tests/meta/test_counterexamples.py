@@ -277,7 +277,7 @@ def test_a_search_that_is_spent_goes_through_no_more_values(monkeypatch):
             raise NonConformance("it is wrong", [])
 
     simplest(law, case=Case("swish", {"x": (64,)}, {"x": Texture("normal")}))
-    assert len(asked) == 1
+    assert len(asked) == 2  # of half of it, which was the one call; with its values written out, which was none
 
 
 def test_an_interrupt_is_not_swallowed():
@@ -292,3 +292,32 @@ def test_an_interrupt_is_not_swallowed():
 
     with pytest.raises(KeyboardInterrupt):
         simplest(body, case=Case("swish", {"x": (4,)}, {"x": Texture("normal")}))
+
+
+@pytest.mark.parametrize(("axis", "wide"), [(2, 100), (3, 201)])
+def test_what_a_size_sets_off_is_shown_at_the_least_such_size(axis, wide):
+    """A layer of few terms, whose places may be no more than there were."""
+
+    def law(candidate, case):
+        if filled(candidate, case)["input"].values.shape[axis] >= wide and candidate.implementation.name == "wrong":
+            raise NonConformance("it is wrong", [])
+
+    shapes = {"input": (2, 3, 258, 258), "weight": (4, 3, 3, 3)}
+    case = Case("conv2d", shapes, dict.fromkeys(shapes, Texture("normal")), {"stride": 1, "padding": 1}, 4)
+    found = filled(Candidate(load("torch"), "float32"), simplest(law, case=case)["case"])["input"].values
+    assert found.shape[axis] == wide and math.prod(found.shape) <= 2 * wide and not found.any()
+
+
+def test_what_is_last_is_last_at_the_least_size():
+    """Sizes become less before values are written out: whose end would be cut off."""
+
+    def law(candidate, case):
+        wide = filled(candidate, case)["input"].values.shape[3] >= 201
+        last = case.cotangent(candidate.format).values[..., -1]
+        if wide and last.any() and candidate.implementation.name == "wrong":
+            raise NonConformance("it is wrong", [])
+
+    shapes = {"input": (1, 1, 258, 258), "weight": (1, 1, 1, 1)}
+    textures = dict.fromkeys(shapes, Texture("normal"))
+    case = Case("conv2d", shapes, textures, {"stride": 1, "padding": 0}, 1, 0, Texture("few"))
+    assert simplest(law, case=case)["case"].shapes["input"] == (1, 1, 1, 201)

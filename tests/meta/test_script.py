@@ -26,8 +26,19 @@ ODD = [-0.0, np.inf, -np.inf, np.nan, 2.0**-149]
         (np.concatenate([NARROW, ODD]), "'<f4'"),
         (np.concatenate([NARROW, [0.1]]), "'<f8'"),
         (np.concatenate([NARROW, [1e300, 2.0**-1074]]), "'<f8'"),
+        (np.full(4 * SPELLED_OUT, -0.0), "np.full((256,), -0.0)"),
+        (np.array([0.0] * SPELLED_OUT + [-0.0]), "'<f4'"),
+        (np.full(2, -np.inf), "np.full((2,), float('-inf'))"),
     ],
-    ids=["few", "numbers of float32", "a number that float32 rounds", "numbers beyond float32"],
+    ids=[
+        "few",
+        "numbers of float32",
+        "a number that float32 rounds",
+        "numbers beyond float32",
+        "one number",
+        "zeros of both signs",
+        "one infinity",
+    ],
 )
 def test_the_numbers_are_the_same_bit_for_bit(tmp_path, values, packed):
     given = []

@@ -20,7 +20,7 @@ from assay.reference.arithmetic.formats import STORAGE, Format
 from assay.reference.arithmetic.precision import Precision
 from assay.spec import OPERATORS
 from assay.tests.trial.cases import Case
-from assay.tests.trial.failure import NonConformance
+from assay.tests.trial.failure import RAISED, NonConformance
 from assay.tests.trial.waivers import Waived, Waiver
 
 
@@ -218,7 +218,8 @@ def _alive(seen: Observation) -> None:
 def well_formed(seen: Observation, shape: tuple[int, ...] | None) -> None:
     """Raise if the answer cannot be judged at all: an exception, not a tensor, a wrong dtype, device or shape."""
     if seen.fault:
-        raise NonConformance(f"{seen.call.operator} {seen.fault}", [seen.call], malformed=True)
+        kind = RAISED if seen.raised else ""
+        raise NonConformance(f"{seen.call.operator} {seen.fault}", [seen.call], malformed=True, kind=kind)
     assert seen.output is not None
     if shape is not None and seen.output.shape != shape:
         what = f"{seen.call.operator} returned shape {seen.output.shape} where the formula gives {shape}"

@@ -8,6 +8,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from assay.tests.trial.candidate import Candidate
+from assay.tests.trial.cases import Case
+from assay.tests.trial.textures import Texture
 
 State = dict[Any, Any]  # a law's arguments by name; what it drew from ``data``, by number
 DATA = object()
@@ -43,6 +45,21 @@ def state_of(given: Mapping[str, Any]) -> State:
         elif name != "candidate":
             state[name] = value
     return state
+
+
+def refilled(state: State, family: str, seed: int) -> State:
+    """The state with tensors of other numbers: of this family, from this seed."""
+
+    def filled(texture: Texture, k: int) -> Texture:
+        return Texture(family, 100 * seed + k, (), texture.layout)
+
+    def changed(value: Any) -> Any:
+        if not isinstance(value, Case):
+            return filled(value, 0) if isinstance(value, Texture) else value
+        textures = {name: filled(each, k) for k, (name, each) in enumerate(value.textures.items())}
+        return value.changed(textures=textures, incoming=filled(value.incoming, 1))
+
+    return {name: changed(value) for name, value in state.items()}
 
 
 def outcome(body: Callable[..., Any], candidate: Candidate, state: State) -> Exception | None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from assay.implementations.observe import Call
 from assay.reference.tensor import Index
+
+if TYPE_CHECKING:
+    from assay.tests.trial.weaker import Weaker
 
 # The class of a failure, by the tier that saw it.
 CLASSES = {
@@ -19,6 +23,9 @@ CLASSES = {
     "state": "state",
 }
 TIERS = tuple(CLASSES)
+DIED = ("crash", "hang")
+RAISED = "exception"
+MALFORMED = "malformed"  # an answer that no law can judge
 
 
 @dataclass
@@ -39,9 +46,9 @@ class NonConformance(AssertionError):
     margin: float | None = None
     wrong: int = 0
     judged: int = 0
-    hint: str = ""
+    hint: Weaker | None = None
     malformed: bool = False  # no tensor, or of another dtype, device or shape: there is nothing to hold to the law
-    kind: str = ""  # "crash" or "hang", or another class than the tier's
+    kind: str = ""  # what there was instead of an answer: one of DIED, or RAISED
     of_last: bool = False  # the wrong element is of the last call's answer, and not of several answers
     complete: bool = False  # these calls show it in a process that has answered nothing else
     alone: str = ""  # what is to be said where the example by itself does not

@@ -18,7 +18,7 @@ from assay.implementations.isolated import Asked, GivenUp, Worker
 from assay.implementations.load import LoadError
 from assay.implementations.observe import Observation
 from assay.tests.trial.candidate import Candidate, Tally
-from assay.tests.trial.failure import CLASSES, NonConformance
+from assay.tests.trial.failure import CLASSES, DIED, MALFORMED, NonConformance
 
 # Seconds that one failure may cost, and all failures: a process takes some where a library has started threads.
 SECONDS, ALL = 8.0, 30.0
@@ -41,7 +41,7 @@ class Example:
 def trace_back(problem: NonConformance, candidate: Candidate) -> None:
     """Have the failure hold the calls that show it in a fresh process, or say that the example does not."""
     worker, example = candidate.implementation.worker, candidate.example
-    if worker is None or example is None or example.problem is not problem or problem.kind:
+    if worker is None or example is None or example.problem is not problem or problem.kind in DIED:
         return
     start = time.monotonic()
     left = min(SECONDS, ALL - worker.traced)
@@ -144,7 +144,7 @@ def is_of_one_call(problem: NonConformance) -> bool:
 
 
 def class_of(problem: NonConformance, tier: str) -> str:
-    """The class of a failure: that of its tier, unless it is known to be of another."""
+    """The class of a failure: that of its tier, unless it is known to be of another, or there was no answer."""
     if tier == "state" and is_of_one_call(problem):
         tier = "gradient" if problem.subject.startswith("gradient") else "enclosure"
-    return problem.kind or CLASSES[tier]
+    return problem.kind or (MALFORMED if problem.malformed else CLASSES[tier])

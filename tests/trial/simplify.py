@@ -29,15 +29,17 @@ from assay.spec import OPERATORS
 from assay.tests.trial import smaller
 from assay.tests.trial.candidate import Candidate, Tally
 from assay.tests.trial.cases import Case
-from assay.tests.trial.drawn import Noting, State, outcome, state_of
+from assay.tests.trial.drawn import Noting, State, outcome, refilled, state_of
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.history import Example
 from assay.tests.trial.textures import Given, Texture
+from assay.tests.trial.weaker import Weaker
 
 # A failure may cost so many calls of its law. The seconds are for devices on which a call is dear; where they end the
 # search, the example is not as small as it could be, and the verdict is the same.
 CALLS, SECONDS = 400, 5.0
 ROUNDS = 3
+OTHERS = 4  # seeds of other numbers, on which a hint has to hold
 # What has to pass the law on whatever is left. Loaded now and not at the first failure: its adapter turns TF32 off for
 # the whole process, and a candidate that is loaded later may turn it on.
 CORRECT = load("torch")
@@ -91,20 +93,12 @@ def run(body: Callable[..., Any], given: Mapping[str, Any]) -> Any:
         raise
 
 
-def _of_ones(value: Any) -> Any:
-    """A case of ones, minus ones and zeros; anything else as it is."""
-    if not isinstance(value, Case):
-        return value
-    textures = {name: Texture("sparse", k, (), each.layout) for k, (name, each) in enumerate(value.textures.items())}
-    return value.changed(textures=textures, incoming=replace(Texture("sparse", 1), layout=value.incoming.layout))
-
-
 def _simplest(body: Callable[..., Any], candidate: Candidate, state: State, problem: NonConformance) -> State:
     search = Search(body, candidate, state, problem)
     try:
         vars(problem).update(vars(search.simplest()))  # the traceback stays the law's own
-        if problem.hint and not search.only_rounds():
-            problem.hint = ""
+        if problem.hint and not (search.only_rounds() and search.holds_under(problem.hint, state)):
+            problem.hint = None
     except Exception as trouble:  # no verdict is lost for want of a smaller example
         problem.notes.append(f"not simplified: {type(trouble).__name__}: {trouble}")
     return search.state
@@ -117,9 +111,9 @@ def _is_last() -> bool:
 
 
 def kind(problem: NonConformance) -> tuple[Any, ...]:
-    """What makes two failures alike: the words, the subject, whether it is NaN, and what would hold."""
+    """What makes two failures alike: the words, the subject, whether it is NaN, and what would have to be declared."""
     words = tuple(re.findall(r"[A-Za-z_]+", problem.what))
-    return words, problem.subject, problem.got != problem.got, problem.hint.partition("under")[2]
+    return words, problem.subject, problem.got != problem.got, problem.hint and problem.hint.changes
 
 
 class Search:
@@ -134,6 +128,7 @@ class Search:
     def simplest(self) -> NonConformance:
         """The failure on the simplest state; on the first one, where PyTorch fails too, or nothing can be smaller."""
         if any(isinstance(value, Case | Texture) for value in self.state.values()) and self._passes(self.state):
+            shorten(self)  # before values are: there are many, and what a size sets off any values show
             write_out(self)
             for _ in range(ROUNDS):
                 before = self.state
@@ -163,9 +158,17 @@ class Search:
 
     def only_rounds(self) -> bool:
         """Whether the law holds on zeros and ones of either sign, as it does where a weaker precision is all."""
-        state = {name: _of_ones(value) for name, value in self.state.items()}
+        state = refilled(self.state, "sparse", 0)
         probe = replace(self.candidate, tally=Tally(), calls=[])
         return not (self._passes(state) and isinstance(outcome(self.body, probe, state), NonConformance))
+
+    def holds_under(self, hint: Weaker, first: State) -> bool:
+        """Whether the law holds under a weaker precision on other numbers, of the first state's sizes too."""
+        weaker = hint.of(replace(self.candidate, tally=Tally(), calls=[]))
+        states = (refilled(state, "normal", seed) for state in (first, self.state) for seed in range(OTHERS))
+        return not any(
+            isinstance(outcome(self.body, weaker, state), NonConformance) for state in states if self._passes(state)
+        )
 
     def spent(self) -> bool:
         """Whether no more is to be tried: a tensor of many elements has more changes than there is time for."""
@@ -274,6 +277,15 @@ def _shortest(search: Search, name: Any, axes: tuple[Any, ...]) -> int:
     return min(smaller.length(search.state[name], axis) for axis in axes)
 
 
+def clear(search: Search) -> None:
+    """Zeros or, if that is too much, ones of either sign in a whole tensor: blocks of them are alike to cut."""
+    for holder, texture in search.textures.items():
+        if isinstance(texture, Given):
+            values = texture.values
+            rounder = (np.zeros_like(values), np.sign(values)) if np.abs(values).max(initial=0.0) >= 1.0 else ()
+            any(search.fails(search.holding({holder: replace(texture, values=each)})) for each in rounder)
+
+
 def round_values(search: Search) -> None:
     """Zeros, ones, small integers, few bits: all values of a tensor at once, or as many as can be."""
     for holder, texture in search.textures.items():
@@ -311,4 +323,4 @@ def say_briefly(search: Search) -> None:
         search.repeat(name, smaller.briefer)
 
 
-STEPS = (lay_plainly, leave_out, lower_parameters, shorten, round_values, bring_forward)
+STEPS = (lay_plainly, leave_out, lower_parameters, clear, shorten, round_values, bring_forward)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from assay.implementations.arrays import Values
@@ -22,13 +23,30 @@ WEAKER: tuple[dict[str, object], ...] = (
 MEANT = 2.0**-10  # a smaller margin says that a declaration permits nearly anything, and explains nothing
 
 
+@dataclass(frozen=True)
+class Weaker:
+    """A declaration, ``changes`` for the operator, direction and dtype ``key``, and the margin that it leaves."""
+
+    key: str
+    changes: Mapping[str, object]
+    margin: float
+
+    def __str__(self) -> str:
+        return f"would hold, with a margin of {self.margin:.3g}, under precision = {{{self.key!r}: {self.changes!r}}}"
+
+    def of(self, candidate: Candidate) -> Candidate:
+        """The candidate, had it declared this."""
+        precision = {**candidate.implementation.precision, self.key: self.changes}
+        return replace(candidate, implementation=replace(candidate.implementation, precision=precision))
+
+
 def what_would_hold(
     candidate: Candidate, call: Call, direction: str, got: Values, places: Sequence[Index], enclose: Any
-) -> str:
-    """The weaker declaration, with what is declared already, under which every element just conforms; its margin."""
+) -> Weaker | None:
+    """The weaker declaration, with what is declared already, under which every element just conforms; if any."""
     key = f"{call.operator}.{direction}.{candidate.dtype}"
     declared, strict = candidate.implementation.precision.get(key, {}), candidate.precision(call.operator, direction)
-    found = dict[float, str]()
+    found = list[Weaker]()
     for changes in WEAKER:
         weaker = {**declared, **changes}
         precision = Precision.declared(candidate.format, weaker)
@@ -40,7 +58,5 @@ def what_would_hold(
         except Refusal:
             continue
         if MEANT <= margin <= 1.0:
-            found.setdefault(
-                margin, f"would hold, with a margin of {margin:.3g}, under precision = {{{key!r}: {weaker!r}}}"
-            )
-    return found[max(found)] if found else ""
+            found.append(Weaker(key, weaker, margin))
+    return max(found, key=lambda each: each.margin, default=None)
