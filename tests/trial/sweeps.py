@@ -27,24 +27,30 @@ from assay.tests.trial.usual import Blocks, as_given
 
 Law = Callable[..., None]
 
-# Which axes take every size together, and up to which.
+# Which axes take every size, or two do together, and up to which.
+FEW, SAMPLES, SIDES, ROWS, ELEMENTS = 9, 2**5 + 1, 2**6 + 1, 2**7 + 1, 2**8 + 1
+_MATRIX = ("rows", "features", "outputs")
+_PLANE = ("rows", "columns")
 SWEPT: dict[str, dict[str, int]] = {
-    "swish": {"elements": 2**8 + 1},
-    "linear": dict.fromkeys(("rows", "features", "outputs"), 2**7 + 1),
-    "glu": dict.fromkeys(("rows", "features", "outputs"), 2**6 + 1),
-    "pad2d": dict.fromkeys(("rows", "columns"), 2**6 + 1),
-    "conv2d": {"inputs": 2**5 + 1, **dict.fromkeys(("outputs", "rows", "columns"), 2**6 + 1)},
-    "max_pool2d": {"planes": 2**5 + 1, **dict.fromkeys(("rows", "columns"), 2**6 + 1)},
+    "swish": {"elements": ELEMENTS, "tokens": SAMPLES},
+    "linear": {
+        **dict.fromkeys(_MATRIX, ROWS),
+        "samples": SAMPLES,
+        **dict.fromkeys(("rows features", "rows outputs", "features outputs"), FEW),
+    },
+    "glu": {**dict.fromkeys(_MATRIX, SIDES), "samples": SAMPLES},
+    "pad2d": {**dict.fromkeys(_PLANE, SIDES), "planes": SAMPLES},
+    "conv2d": {
+        **dict.fromkeys(("outputs", *_PLANE), SIDES),
+        **dict.fromkeys(("samples", "inputs"), SAMPLES),
+        **dict.fromkeys(("inputs outputs", "rows columns"), FEW),
+    },
+    "max_pool2d": {
+        **dict.fromkeys(_PLANE, SIDES),
+        **dict.fromkeys(("samples", "planes"), SAMPLES),
+        "rows columns": FEW,
+    },
 }
-SWEPT["glu"]["samples"] = SWEPT["linear"]["samples"] = SWEPT["conv2d"]["samples"] = 2**5 + 1
-SWEPT["pad2d"]["planes"] = SWEPT["max_pool2d"]["samples"] = SWEPT["swish"]["tokens"] = 2**5 + 1
-SWEPT["linear"] |= dict.fromkeys(("rows features", "rows outputs", "features outputs"), 9)
-SWEPT["conv2d"] |= dict.fromkeys(("inputs outputs", "rows columns", "settings"), 9)
-SWEPT["max_pool2d"] |= dict.fromkeys(("rows columns", "settings"), 9)
-for operator in ("linear", "conv2d", "max_pool2d", "pad2d"):
-    SWEPT[operator]["layers"] = 1
-for operator in ("linear", "glu"):
-    SWEPT[operator]["one row"] = 9
 SWEPT["swiglu"] = SWEPT["glu"]
 OTHERS = (1, 2, 3, 4, 5)
 
@@ -65,7 +71,7 @@ class Sweep:
 
     def _all(self) -> Iterator[Case]:
         rng = random.Random(f"{self.axes} {self.seed}")
-        if made := MADE.get((self.operator, self.axes)):
+        if made := MADE[self.operator].get(self.axes):
             yield from made(rng)
             return
         swept, most = self.axes.split(), SWEPT[self.operator][self.axes]
@@ -106,7 +112,7 @@ def _poolings(rng: random.Random) -> Iterator[Case]:
 def _one_row(operator: str, rng: random.Random) -> Iterator[Case]:
     """As in decoding: x of one row, or of no rows at all, in turn."""
     weights, biases = ("w", "b") if operator == "linear" else ("wv", "bc")
-    for features, outputs in product(range(1, SWEPT[operator]["one row"] + 1), repeat=2):
+    for features, outputs in product(range(1, FEW + 1), repeat=2):
         missing = (features + outputs + outputs // 2) % 2  # which alternates among square weights, too
         shapes = {
             "x": (1, features)[missing:],
@@ -184,12 +190,16 @@ _LAYERS = {
     "max_pool2d": [_pooling(*layer) for layer in POOLINGS],
     "pad2d": [Case("pad2d", {"x": planes}, {}, {"padding": padding}) for planes, padding in PADDINGS],
 }
-MADE: dict[tuple[str, str], Callable[[random.Random], Iterator[Case]]] = {
-    ("conv2d", "settings"): _convolutions,
-    ("max_pool2d", "settings"): _poolings,
-    **{(operator, "layers"): partial(_layers, operator) for operator in _LAYERS},
-    **{(operator, "one row"): partial(_one_row, operator) for operator in ("linear", "glu", "swiglu")},
+# Sweeps that no axes name.
+MADE: dict[str, dict[str, Callable[[random.Random], Iterator[Case]]]] = {
+    "swish": {},
+    **{operator: {"one row": partial(_one_row, operator)} for operator in ("linear", "glu", "swiglu")},
+    "pad2d": {},
+    "conv2d": {"settings": _convolutions},
+    "max_pool2d": {"settings": _poolings},
 }
+for each in _LAYERS:
+    MADE[each]["layers"] = partial(_layers, each)
 
 
 def every_size(operator: str) -> Callable[[Law], Any]:
@@ -209,9 +219,10 @@ def every_size(operator: str) -> Callable[[Law], Any]:
 
         of_all.__name__, of_all.__doc__, of_all.__module__ = law.__name__, law.__doc__, law.__module__
         settings = st.sampled_from(range(USUAL[operator] + 1))
-        sweeps = st.builds(Sweep, st.just(operator), st.sampled_from(sorted(SWEPT[operator])), SEEDS, settings)
+        named = [*SWEPT[operator], *MADE[operator]]
+        sweeps = st.builds(Sweep, st.just(operator), st.sampled_from(sorted(named)), SEEDS, settings)
         test = given(sweep=sweeps)(of_all)
-        for axes in SWEPT[operator]:
+        for axes in named:
             test = example(sweep=Sweep(operator, axes, 0, min(1, USUAL[operator])))(test)
         return test
 
