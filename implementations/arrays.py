@@ -151,9 +151,9 @@ class TorchArrays:
         """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``, in these ways of `Call`.
 
         If "interrupted", it runs many times on other values of these shapes before it goes back, as a layer of many
-        that are alike, and has gone back once from half of ``incoming``, if it can: what `torch.compile` makes refuses.
-        If "halved", the result is, in place, and it goes back from twice ``incoming``: with the same gradients, if it
-        can.
+        that are alike. If "twice", it has gone back before from half of ``incoming``, if it can: what `torch.compile`
+        makes refuses. If "halved", the result is, in place, and it goes back from twice ``incoming``: with the same
+        gradients, if it can.
         """
         leaves = {name: arrays[name].requires_grad_() for name in names}
         result = run(arrays)
@@ -167,7 +167,7 @@ class TorchArrays:
             if "halved" in how:
                 result, incoming = result.mul_(0.5), 2.0 * incoming
             back = partial(self.torch.autograd.grad, result, list(leaves.values()), allow_unused=True)
-            if "interrupted" in how:
+            if "twice" in how:
                 with contextlib.suppress(Exception):  # who refuses to go back twice gives no wrong number
                     back(0.5 * incoming, retain_graph=True)
             found = back(incoming)

@@ -21,7 +21,7 @@ from assay.implementations.contract import Implementation
 PACKAGE = str(Path(__file__).resolve().parents[1])
 ITSELF = "other elements of its own"  # which a result shares its memory with, if it is expanded
 OUTPUT = "standard output"  # which a call may not write to
-WAYS_BACK = ("interrupted", "halved")
+WAYS_BACK = ("interrupted", "twice", "halved")
 COPIED = 2**12  # elements up to which copies of two arrays' bytes are the quickest to compare: they fit into a cache
 
 
@@ -38,7 +38,8 @@ class Call:
     recording: bool | None = None  # of gradients: switched on, or in inference, or (None) as it is
     poison: int = 0  # elements of NaN to leave in the memory that the result may be given
     watched: bool = False  # for what it does to random numbers, too
-    interrupted: bool = False  # by other calls, and by going back from half of what comes in, before it goes back
+    interrupted: bool = False  # by other calls, before it goes back
+    twice: bool = False  # it has gone back before, from half of what comes in
     in_turn: bool = False  # on the memory of the call before, if there was one
     halved: bool = False  # the result is, in place, before going back from twice what comes in
     accumulated: bool = False  # the inputs have gradients already, to which nothing is to be added

@@ -107,6 +107,7 @@ def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
         ]
         lines += [f"for _ in range({BETWEEN}):  # other calls, before the first goes back"]
         lines += [f"    candidate.{call.operator}({', '.join(others)})"]
+    if call.twice:
         lines += [f"torch.autograd.grad(result, [{names}], 0.5 * incoming, retain_graph=True)"]
     lines += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] if call.halved else []
     back = f"dict(zip({list(call.differentiate)!r}, torch.autograd.grad(result, [{names}], incoming)))"

@@ -97,7 +97,7 @@ def test_state_new_values_in_the_same_memory_have_their_own_gradients(candidate,
 def test_state_calls_in_between_change_no_gradient(candidate, operator, data):
     """As in a network of many layers of one shape; it goes back in two parts. Blind to more than 32 in between."""
     case = data.draw(DIFFERENTIATED[operator](VALUES))
-    seen = [candidate.ask_gradient(case, interrupted=interrupted) for interrupted in (False, True)]
+    seen = [candidate.ask_gradient(case, **way) for way in ({}, {"twice": True}, {"twice": True, "interrupted": True})]
     right_alike(*(partial(judge.gradients_conform, candidate, case, each) for each in seen))
 
 

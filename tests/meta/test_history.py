@@ -67,11 +67,39 @@ def conv2d(input, weight, bias=None, stride=1, padding=0):
     kernel = kernels.setdefault((weight.shape, stride, padding), weight.detach().clone())
     return torch.nn.functional.conv2d(input, kernel, bias, stride, padding)
 """
+# Its second way back is another; that of a call before which others were made is.
+SECOND = """
+import torch
+array, gone = "torch", []
+class Swish(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, times):
+        ctx.save_for_backward(x)
+        ctx.times, ctx.first = times, True
+        return x * torch.sigmoid(x)
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        s, times = torch.sigmoid(x), ctx.times(ctx)
+        ctx.first = False
+        return times * g * (s + x * s * (1 - s)), None
+"""
+AGAIN = SECOND + """
+def swish(x, beta=1.0):
+    return Swish.apply(x, lambda ctx: 1 if ctx.first else 2)
+"""
+BETWEEN = SECOND + """
+def swish(x, beta=1.0):
+    gone.append(x)
+    mine = len(gone)
+    return Swish.apply(x, lambda ctx: 1 if len(gone) < mine + 8 else 2)
+"""
 LAWS = {law.name.removeprefix("test_"): law for law in all_laws()}
 ENCLOSURE = "swish_stays_within_its_enclosure"
 MEMORY = "state_new_values_in_the_same_memory_give_their_own_result"
 MIRRORED = "swish_minus_its_mirror_image_is_x"
 EMPTY = "contract_an_empty_batch_gives_an_empty_result"
+IN_BETWEEN = "state_calls_in_between_change_no_gradient"
 HUNDREDTH = "state_the_hundredth_call_is_as_right_as_the_first"
 
 
@@ -119,6 +147,13 @@ def test_the_script_makes_the_calls_that_the_fault_takes_and_no_others(judged, t
     assert len(found["earlier_calls"]) == before
     assert found["got"] in printed(found, tmp_path)
     assert "the script below" in text(found)
+
+
+@pytest.mark.parametrize(("source", "between"), [(AGAIN, False), (BETWEEN, True)])
+def test_calls_in_between_are_no_part_of_a_fault_of_going_back_twice(judged, source, between):
+    found = judged(source, IN_BETWEEN)
+    assert ("before it goes back" in " ".join(found["input"])) is between
+    assert found["class"] == "state"
 
 
 def test_the_same_call_over_and_over_is_said_once(judged):

@@ -84,7 +84,8 @@ def steps(tensor):
 
 def test_the_way_back_is_gone_twice_where_it_was(tmp_path, capsys):
     """From half of the incoming gradient first, after another call."""
-    call = Call("swish", {"x": Argument(np.ones(2))}, "float64", "cpu", Argument(np.ones(2)), ("x",), interrupted=True)
+    more = {"interrupted": True, "twice": True}
+    call = Call("swish", {"x": Argument(np.ones(2))}, "float64", "cpu", Argument(np.ones(2)), ("x",), **more)
     (tmp_path / "script.py").write_text(script("", "torch", [call], "wrong"))
     came = []
 

@@ -137,7 +137,7 @@ class Candidate:
         """The answer to a case and, going back from its incoming gradient, the gradients of all tensors.
 
         Only those of the ``wanted`` tensors, or of all unless some are named, have to be well-formed; if ``alone``,
-        no others are asked for. ``more`` are further fields of the `Call`: ``interrupted``, ``halved``.
+        no others are asked for. ``more`` are further fields of the `Call`: ``interrupted``, ``twice``, ``halved``.
 
         Raises:
             NonConformance: as `ask`, or a gradient is missing or has another shape or dtype than its input.
