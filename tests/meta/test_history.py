@@ -84,11 +84,11 @@ class Swish(torch.autograd.Function):
         ctx.first = False
         return times * g * (s + x * s * (1 - s)), None
 """
-AGAIN = SECOND + """
+AGAIN = """
 def swish(x, beta=1.0):
     return Swish.apply(x, lambda ctx: 1 if ctx.first else 2)
 """
-BETWEEN = SECOND + """
+BETWEEN = """
 def swish(x, beta=1.0):
     gone.append(x)
     mine = len(gone)
@@ -151,7 +151,7 @@ def test_the_script_makes_the_calls_that_the_fault_takes_and_no_others(judged, t
 
 @pytest.mark.parametrize(("source", "between"), [(AGAIN, False), (BETWEEN, True)])
 def test_calls_in_between_are_no_part_of_a_fault_of_going_back_twice(judged, source, between):
-    found = judged(source, IN_BETWEEN)
+    found = judged(SECOND + source, IN_BETWEEN)
     assert ("before it goes back" in " ".join(found["input"])) is between
     assert found["class"] == "state"
 
