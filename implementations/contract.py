@@ -7,6 +7,7 @@ to; any strides, offset or expanded view is accepted; an empty batch gives an em
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -42,6 +43,18 @@ class Operators(Protocol):
 
     def conv2d_parameters(self, in_channels: int, out_channels: int, kernel_size: Size, bias: bool = True) -> Any:
         """The learned tensors of a convolutional layer with these arguments, as a sequence."""
+
+
+
+def signature(operator: str) -> str:
+    """How an operator is called, as text.
+
+    >>> signature("linear")
+    'linear(x, w, b=None)'
+    """
+    _, *parameters = inspect.signature(getattr(Operators, operator)).parameters.values()
+    unannotated = [each.replace(annotation=inspect.Parameter.empty) for each in parameters]
+    return f"{operator}{inspect.Signature(unannotated)}"
 
 
 OPERATOR_NAMES = ("swish", "glu", "swiglu", "linear", "pad2d", "conv2d", "max_pool2d", "conv2d_parameters")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from assay.implementations.arrays import BETWEEN, Argument
+from assay.implementations.contract import signature
 from assay.implementations.observe import Call
 from assay.report.script import script
 from assay.spec import CLAUSES
@@ -41,6 +42,7 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
         "law": law.name,
         "class": history.class_of(problem, law.tier),
         "what": problem.what,
+        "contract": signature(last.operator) if last and _is_of_arguments(problem) else "",
         "candidate": f"{implementation.name}{'.' + last.operator if last else ''}",
         "device": candidate.device,
         "dtype": candidate.dtype,
@@ -63,6 +65,11 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
     shown = calls if problem.complete or (last and last.in_turn) else calls[-SHOWN:]
     found["script"] = script(implementation.recipe, implementation.array, shown, lines.strip()) if told else ""
     return found
+
+
+def _is_of_arguments(problem: NonConformance) -> bool:
+    """Whether the candidate does not take the arguments that it was given."""
+    return problem.kind == RAISED and bool(re.search(r"raised TypeError: .* argument", problem.what))
 
 
 def _numbers(problem: NonConformance, call: Call | None) -> Record:
@@ -128,6 +135,7 @@ def text(found: Mapping[str, Any], others: Sequence[Record] = ()) -> str:
     if found["declared"] not in ("", "strict"):
         rows.append(("declared", found["declared"]))
     rows += [("what", f"{found['what']}  ({found['class']})")]
+    rows += [("contract", f"{found['contract']}, arguments by position")] if found["contract"] else []
     before = _counted(found["earlier_calls"])
     left_out = [f"{len(before) - SHOWN + 1} others, and then"] if len(before) >= SHOWN else []
     rows += [("before", call) for call in left_out + before[1 - SHOWN :]]

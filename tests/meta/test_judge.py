@@ -17,6 +17,7 @@ from assay.tests.trial import history, judge, simplify
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import NonConformance
+from assay.tests.trial.laws import all_laws
 from assay.tests.trial.textures import Texture
 
 TORCH = load("torch")
@@ -280,7 +281,7 @@ def test_one_mistake_that_breaks_every_clause_is_one_failure():
 def test_all_clauses_that_one_mistake_breaks_are_named_and_few_with_what_to_replay(broken, replays):
     """Each once."""
     rest = {"statement": "", "device": "cpu", "declared": "", "earlier_calls": [], "input": [], "script": "", "id": "i"}
-    rest |= {"alone": "", "hint": "", "nodeid": "n", "subject": ""}
+    rest |= {"alone": "", "hint": "", "nodeid": "n", "subject": "", "contract": ""}
     clauses = list(CLAUSES)[:broken]
     first, *others = (failing(clause, malformed=True) | rest for clause in clauses)
     lines = failures.text(first, [*others, first, *others]).splitlines()
@@ -293,6 +294,18 @@ def test_of_one_clause_other_dtypes_are_named_once_and_other_laws_counted():
     first, *others = (failing(dtype=t, law=law, id=f"{t}-{law}", nodeid="n") for t, law in found)
     expected = "float64 (float64-a), float16 (float16-c), 2 other laws of the clause"
     assert failures._also(first, others) == expected
+
+
+@pytest.mark.parametrize(
+    ("linear", "told"), [(lambda x, w: x, True), (lambda *given: [][0], False), (lambda *given: 1 + [], False)]
+)
+def test_who_does_not_take_the_arguments_is_told_the_signature(linear, told):
+    """And who raises for another reason is not."""
+    asked = candidate(linear=linear)
+    problem = failure(judge.conforms, asked, LINEAR)
+    (law,) = (law for law in all_laws() if law.name == "test_linear_of_integers_is_exact")
+    words = failures.text(failures.record(problem, law, asked, "here"))
+    assert ("  contract   linear(x, w, b=None), arguments by position\n" in words) is told
 
 
 def test_what_raised_or_cannot_be_judged_is_of_no_tier():
