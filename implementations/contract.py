@@ -45,7 +45,6 @@ class Operators(Protocol):
         """The learned tensors of a convolutional layer with these arguments, as a sequence."""
 
 
-
 def signature(operator: str) -> str:
     """How an operator is called, as text.
 
