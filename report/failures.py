@@ -105,13 +105,17 @@ def _there(problem: NonConformance, call: Call | None) -> str:
 def grouped(failures: Sequence[Record]) -> list[tuple[Record, list[Record]]]:
     """One failure of each clause and class, in the spec's order, and the others that say the same in other dtypes.
 
-    Of one dtype the one of the fewest elements; what breaks whatever clause is asked about just then is one failure
+    Of one dtype the one of the fewest elements. Where integers are wrong, so are reals, which is another failure only
+    if another precision would explain it. What breaks whatever clause is asked about just then is one failure
     of an operator: its crashes, its hangs, and what it raised, or returned instead of a tensor to judge, if told alike.
     """
     groups: dict[tuple[str, str], list[Record]] = {}
     order = list(CLAUSES)
     for found in sorted(failures, key=lambda found: order.index(found["clause"])):
         groups.setdefault(_kind(found), []).append(found)
+    for (clause, kind), group in list(groups.items()):
+        if kind == "precision" and (clause, "structure") in groups and not any(found["hint"] for found in group):
+            groups[clause, "structure"] += groups.pop((clause, kind))
     for group in groups.values():
         group.sort(key=lambda found: (SHOWN_FIRST.index(found["dtype"]), found["elements"] * (not _unjudged(found))))
     return [(group[0], group[1:]) for group in groups.values()]

@@ -249,7 +249,8 @@ def test_an_infinity_where_an_interval_is_permitted_is_not_said_to_be_exact():
 
 def failing(clause="swish.formula", **more):
     """What is recorded of a failure, as far as it says which are alike."""
-    plain = {"class": "precision", "dtype": "float32", "elements": 1, "malformed": False, "what": "another number"}
+    plain = {"class": "precision", "dtype": "float32", "elements": 1, "malformed": False, "hint": ""}
+    plain["what"] = "another number"
     return {"clause": clause, "candidate": "k.py.swish", **plain, **more}
 
 
@@ -258,6 +259,14 @@ def test_of_the_failures_of_a_clause_the_smallest_in_the_first_dtype_is_shown():
     found = [failing(dtype=dtype, elements=elements) for dtype, elements in kinds]
     ((first, others),) = failures.grouped(found)
     assert (first["dtype"], first["elements"], len(others)) == ("float32", 3, 2)
+
+
+@pytest.mark.parametrize(("hint", "shown"), [("", 1), ("would hold", 2)])
+def test_reals_that_are_wrong_where_integers_are_stand_apart_only_with_a_hint(hint, shown):
+    found = [failing(hint=hint), failing(**{"class": "structure", "hint": "", "elements": 9})]
+    groups = failures.grouped(found)
+    assert len(groups) == shown
+    assert sum(1 + len(others) for _, others in groups) == 2
 
 
 def test_one_mistake_that_breaks_every_clause_is_one_failure():
