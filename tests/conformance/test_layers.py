@@ -19,17 +19,10 @@ from assay.tests.trial.alike import right_alike
 from assay.tests.trial.candidate import well_formed
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
+from assay.tests.trial.plain import GRADIENTS, convolved, convolved_back, linear, values_of
 from assay.tests.trial.sweeps import Sweep
 from assay.tests.trial.textures import Texture, rounded
-from assay.tests.trial.whole import (
-    GRADIENTS,
-    are_all,
-    convolved,
-    convolved_back,
-    going_back,
-    linear,
-    values_of,
-)
+from assay.tests.trial.whole import are_all, going_back
 
 # Of 2^16 elements and more, given and returned; a matrix as wide as it is high, so that a result fits into its input.
 MATRICES = {"x": (260, 256), "w": (256, 256), "v": (256, 256), "b": (256,)}

@@ -13,8 +13,9 @@ from assay.reference.arithmetic.formats import FLOAT32
 from assay.tests.trial import judge
 from assay.tests.trial.cases import SMALL, Case, linear_cases
 from assay.tests.trial.laws import clause
+from assay.tests.trial.plain import linear, linear_back, values_of
 from assay.tests.trial.textures import INTEGERS, WITH_SUBNORMALS, Texture, rounded, textures
-from assay.tests.trial.whole import are_all, linear, linear_back, values_of
+from assay.tests.trial.whole import are_all
 
 SHORT = (*SMALL, 7, 8, 17)
 LONG_SUMS = (2049, 1000, 4097)

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from assay.tests.trial import judge
 from assay.tests.trial.aligned import aligned_cases
 from assay.tests.trial.laws import clause
+from assay.tests.trial.plain import pooled, values_of
 from assay.tests.trial.planes import Palette, holding, untied_cases
 from assay.tests.trial.textures import Texture
-from assay.tests.trial.whole import gradients_are_exact, pooled, values_of
+from assay.tests.trial.whole import gradients_are_exact
 
 
 @clause("max_pool2d.gradient-first-tie", tier="gradient")

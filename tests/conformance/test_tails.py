@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from assay.tests.trial import judge
 from assay.tests.trial.laws import clause
+from assay.tests.trial.plain import padded
 from assay.tests.trial.sweeps import every_size
 from assay.tests.trial.textures import Texture
-from assay.tests.trial.whole import going_back, gradients_are_exact, padded, result_is_exact
+from assay.tests.trial.whole import going_back, gradients_are_exact, result_is_exact
 
 SHARE = 12  # beside the sweeps that are always made
 FEW = 12  # elements of a result, the corners among them

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from assay.tests.trial import judge
 from assay.tests.trial.large import dense_batches, real
 from assay.tests.trial.laws import clause
+from assay.tests.trial.plain import convolved, pooled, values_of
 from assay.tests.trial.textures import Texture, laid
 from assay.tests.trial.usual import usual_activations, usual_cases, usual_matrices
-from assay.tests.trial.whole import convolved, going_back, gradients_are_exact, pooled, result_is_exact, values_of
+from assay.tests.trial.whole import going_back, gradients_are_exact, result_is_exact
 
 SHARE = 1 / 8  # an example is cheap, and what is special in one is the meeting of several sizes
 LAYOUTS_BACK = ("contiguous", "channels_last", "cropped", "chunked", "expanded", "expanded_last")

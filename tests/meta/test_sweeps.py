@@ -16,9 +16,9 @@ from assay.reference.conv2d import pair
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import all_laws
+from assay.tests.trial.plain import windows
 from assay.tests.trial.sweeps import SWEPT, Sweep
 from assay.tests.trial.waivers import Waiver, Where
-from assay.tests.trial.whole import windows
 
 LINEAR = load("torch").operators["linear"]
 (LAW,) = (law.function for law in all_laws() if law.name == "test_linear_of_every_size_is_exact")

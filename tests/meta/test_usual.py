@@ -15,7 +15,7 @@ from assay.implementations.observe import Call
 from assay.reference.arithmetic.formats import STORAGE
 from assay.reference.conv2d import pair
 from assay.tests.meta.oracles import SEEDS, budget
-from assay.tests.trial import usual, whole
+from assay.tests.trial import plain, usual
 from assay.tests.trial.cases import conv2d_cases, linear_cases
 from assay.tests.trial.laws import all_laws, at_budget
 from assay.tests.trial.permitted import exact_backward, exact_forward
@@ -37,8 +37,8 @@ def test_every_element_is_the_references(operator, data):
     case = data.draw(SMALL[operator]).changed(incoming=Texture("integers", 1))
     call = Call(operator, case.arguments(FLOAT32), "float32", "cpu", case.cotangent(FLOAT32))
     values = [each.values if isinstance(each, Argument) else each for each in call.arguments.values()]
-    result = whole.RESULTS[operator](*values)
-    gradients = whole.GRADIENTS[operator](call.cotangent.values, *values)
+    result = plain.RESULTS[operator](*values)
+    gradients = plain.GRADIENTS[operator](call.cotangent.values, *values)
     element, gradient = exact_forward(case, call), exact_backward(case, call)
     assert result.shape == case.result_shape
     assert {at: result[at] for at in np.ndindex(*result.shape)} == {at: element(at) for at in np.ndindex(*result.shape)}
@@ -66,7 +66,7 @@ def test_no_window_of_blocks_has_a_tie_in_any_dtype(dtype, seed, layer, layout):
     fmt = STORAGE[dtype]
     values = usual.Blocks("ties", seed, (), layout).fill((2, 3, 19, 23), fmt).values
     assert all(fmt.holds(value) for value in values.ravel().tolist())
-    seen = whole.windows(values, layer[0], layer[1]).reshape(-1, math.prod(layer[0]))
+    seen = plain.windows(values, layer[0], layer[1]).reshape(-1, math.prod(layer[0]))
     assert (np.diff(np.sort(seen, axis=1), axis=1) > 0).all()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from assay.reference.arithmetic.ball import Ball
 from assay.reference.arithmetic.enclosure import Enclosure
 from assay.reference.arithmetic.precision import Precision
 from assay.reference.tensor import Index
+from assay.tests.trial import suspects
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import NonConformance
@@ -39,8 +40,9 @@ def conforms(candidate: Candidate, case: Case, sampled: int = SAMPLED) -> Observ
 
 def answer_conforms(candidate: Candidate, case: Case, seen: Observation, sampled: int = SAMPLED) -> None:
     """Judge an answer that was given already, as `conforms`."""
+    places = _places(case, case.result_shape, sampled, suspects.of_the_result(case, seen, sampled))
     enclose = forward(case, seen.call)
-    _judge(candidate, seen.call, "result", seen.output, _sample(case, case.result_shape, sampled), enclose, "forward")
+    _judge(candidate, seen.call, "result", seen.output, places, enclose, "forward")
 
 
 def conforms_exactly(candidate: Candidate, case: Case) -> Observation:
@@ -55,7 +57,9 @@ def conforms_exactly(candidate: Candidate, case: Case) -> Observation:
         return conforms(candidate, case)
     seen = candidate.ask(case)
     element = exact_forward(case, seen.call)
-    expected = {at: element(at) for at in _sample(case, case.result_shape, 4 * SAMPLED)}
+    suspected = suspects.of_the_result(case, seen, 4 * SAMPLED)
+    places = _places(case, case.result_shape, 4 * SAMPLED, suspected)
+    expected = {at: element(at) for at in places}
     same_elements(candidate, seen.call, "result", seen.output, expected)
     return seen
 
@@ -82,9 +86,10 @@ def gradients_conform(
 ) -> None:
     """Judge gradients that were given already, as `gradient_conforms`."""
     sparse = sparse or case.incoming.family == "few"
+    suspected = suspects.of_the_gradients(case, seen, names or seen.gradients, SAMPLED_GRADIENTS)
     for name in names or seen.gradients:
         enclose = backward(case, seen.call, name, sparse)
-        places = _sample(case, case.shapes[name], SAMPLED_GRADIENTS)
+        places = _places(case, case.shapes[name], SAMPLED_GRADIENTS, suspected.get(name, ()))
         _judge(candidate, seen.call, f"gradient of {name}", seen.gradients[name], places, enclose, "backward")
 
 
@@ -98,8 +103,10 @@ def gradient_conforms_exactly(candidate: Candidate, case: Case) -> Observation:
         return gradient_conforms(candidate, case)
     seen = candidate.ask_gradient(case)
     gradient = exact_backward(case, seen.call)
+    suspected = suspects.of_the_gradients(case, seen, seen.call.tensors, 2 * SAMPLED)
     for name in seen.call.tensors:
-        expected = {at: gradient((name, at)) for at in _sample(case, case.shapes[name], 2 * SAMPLED)}
+        places = _places(case, case.shapes[name], 2 * SAMPLED, suspected.get(name, ()))
+        expected = {at: gradient((name, at)) for at in places}
         same_elements(candidate, seen.call, f"gradient of {name}", seen.gradients[name], expected)
     return seen
 
@@ -240,8 +247,12 @@ def _judge(
     )
 
 
+def _places(case: Case, shape: Index, count: int, suspected: Iterable[Index]) -> list[Index]:
+    """All indices of a small shape; of a large one the corners and drawn ones, ``count`` in all, and the suspected."""
+    return [*dict.fromkeys([*_sample(case, shape, count), *suspected])]
+
+
 def _sample(case: Case, shape: Index, count: int) -> list[Index]:
-    """All indices of a small shape; of a large one the corners and then drawn ones, ``count`` in all."""
     if math.prod(shape) <= count:
         return [tuple(at) for at in np.ndindex(*shape)]
     rng = random.Random(case.pick)

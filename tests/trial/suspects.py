@@ -1,0 +1,97 @@
+"""Where an answer looks worst: the elements that are farthest from numpy's, to be judged beside those that are drawn.
+
+Numpy judges nothing here. It only says where to look, so that no part of a large array is out of sight.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from assay.implementations.arrays import Values
+from assay.implementations.observe import Observation
+from assay.reference.tensor import Index
+from assay.tests.trial.cases import Case
+from assay.tests.trial.plain import GRADIENTS, RESULTS, Gradients, gate, linear, linear_back, values_of
+
+WORST = 3  # elements of an array
+DEAR = 2**24  # products, from which nobody is asked
+
+
+def of_the_result(case: Case, seen: Observation, count: int) -> list[Index]:
+    """The elements of a result that are worth judging, if it has more than ``count``."""
+    if not count < math.prod(case.result_shape) or _is_dear(case):
+        return []
+    values = values_of(seen)
+    with np.errstate(all="ignore"):
+        return worst(seen.output, RESULTS[case.operator](*values), _sizes(case.operator, values))
+
+
+def of_the_gradients(case: Case, seen: Observation, names: Iterable[str], count: int) -> dict[str, list[Index]]:
+    """The elements of each gradient that are worth judging, if it has more than ``count``."""
+    large = [name for name in names if math.prod(case.shapes[name]) > count]
+    if not large or _is_dear(case):
+        return {}
+    assert seen.call.cotangent is not None
+    values, incoming = values_of(seen), seen.call.cotangent.values
+    with np.errstate(all="ignore"):
+        expected = GRADIENTS[case.operator](incoming, *values)
+        sizes = _sizes_back(case.operator, np.abs(incoming), values) or expected
+        return {name: worst(seen.gradients[name], expected[name], sizes[name]) for name in large}
+
+
+def worst(got: Values | None, expected: Values, size: Values) -> list[Index]:
+    """The elements that are farthest off for the ``size`` of their terms, and the one that is farthest of all."""
+    assert got is not None
+    apart = np.abs(got - expected)
+    apart = np.where(np.isfinite(apart), apart, np.where(_same(got, expected), 0.0, math.inf)).ravel()
+    share = np.where(apart > 0.0, apart / np.abs(size).ravel(), 0.0)
+    first = np.argpartition(share, -WORST)[-WORST:] if share.size > WORST else range(share.size)
+    chosen = dict.fromkeys([int(np.argmax(apart)), *map(int, first)])
+    return [tuple(map(int, np.unravel_index(k, got.shape))) for k in chosen if apart[k] > 0.0]
+
+
+def _same(got: Values, expected: Values) -> Any:
+    return (got == expected) | (np.isnan(got) & np.isnan(expected))
+
+
+def _is_dear(case: Case) -> bool:
+    taps = math.prod(next((case.shapes[name][1:] for name in ("w", "weight") if name in case.shapes), (1,)))
+    return math.prod(case.result_shape) * taps > DEAR
+
+
+def _absolute(values: Iterable[Any]) -> list[Any]:
+    return [np.abs(value) if isinstance(value, np.ndarray) else value for value in values]
+
+
+def _sizes(operator: str, values: list[Any]) -> Values:
+    """How large the terms of each element are."""
+    if operator in ("linear", "conv2d"):
+        return RESULTS[operator](*_absolute(values))
+    if operator not in ("glu", "swiglu"):
+        return RESULTS[operator](*values)
+    x, w, v, b, c = values
+    (opened, slope), (_, before, other) = gate(operator, linear(x, w, b)), _branches(values)
+    return np.abs(opened) * other + np.abs(slope * linear(x, v, c)) * before
+
+
+def _sizes_back(operator: str, incoming: Values, values: list[Any]) -> Gradients | None:
+    """How large the terms of each element of the gradients are, where those are sums."""
+    if operator in ("linear", "conv2d"):
+        return GRADIENTS[operator](incoming, *_absolute(values))
+    if operator not in ("glu", "swiglu"):
+        return None
+    x, w, v, b, c = values
+    (opened, slope), (x_size, before, other) = gate(operator, linear(x, w, b)), _branches(values)
+    left = linear_back(incoming * (np.abs(slope) * other + before * np.abs(linear(x, v, c))), x_size, np.abs(w), b)
+    right = linear_back(incoming * (np.abs(opened) + np.abs(slope) * before), x_size, np.abs(v), c)
+    return {"x": left["x"] + right["x"], "w": left["w"], "b": left["b"], "v": right["w"], "c": right["b"]}
+
+
+def _branches(values: list[Any]) -> tuple[Values, Values, Values]:
+    """The sizes of x and of the terms of both branches."""
+    x, w, v, b, c = _absolute(values)
+    return x, linear(x, w, b), linear(x, v, c)
