@@ -234,7 +234,8 @@ def _run(
             return run(arrays), {}
     if implementation.vjp is None:
         how = [word for word in WAYS_BACK if getattr(call, word)]
-        result, gradients = library.gradients(run, arrays, call.differentiate, incoming, *how)
+        with library.default_dtype(call.default):
+            result, gradients = library.gradients(run, arrays, call.differentiate, incoming, *how)
         return result, gradients
     arguments = {name: arrays.get(name, value) for name, value in call.arguments.items()}
     return run(arrays), dict(implementation.vjp(call.operator, arguments, incoming))

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument
-from assay.reference.arithmetic.formats import FLOAT32
 from assay.tests.conformance.test_contract import ALL, MODES, answered, demand, trained_together
 from assay.tests.conformance.test_state import reseeded, stay_as_they_are
 from assay.tests.trial import judge
@@ -22,7 +21,7 @@ from assay.tests.trial.laws import clause
 from assay.tests.trial.plain import GRADIENTS, convolved, convolved_back, linear, values_of
 from assay.tests.trial.sweeps import Sweep
 from assay.tests.trial.textures import Texture, rounded
-from assay.tests.trial.whole import are_all, going_back
+from assay.tests.trial.whole import are_all, going_back, sums_once
 
 # Of 2^16 elements and more, given and returned; a matrix as wide as it is high, so that a result fits into its input.
 MATRICES = {"x": (260, 256), "w": (256, 256), "v": (256, 256), "b": (256,)}
@@ -184,12 +183,6 @@ def gates_survive(candidate, operator):
         judge.conforms(candidate, Case(operator, shapes, textures, {}, features))
 
 
-def sums_once(candidate, direction):
-    """Whether sums of 16-bit numbers are in float32, term by term."""
-    precision = candidate.precision("conv2d", direction)
-    return precision.algorithm == "direct" and precision.accumulation.precision >= FLOAT32.precision
-
-
 def few_bits(image, kernels, padding):
     """A layer of small numbers from 0 on: sums are exact in float32, and few of them in 16 bits."""
     shapes = {"input": image, "weight": kernels}
@@ -201,7 +194,7 @@ def few_bits(image, kernels, padding):
 def test_conv2d_rounds_a_long_sum_once(candidate):
     """The sum over 512 channels is exact in float32, so its nearest number is the answer. Blind to fewer outputs."""
     for image, kernels in (((1, 512, 4, 4), (8, 512, 3, 3)), ((2, 1024, 3, 3), (16, 1024, 1, 1))):
-        if sums_once(candidate, "forward"):
+        if sums_once(candidate, "conv2d", "forward"):
             candidate.begin()
             seen = candidate.ask(few_bits(image, kernels, kernels[-1] // 2))
             expected = rounded(convolved(*values_of(seen)), candidate.format)
@@ -214,7 +207,7 @@ def test_conv2d_rounds_a_gradient_that_sums_over_many_samples_once(candidate):
     """That of the weight, where sums are in float32. Blind to where they are not."""
     candidate.begin()
     candidate.compared()
-    if sums_once(candidate, "backward"):
+    if sums_once(candidate, "conv2d", "backward"):
         seen = candidate.ask_gradient(few_bits((64, 16, 5, 5), (16, 16, 3, 3), 0))
         exact = convolved_back(seen.call.cotangent.values, *values_of(seen))
         are_all(candidate, seen.gradients, {name: rounded(each, candidate.format) for name, each in exact.items()})

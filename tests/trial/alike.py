@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
+import numpy as np
+
+from assay.implementations.arrays import Values
+from assay.implementations.observe import Observation
+from assay.tests.trial import judge
+from assay.tests.trial.candidate import Candidate
+from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import NonConformance
 
 
@@ -14,10 +22,33 @@ def right_alike(*judged: Callable[[], object]) -> None:
         NonConformance: the first that was raised, if some of the answers conform and some do not.
     """
     failures = []
-    for judge in judged:
+    for hold in judged:
         try:
-            judge()
+            hold()
         except NonConformance as problem:
             failures.append(problem)
     if 0 < len(failures) < len(judged):
         raise failures[0]
+
+
+def one_answer(candidate: Candidate, case: Case, first: Observation, *others: Observation) -> None:
+    """Hold several answers to one case to each other: those that are another one, bit by bit, are judged beside it.
+
+    Raises:
+        NonConformance: as `right_alike`.
+    """
+    candidate.compared(sum(each.size for each in first.arrays()))
+    if not first.gradients:
+        another = [each for each in others if not _same(first.output, each.output)]
+        if another:
+            right_alike(*(partial(judge.answer_conforms, candidate, case, each) for each in (first, *another)))
+    for name, gradient in first.gradients.items():
+        another = [each for each in others if not _same(gradient, each.gradients[name])]
+        if another:
+            judged = (partial(judge.gradients_conform, candidate, case, each, (name,)) for each in (first, *another))
+            right_alike(*judged)
+
+
+def _same(one: Values | None, other: Values | None) -> bool:
+    assert one is not None and other is not None
+    return np.array_equal(one, other, equal_nan=True)

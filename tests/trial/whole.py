@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from assay.implementations.arrays import Values
+from assay.reference.arithmetic.formats import FLOAT32
 from assay.tests.trial import judge
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
@@ -12,6 +13,12 @@ from assay.tests.trial.plain import GRADIENTS, RESULTS, values_of
 from assay.tests.trial.textures import Texture, largest_integer
 
 SMALL = 2**12  # elements of a result, up to which enclosures of gradients take no minutes
+
+
+def sums_once(candidate: Candidate, operator: str, direction: str) -> bool:
+    """Whether sums of 16-bit numbers are in float32, term by term."""
+    precision = candidate.precision(operator, direction)
+    return precision.algorithm == "direct" and precision.accumulation.precision >= FLOAT32.precision
 
 
 def going_back(candidate: Candidate, case: Case, layout: str) -> Case:

@@ -1,0 +1,156 @@
+"""Long lives: hundreds of calls, results that are kept, batches that grow, weights that only moved.
+
+What is remembered by too little, or for too long, is right until then.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from assay.reference.arithmetic.formats import STORAGE
+from assay.spec import OPERATORS
+from assay.tests.conformance.test_contract import ALL, DIFFERENTIATED_BY_SEVERAL
+from assay.tests.conformance.test_layers import WIDE, layer
+from assay.tests.conformance.test_state import DEFAULTS, refused, reseeded
+from assay.tests.trial import judge
+from assay.tests.trial.alike import one_answer, right_alike
+from assay.tests.trial.cases import Case
+from assay.tests.trial.laws import clause
+from assay.tests.trial.textures import Texture
+from assay.tests.trial.usual import Blocks
+
+OFTEN, OTHERS = 260, 66  # calls of one kind, and others after them, whose results are kept
+USUAL_DTYPES = ("float32", "bfloat16")
+FEW = 12  # elements of a result, the corners among them
+SUMMED = ("linear", "glu", "swiglu", "conv2d")
+# A thousand elements or more, and weights of thousands.
+MATRICES = {"x": (8, 128), "w": (128, 128), "v": (128, 128), "b": (128,)}
+LASTING = {
+    "swish": ({"x": (3, 19, 19)}, {"beta": -1.5}),
+    "linear": ({name: MATRICES[name] for name in "xwb"}, {}),
+    "glu": ({name: MATRICES[name] for name in "xwv"}, {}),
+    "swiglu": ({name: MATRICES[name] for name in "xwv"}, {}),
+    "pad2d": ({"x": (2, 3, 14, 15)}, {"padding": 1}),
+    "conv2d": ({"input": (2, 16, 8, 8), "weight": (32, 16, 3, 3)}, {"stride": 1, "padding": 1}),
+    "max_pool2d": ({"input": (2, 8, 17, 17)}, {"kernel_size": 2, "stride": 1}),
+}
+BATCHES = (40, 64, 33, 48, 17, 5, 1, 12)  # after a batch a larger one that rounds up to the same, and smaller ones
+# Layers of the same numbers: rows, features and outputs; channels and sides of an image.
+TURNED = ((16, 130, 128), (16, 128, 130), (128, 16, 130), (130, 128, 16))
+IMAGES = ((8, 4, 12, 16), (8, 4, 16, 12), (4, 8, 12, 16), (8, 12, 4, 16))
+
+
+def lasting(operator, **shapes):
+    """A layer of normal numbers, for a while; in pooling no window has a tie."""
+    own, parameters = LASTING[operator]
+    shapes = {**own, **shapes}
+    textures = {name: Texture("normal", k) for k, name in enumerate(shapes)}
+    textures |= {"input": Blocks("ties")} if operator == "max_pool2d" else {}
+    terms = layer(operator, shapes, parameters).terms
+    return Case(operator, shapes, textures, parameters, terms, 7, Texture("few", 3))
+
+
+@clause("contract.memoryless", tier="state", operators=ALL, dtypes=USUAL_DTYPES)
+def test_state_what_comes_after_hundreds_of_calls_is_as_right_as_before(candidate, operator):
+    """In inference, on the same memory; then come other values, in turn. Blind to what takes more calls."""
+    candidate.begin()
+    case = lasting(operator)
+    cases = [case] * OFTEN + [reseeded(case, 1 + k % 2) for k in range(OTHERS)]
+    seen, _ = candidate.answers_in_turn(cases, recording=False)
+    one_answer(candidate, case, *seen[:OFTEN])
+    one_answer(candidate, cases[OFTEN], *seen[OFTEN::2])
+    one_answer(candidate, cases[OFTEN + 1], *seen[OFTEN + 1 :: 2])
+    judged = [(cases[k], seen[k]) for k in (0, OFTEN, OFTEN + 1)]
+    right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in judged))
+
+
+@clause("contract.results-kept", tier="state", operators=ALL, dtypes=USUAL_DTYPES)
+def test_state_dozens_of_results_stay_as_they_are(candidate, operator):
+    """Of a thousand elements, in inference. Blind to buffers that are used again later."""
+    candidate.begin()
+    case = lasting(operator)
+    seen, kept = candidate.answers_in_turn([reseeded(case, k) for k in range(OTHERS)], recording=False)
+    for number, (one, later) in enumerate(zip(seen, kept, strict=True), 1):
+        what = f"the result of call {number} of {OTHERS} changed when later ones were made"
+        judge.same_arrays(candidate, what, later, one.output)
+
+
+@clause("contract.memoryless", tier="state", operators=tuple(name for name in ALL if name != "swish"))
+def test_state_batches_of_other_sizes_give_their_own_results(candidate, operator):
+    """As of a server: larger, smaller, the same rounded up. Blind to what is wrong anyway."""
+    candidate.begin()
+    name = OPERATORS[operator].tensors[0]
+    cases = [lasting(operator, **{name: (size, *LASTING[operator][0][name][1:])}) for size in BATCHES]
+    seen = [candidate.ask(case) for case in cases]
+    right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in zip(cases, seen, strict=True)))
+
+
+@clause("contract.memoryless", tier="state", operators=tuple(name for name in ALL if name != "swish"))
+def test_state_layers_of_the_same_numbers_give_their_own_results(candidate, operator):
+    """Features and outputs, rows and columns in another order. Blind to what is wrong anyway."""
+    candidate.begin()
+    if operator in ("linear", "glu", "swiglu"):
+        weights = "w" if operator == "linear" else "wv"
+        shapes = [{"x": (n, k), **dict.fromkeys(weights, (m, k))} for n, k, m in TURNED]
+    elif operator == "conv2d":
+        shapes = [{"input": (2, c, *sides), "weight": (o, c, 3, 3)} for c, o, *sides in IMAGES]
+    else:
+        shapes = [{OPERATORS[operator].tensors[0]: (2, c, *sides)} for c, _, *sides in IMAGES]
+    cases = [lasting(operator, **each) for each in shapes]
+    cases = [
+        each.changed(shapes={name: each.shapes[name] for name in own}) for each, own in zip(cases, shapes, strict=True)
+    ]
+    seen = [candidate.ask(case) for case in cases]
+    right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in zip(cases, seen, strict=True)))
+
+
+@clause("contract.memoryless", tier="state", operators=SUMMED)
+def test_state_weights_whose_elements_only_moved_are_other_weights(candidate, operator):
+    """Mirrored or reordered, so that every sum over them is the same, in inference. Blind to what is wrong anyway."""
+    candidate.begin()
+    case = lasting(operator)
+    name = "weight" if operator == "conv2d" else "w"
+    texture, shape = case.textures[name], case.shapes[name]
+    held = texture.fill(shape, STORAGE[candidate.dtype], case.terms).values
+    moved = [held, *(np.flip(held, axis) for axis in range(held.ndim)), np.flip(held)]
+    cases = [case.changed(textures={**case.textures, name: texture.holding(values, case.terms)}) for values in moved]
+    seen, _ = candidate.answers_in_turn(cases, recording=False)
+    right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in zip(cases, seen, strict=True)))
+
+
+@clause("contract.memoryless", tier="state", operators=("linear", "glu", "swiglu", "conv2d", "max_pool2d"))
+def test_state_a_refused_call_changes_no_result(candidate, operator):
+    """Of a bias that does not fit, of sums of a thousand terms. Blind to other errors."""
+    candidate.begin()
+    of_terms = {"linear": "xw", "glu": "xwv", "swiglu": "xwv"}.get(operator, "")
+    shapes = {name: (8, 1024) if name == "x" else (16, 1024) for name in of_terms}
+    case = lasting(operator, **shapes, **({"b": (16,)} if of_terms else {}))
+    first = candidate.ask(case)
+    other = refused(case)
+    if of_terms:
+        other = case.changed(shapes={**case.shapes, "b": (17,)})
+    candidate.observe(operator, other.arguments(candidate.format))
+    one_answer(candidate, case, first, candidate.ask(case))
+
+
+@clause("contract.memoryless", tier="state", operators=DIFFERENTIATED_BY_SEVERAL, gradient=True)
+def test_state_another_default_dtype_changes_no_gradient(candidate, operator):
+    """Of large layers, where parts are added up in new tensors. Blind to what is wrong anyway."""
+    candidate.begin()
+    case = layer(operator, *WIDE[operator]).changed(incoming=Texture("normal", 5))
+    case = case.changed(textures={name: Texture("normal", k) for k, name in enumerate(case.shapes)})
+    seen = [candidate.ask_gradient(case, default=default) for default in ("", *DEFAULTS)]
+    one_answer(candidate, case, *seen)
+
+
+@clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
+def test_state_large_layers_go_back_twice(candidate, operator):
+    """In two parts, of 2^16 elements. Blind to what is wrong anyway."""
+    candidate.begin()
+    case = layer(operator, *WIDE[operator]).changed(incoming=Texture("few", 5))
+    textures = {name: Texture("normal", k) for k, name in enumerate(case.shapes)}
+    textures |= {"input": Blocks("ties")} if operator == "max_pool2d" else {}
+    case = case.changed(textures=textures)
+    one_answer(candidate, case, *(candidate.ask_gradient(case, twice=twice) for twice in (False, True)))

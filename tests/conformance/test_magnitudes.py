@@ -1,0 +1,219 @@
+"""Numbers of very different size beside each other, or all of one kind: what shares digits, and what cuts corners."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from assay.tests.trial import judge
+from assay.tests.trial.cases import Case
+from assay.tests.trial.laws import clause
+from assay.tests.trial.plain import convolved, linear_back, pooled, values_of
+from assay.tests.trial.textures import Texture, rounded
+from assay.tests.trial.whole import are_all, sums_once
+
+FEW = 12  # elements of a result that are judged, beside the suspected
+SEED = 20
+OUTLIER = 3e4
+HALVES = ("bfloat16", "float16")
+GATED = {"glu": "wv", "swiglu": "wv"}
+
+
+def dense(operator, rows, features, outputs):
+    """A layer of normal numbers."""
+    shapes = {"x": (rows, features), **dict.fromkeys(GATED.get(operator, "w"), (outputs, features))}
+    return Case(operator, shapes, normal(shapes), {}, features)
+
+
+def convolution(image, kernels, **parameters):
+    """A layer of normal numbers."""
+    shapes = {"input": image, "weight": kernels}
+    return Case("conv2d", shapes, normal(shapes), {"stride": 1, "padding": 1, **parameters}, math.prod(kernels[1:]))
+
+
+def normal(shapes):
+    return {name: Texture("normal", SEED + k) for k, name in enumerate(shapes)}
+
+
+def times(candidate, case, **factors):
+    """The case whose tensors are these factors, of one element or of as many as they have, times what they were."""
+    textures = dict(case.textures)
+    for name, factor in factors.items():
+        held = textures[name].fill(case.shapes[name], candidate.format, case.terms).values
+        textures[name] = textures[name].holding(rounded(held * factor, candidate.format), case.terms)
+    return case.changed(textures=textures)
+
+
+def steps(candidate, count):
+    """1, 1/8, 1/64, ... eight of them over and over; halves in float16, whose range is small."""
+    return (0.5 if candidate.dtype == "float16" else 0.125) ** (np.arange(count) % 8)
+
+
+@clause("linear.formula", tier="enclosure")
+def test_linear_of_rows_of_different_size_stays_within_its_enclosure(candidate):
+    """And of outputs. Blind to one scale a row."""
+    for case in (dense("linear", 64, 256, 48), dense("linear", 512, 512, 512)):
+        candidate.begin()
+        rows, outputs = (steps(candidate, case.shapes[name][0])[:, None] for name in "xw")
+        judge.conforms(candidate, times(candidate, case, x=rows, w=outputs), FEW)
+
+
+@clause("conv2d.formula", tier="enclosure")
+def test_conv2d_of_images_and_kernels_of_different_size_stays_within_its_enclosure(candidate):
+    """Samples, and output channels. Blind to one scale a channel of the image."""
+    candidate.begin()
+    case = convolution((8, 32, 12, 12), (40, 32, 3, 3))
+    samples, kernels = (steps(candidate, case.shapes[name][0])[:, None, None, None] for name in ("input", "weight"))
+    judge.conforms(candidate, times(candidate, case, input=samples, weight=kernels), FEW)
+
+
+@clause("linear.formula", tier="enclosure")
+def test_an_outlier_takes_no_digits_from_outputs_that_it_does_not_meet(candidate):
+    """A feature that is huge in one row, and of no weight for half of the outputs. Blind to several."""
+    candidate.begin()
+    case = dense("linear", 64, 256, 64)
+    x, w = np.full(case.shapes["x"], 0.01), np.ones(case.shapes["w"])
+    x[5, 0], w[::2, 0] = outlier(candidate), 0.0
+    judge.conforms(candidate, times(candidate, case, x=x, w=w), FEW)
+
+
+@clause("conv2d.formula", tier="enclosure")
+def test_an_outlier_takes_no_digits_from_places_and_channels_that_it_does_not_meet(candidate):
+    """An element that is huge, and of no weight for half of the kernels. Blind to several."""
+    candidate.begin()
+    case = convolution((1, 32, 14, 14), (32, 32, 3, 3))
+    image, kernels = np.full(case.shapes["input"], 0.01), np.ones(case.shapes["weight"])
+    image[0, 0, 6, 7], kernels[::2, 0] = outlier(candidate), 0.0
+    judge.conforms(candidate, times(candidate, case, input=image, weight=kernels), FEW)
+
+
+def outlier(candidate):
+    return min(OUTLIER, candidate.format.largest / 32)
+
+
+@clause("linear.formula", tier="exact", dtypes=("float64", "float32"))
+def test_linear_of_bytes_is_exact(candidate):
+    """As in networks that were quantised: 0 to 255 times -128 to 127. Blind to bias and rescaling."""
+    candidate.begin()
+    case = dense("linear", 20, 256, 33)
+    judge.conforms_exactly(candidate, case.changed(textures={"x": Texture("bytes"), "w": Texture("signed bytes", 1)}))
+
+
+@clause("conv2d.formula", tier="exact", dtypes=("float64", "float32"))
+def test_conv2d_of_bytes_is_exact(candidate):
+    """As in networks that were quantised: 0 to 255 times -128 to 127. Blind to bias and rescaling."""
+    candidate.begin()
+    case, textures = convolution((2, 32, 9, 8), (16, 32, 3, 3)), (Texture("bytes"), Texture("signed bytes", 1))
+    judge.conforms_exactly(candidate, case.changed(textures=dict(zip(case.shapes, textures, strict=True))))
+
+
+@clause("conv2d.formula", tier="exact")
+def test_conv2d_of_an_empty_image_with_one_element_is_the_kernel_around_it(candidate):
+    """Among four thousand, in one sample of two. Blind to several."""
+    for place in (71 * 64 + 1, 64 * 63 + 37, 4 * 4096 - 66):
+        candidate.begin()
+        case = convolution((2, 4, 64, 64), (8, 4, 3, 3))
+        textures = {"input": Texture("zeros", 0, ((place, 1.0),)), "weight": Texture("digits", 1)}
+        seen = candidate.ask(case.changed(textures=textures))
+        judge.same_results(candidate, "it is not the kernel", seen.output, convolved(*values_of(seen)))
+
+
+@clause("conv2d.formula", tier="enclosure")
+def test_conv2d_by_kernels_of_one_number_stays_within_its_enclosure(candidate):
+    """A box that blurs, at every place of a large image. Blind to other separable kernels."""
+    candidate.begin()
+    case = convolution((1, 2, 56, 60), (2, 2, 7, 7), padding=3)
+    judge.conforms(candidate, case.changed(textures={**case.textures, "weight": Texture("ones")}), FEW)
+
+
+@clause("conv2d.formula", tier="enclosure")
+def test_conv2d_by_nearly_separable_kernels_stays_within_its_enclosure(candidate):
+    """A column times a row, and a ten-thousandth off. Blind to how near is near."""
+    candidate.begin()
+    case = convolution((1, 2, 16, 18), (3, 2, 5, 5), padding=2)
+    rng = np.random.default_rng(SEED)
+    kernels = np.einsum("ocx,ocy->ocxy", *rng.uniform(0.5, 1.5, (2, 3, 2, 5)))
+    kernels = rounded(kernels + 1e-4 * rng.standard_normal(kernels.shape), candidate.format)
+    held = case.textures["weight"].holding(kernels, case.terms)
+    judge.conforms(candidate, case.changed(textures={**case.textures, "weight": held}), FEW)
+
+
+@clause("max_pool2d.padding", tier="exact")
+def test_max_pool2d_pads_planes_below_zero_beside_others_above(candidate):
+    """As what a ReLU left beside what it did not see. Blind to planes of both signs."""
+    candidate.begin()
+    shapes, parameters = {"input": (2, 8, 12, 13)}, {"kernel_size": 3, "stride": 2, "padding": 1}
+    case = Case("max_pool2d", shapes, {"input": Texture("positive", SEED)}, parameters)
+    signs = np.where(np.arange(8) < 5, 1.0, -1.0)[:, None, None]
+    seen = candidate.ask(times(candidate, case, input=signs))
+    judge.same_arrays(candidate, "it is not the largest of a window", seen.output, pooled(*values_of(seen)))
+
+
+@clause("swish.formula", tier="enclosure")
+def test_swish_of_small_numbers_alone_stays_within_its_enclosure(candidate):
+    """A thousand below a quarter. Blind to numbers that are smaller still."""
+    for scale in (0.06, 0.01, 0.001):
+        candidate.begin()
+        case = Case("swish", {"x": (33, 32)}, {"x": Texture("normal", SEED)})
+        judge.conforms(candidate, times(candidate, case, x=scale))
+
+
+@clause("swish.formula", tier="enclosure")
+def test_swish_reads_every_digit_of_beta(candidate):
+    """That is given as a number. Blind to digits beyond the dtype's."""
+    for beta in (1.2345678901234567, -0.98765432109876543, 3.1415926535897931):
+        candidate.begin()
+        judge.conforms(candidate, Case("swish", {"x": (33, 32)}, {"x": Texture("normal", SEED)}, {"beta": beta}))
+
+
+@clause("swish.beta-learned", tier="gradient", dtypes=HALVES)
+def test_the_gradient_by_beta_of_thousands_of_elements_is_summed_in_more_than_16_bits(candidate):
+    """A thousand terms of one sign, all over the tensor. Blind to terms of both."""
+    candidate.begin()
+    shapes = {"x": (64, 256), "beta": (1,)}
+    case = Case("swish", shapes, {"x": Texture("positive", SEED), "beta": Texture("ones")})
+    incoming = np.zeros((64, 256))
+    incoming[:, ::16] = 1.0
+    case = case.changed(incoming=case.incoming.holding(incoming, 1))
+    candidate.compared()
+    if sums_once(candidate, "swish", "backward"):
+        judge.gradient_conforms(candidate, case, ("beta",), sparse=True)
+
+
+@clause("linear.gradient", tier="gradient", dtypes=HALVES)
+def test_linear_gradients_that_sum_over_samples_and_tokens_are_rounded_once(candidate):
+    """Sums that are exact in float32, over a batch of two axes. Blind to where they are added up in 16 bits."""
+    candidate.begin()
+    candidate.compared()
+    if sums_once(candidate, "linear", "backward"):
+        shapes = {"x": (8, 300, 16), "w": (8, 16), "b": (8,)}
+        textures = {name: Texture("few bits", k) for k, name in enumerate(shapes)}
+        seen = candidate.ask_gradient(Case("linear", shapes, textures, {}, 1, 0, Texture("few bits", 9)))
+        exact = linear_back(seen.call.cotangent.values, *values_of(seen))
+        are_all(candidate, seen.gradients, {name: rounded(each, candidate.format) for name, each in exact.items()})
+
+
+@clause("glu.gradient", tier="gradient", dtypes=HALVES)
+def test_glu_gradients_by_biases_of_hundreds_of_rows_are_summed_in_more_than_16_bits(candidate):
+    """Sums of terms of one sign. Blind to other gradients."""
+    biases_learn(candidate, "glu")
+
+
+@clause("swiglu.gradient", tier="gradient", dtypes=HALVES)
+def test_swiglu_gradients_by_biases_of_hundreds_of_rows_are_summed_in_more_than_16_bits(candidate):
+    """Sums of terms of one sign. Blind to other gradients."""
+    biases_learn(candidate, "swiglu")
+
+
+def biases_learn(candidate, operator):
+    """Judge the gradients by the biases of a layer of 600 rows and 8 outputs, of which one is asked about."""
+    candidate.begin()
+    shapes = {"x": (600, 2), **dict.fromkeys("wv", (8, 2)), **dict.fromkeys("bc", (8,))}
+    case = Case(operator, shapes, {name: Texture("positive", SEED + k) for k, name in enumerate(shapes)}, {}, 2)
+    incoming = np.zeros((600, 8))
+    incoming[:, 3] = 1.0
+    case = case.changed(incoming=case.incoming.holding(incoming, 1))
+    candidate.compared()
+    if sums_once(candidate, operator, "backward"):
+        judge.gradient_conforms(candidate, case, ("b", "c"), sparse=True)
