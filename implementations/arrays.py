@@ -20,7 +20,7 @@ from assay.implementations.layouts import TOGETHER, own_memory, places_together,
 Values = npt.NDArray[np.float64]
 
 POISONED = 4  # blocks: a result, and tensors between
-BETWEEN = 32  # calls between a call and its going back: of a network of so many layers of one shape
+BETWEEN = 66  # calls between a call and its going back: of a network of so many layers of one shape
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,9 @@ LAYOUTS = (
     "expanded_last",
 )
 
-# How tensors may lie in one memory: in the order of the arguments, from the last on, or by rows in turn.
-TOGETHER = ("in order", "reversed", "interleaved")
+# How tensors may lie in one memory: in the order of the arguments, from the last on, by rows in turn, or in order and
+# each with its axes in reverse, as the parts of a fused weight that is stored so.
+TOGETHER = ("in order", "reversed", "interleaved", "turned")
 
 
 def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...], int]:
@@ -82,7 +83,8 @@ def places_together(shapes: Mapping[str, tuple[int, ...]], order: str) -> dict[s
     found, start = dict[str, tuple[int, tuple[int, ...]]](), 0
     for names in groups.values():
         shape = shapes[names[0]]
-        steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+        turned = order == "turned"
+        steps = [math.prod(shape[:axis] if turned else shape[axis + 1 :]) for axis in range(len(shape))]
         for number, name in enumerate(names):
             offset = start + number * (steps[0] if steps else 1)
             found[name] = offset, tuple(step * (len(names) if axis == 0 else 1) for axis, step in enumerate(steps))

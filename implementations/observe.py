@@ -105,9 +105,9 @@ class Memory:
         return self.arrays[name]
 
     def keep(self, seen: Observation, result: Any, gradients: Mapping[str, Any]) -> None:
-        """The result and the gradients of which `Observation.arrays` has the values."""
-        self.results += [result] if seen.output is not None else []
-        self.results += [gradients[name] for name, values in seen.gradients.items() if values is not None]
+        """The result and the gradients of which `Observation.arrays` has the values: views of them, which is enough."""
+        self.results += [result[...]] if seen.output is not None else []
+        self.results += [gradients[name][...] for name, values in seen.gradients.items() if values is not None]
 
 
 def observe_in_turn(implementation: Implementation, calls: Sequence[Call]) -> tuple[list[Observation], list[Values]]:

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import example, given
 
 from assay.tests.trial import judge
+from assay.tests.trial.cases import Case
 from assay.tests.trial.large import SEEDS, large_case, large_cases, longest, real
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import Texture
@@ -17,10 +18,10 @@ CHANNELS = ("inputs", "outputs", "inputs outputs", "inputs outputs rows columns"
 
 @clause("swish.formula", tier="enclosure", share=SHARE)
 @longest("swish")
-@example(case=large_case("swish", "elements", 2**22 + 1, 0))  # more than a grid of 65535 blocks of 64 has
+@example(case=large_case("swish", "elements", 2**23 + 2, 0))  # more than a grid of 65535 blocks of 128 has
 @given(case=large_cases("swish"))
 def test_swish_of_long_tensors_stays_within_its_enclosure(candidate, case):
-    """Up to 2^22 + 1 elements. Blind to elements that are not sampled."""
+    """Up to 2^23 + 2 elements. Blind to elements that are not sampled."""
     judge.conforms(candidate, case)
 
 
@@ -34,6 +35,7 @@ def test_gradients_of_swish_of_long_tensors_stay_within_their_enclosures(candida
 
 @clause("swish.beta-learned", tier="gradient", share=SHARE)
 @longest("swish")
+@example(case=large_case("swish", "elements", 2**21 + 2, 0))
 @given(case=large_cases("swish"))
 def test_the_gradient_of_swish_by_beta_of_long_tensors_stays_within_its_enclosure(candidate, case):
     """A sum over all of x, where few incoming gradients are not zero. Blind to terms that meet zeros."""
@@ -143,8 +145,13 @@ def test_conv2d_gradients_of_long_axes_are_exact(candidate, case):
     judge.gradient_conforms(candidate, real(case), sparse=True)
 
 
+# More than 2^16 planes of several elements: a grid of a GPU has fewer blocks along two of its axes.
+MANY_PLANES = Case("max_pool2d", {"input": (257, 256, 8, 8)}, {"input": Texture("tiled integers")}, {"kernel_size": 2})
+
+
 @clause("max_pool2d.definition", tier="exact", share=SHARE)
 @longest("max_pool2d")
+@example(case=MANY_PLANES)
 @given(case=large_cases("max_pool2d"))
 def test_max_pool2d_of_long_axes_takes_the_largest_of_each_window(candidate, case):
     """Up to 65537 samples, 4097 planes, rows or columns, windows of 129. Blind to elements that are not sampled."""

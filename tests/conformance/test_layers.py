@@ -31,7 +31,7 @@ WIDE = {
     "glu": ({name: MATRICES[name] for name in "xwv"}, {}),
     "swiglu": ({name: MATRICES[name] for name in "xwv"}, {}),
     "pad2d": ({"x": (2, 8, 64, 66)}, {"padding": 1}),
-    "conv2d": ({"input": (2, 16, 64, 64), "weight": (16, 16, 3, 3)}, {"stride": 1, "padding": 1}),
+    "conv2d": ({"input": (9, 16, 22, 24), "weight": (16, 16, 3, 3)}, {"stride": 1, "padding": 1}),
     "max_pool2d": ({"input": (2, 16, 66, 66)}, {"kernel_size": 2, "stride": 1}),
 }
 HEAVY = {"x": (12, 1024), "w": (1024, 1024)}  # of 2^20 weights, and few samples

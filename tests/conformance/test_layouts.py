@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.implementations.layouts import LAYOUTS
+from assay.implementations.layouts import LAYOUTS, TOGETHER
 from assay.tests.conformance.test_contract import ALL
 from assay.tests.trial.alike import one_answer
 from assay.tests.trial.cases import Case
@@ -53,6 +53,16 @@ def one_laid(case: Case) -> Iterator[tuple[Case | None, Case]]:
                 case.changed(textures={**case.textures, name: replace(case.textures[name], layout=way)}) for way in ways
             ]
             yield laid[0] if len(laid) > 1 else None, laid[-1]
+
+
+@clause("contract.layouts", tier="contract", operators=("linear", "glu", "swiglu"))
+def test_contract_wide_tensors_in_one_memory_give_what_others_give(candidate, operator):
+    """More than a hundred outputs, an odd number. Blind to gaps between them."""
+    candidate.begin()
+    case = spread(operator, 0)
+    lengths = {2: (131, 24), 1: (131,)}
+    case = case.changed(shapes={name: lengths.get(len(shape), shape) for name, shape in case.shapes.items()})
+    one_answer(candidate, case, *(candidate.answer(case, together=together) for together in ("", *TOGETHER)))
 
 
 @clause("contract.layouts", tier="contract", operators=ALL, share=6)

@@ -40,6 +40,8 @@ BATCHES = (40, 64, 33, 48, 17, 5, 1, 12)  # after a batch a larger one that roun
 # Layers of the same numbers: rows, features and outputs; channels and sides of an image.
 TURNED = ((16, 130, 128), (16, 128, 130), (128, 16, 130), (130, 128, 16))
 IMAGES = ((8, 4, 12, 16), (8, 4, 16, 12), (4, 8, 12, 16), (8, 12, 4, 16))
+# Kernel, stride and padding, two at a time, that make as many places of nine.
+AXES = (((3, 1, 1), (1, 1, 0)), ((2, 2, 0), (3, 2, 0)), ((3, 2, 1), (1, 2, 0)), ((2, 3, 0), (2, 4, 1)))
 
 
 def lasting(operator, **shapes):
@@ -104,6 +106,26 @@ def test_state_layers_of_the_same_numbers_give_their_own_results(candidate, oper
     ]
     seen = [candidate.ask(case) for case in cases]
     right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in zip(cases, seen, strict=True)))
+
+
+@clause("contract.memoryless", tier="state", operators=("conv2d", "max_pool2d"))
+def test_state_parameters_of_unequal_axes_give_their_own_results(candidate, operator):
+    """Kernel, stride and padding of one axis alone change, and the results are of one shape. Blind to wrong ones."""
+    for one, other in AXES:
+        candidate.begin()
+        cases = [axes_of(operator, *axes) for axes in ((one, one), (one, other), (other, other), (other, one))]
+        seen = [candidate.ask(case) for case in cases]
+        right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in zip(cases, seen, strict=True)))
+
+
+def axes_of(operator, *axes):
+    """A layer with such a kernel, stride and padding along each axis."""
+    kernel, stride, padding = zip(*axes, strict=True)
+    if operator == "max_pool2d":
+        case = lasting(operator, input=(2, 3, 9, 9))
+        return case.changed(parameters={"kernel_size": kernel, "stride": stride, "padding": padding})
+    case = lasting(operator, input=(2, 3, 9, 9), weight=(4, 3, *kernel))
+    return case.changed(parameters={"stride": stride, "padding": padding})
 
 
 @clause("contract.memoryless", tier="state", operators=SUMMED)

@@ -89,7 +89,17 @@ def test_an_outlier_takes_no_digits_from_places_and_channels_that_it_does_not_me
 
 
 def outlier(candidate):
-    return min(OUTLIER, candidate.format.largest / 32)
+    return min(OUTLIER, candidate.format.largest / 8)
+
+
+@clause("linear.formula", tier="enclosure")
+def test_features_that_are_small_in_every_row_count_beside_dead_ones(candidate):
+    """Half of the features are zero, a quarter nearly, with weights to match. Blind to smaller ones."""
+    candidate.begin()
+    case = dense("linear", 20, 256, 33)
+    x, w = np.ones(case.shapes["x"]), np.ones(case.shapes["w"])
+    x[:, ::2], x[:, 1::4], w[:, 1::4] = 0.0, 2.0 * candidate.format.least_normal, 1000.0
+    judge.conforms(candidate, times(candidate, case, x=x, w=w), FEW)
 
 
 @clause("linear.formula", tier="exact", dtypes=("float64", "float32"))
@@ -175,10 +185,9 @@ def test_the_gradient_by_beta_of_thousands_of_elements_is_summed_in_more_than_16
     case = Case("swish", shapes, {"x": Texture("positive", SEED), "beta": Texture("ones")})
     incoming = np.zeros((64, 256))
     incoming[:, ::16] = 1.0
-    case = case.changed(incoming=case.incoming.holding(incoming, 1))
     candidate.compared()
     if sums_once(candidate, "swish", "backward"):
-        judge.gradient_conforms(candidate, case, ("beta",), sparse=True)
+        judge.gradient_conforms(candidate, coming_back(candidate, case, incoming), ("beta",), sparse=True)
 
 
 @clause("linear.gradient", tier="gradient", dtypes=HALVES)
@@ -209,11 +218,75 @@ def test_swiglu_gradients_by_biases_of_hundreds_of_rows_are_summed_in_more_than_
 def biases_learn(candidate, operator):
     """Judge the gradients by the biases of a layer of 600 rows and 8 outputs, of which one is asked about."""
     candidate.begin()
-    shapes = {"x": (600, 2), **dict.fromkeys("wv", (8, 2)), **dict.fromkeys("bc", (8,))}
-    case = Case(operator, shapes, {name: Texture("positive", SEED + k) for k, name in enumerate(shapes)}, {}, 2)
-    incoming = np.zeros((600, 8))
-    incoming[:, 3] = 1.0
-    case = case.changed(incoming=case.incoming.holding(incoming, 1))
     candidate.compared()
+    shapes = {"x": (600, 2), **dict.fromkeys("wv", (8, 2)), **dict.fromkeys("bc", (8,))}
+    case = Case(operator, shapes, normal(shapes), {}, 2)
+    incoming = np.zeros((600, 8))
+    incoming[:, 3] = balanced(600)
     if sums_once(candidate, operator, "backward"):
-        judge.gradient_conforms(candidate, case, ("b", "c"), sparse=True)
+        judge.gradient_conforms(candidate, coming_back(candidate, case, incoming), ("b", "c"), sparse=True)
+
+
+@clause("conv2d.gradient", tier="gradient", dtypes=HALVES)
+def test_the_gradient_by_the_bias_of_an_image_is_summed_in_more_than_16_bits(candidate):
+    """A thousand terms that nearly cancel. Blind to other gradients."""
+    candidate.begin()
+    candidate.compared()
+    shapes = {"input": (4, 1, 17, 18), "weight": (2, 1, 1, 1), "bias": (2,)}
+    case = Case("conv2d", shapes, normal(shapes), {"stride": 1, "padding": 0})
+    incoming = np.zeros((4, 2, 17, 18))
+    incoming[:, 1] = balanced(4 * 17 * 18).reshape(4, 17, 18)
+    if sums_once(candidate, "conv2d", "backward"):
+        judge.gradient_conforms(candidate, coming_back(candidate, case, incoming), ("bias",), sparse=True)
+
+
+def balanced(count):
+    """So many normal numbers whose sum is nearly nothing."""
+    values = np.random.default_rng(SEED).standard_normal(count)
+    return values - values.mean()
+
+
+def coming_back(candidate, case, incoming):
+    """The case, with this incoming gradient."""
+    return case.changed(incoming=case.incoming.holding(rounded(incoming, candidate.format), 1))
+
+
+SMALL_INCOMING = {
+    "linear": dense("linear", 130, 40, 34),
+    "glu": dense("glu", 130, 40, 34),
+    "swiglu": dense("swiglu", 130, 40, 34),
+    "conv2d": convolution((1, 4, 36, 36), (5, 4, 3, 3)),
+}
+
+
+def small_ones_count(candidate, operator):
+    """Judge what comes back from incoming gradients far below 1; in float16 they are below the least normal number."""
+    candidate.begin()
+    case = SMALL_INCOMING[operator].changed(incoming=Texture("few", SEED))
+    ones = case.cotangent(candidate.format).values
+    size = 2.0**-20 if candidate.dtype == "float16" else 2.0**-34
+    judge.gradient_conforms(candidate, coming_back(candidate, case, ones * size), sparse=True)
+
+
+@clause("linear.gradient", tier="gradient")
+def test_small_incoming_gradients_of_a_large_linear_count(candidate):
+    """As a mean over a large batch hands back. Blind to those of large layers that are not small."""
+    small_ones_count(candidate, "linear")
+
+
+@clause("glu.gradient", tier="gradient")
+def test_small_incoming_gradients_of_a_large_glu_count(candidate):
+    """As a mean over a large batch hands back. Blind to those of large layers that are not small."""
+    small_ones_count(candidate, "glu")
+
+
+@clause("swiglu.gradient", tier="gradient")
+def test_small_incoming_gradients_of_a_large_swiglu_count(candidate):
+    """As a mean over a large batch hands back. Blind to those of large layers that are not small."""
+    small_ones_count(candidate, "swiglu")
+
+
+@clause("conv2d.gradient", tier="gradient")
+def test_small_incoming_gradients_of_a_large_image_count(candidate):
+    """As a mean over a large batch hands back. Blind to those of large layers that are not small."""
+    small_ones_count(candidate, "conv2d")

@@ -32,7 +32,7 @@ from assay.tests.trial.textures import Texture
 
 DEFAULTS = ("float64", "float16")  # of new tensors: PyTorch's own is float32
 LATER = 9  # calls, after which a ring of eight buffers comes round
-MUCH_LATER = 34  # as many gradients as a network of 33 layers of one shape keeps
+MUCH_LATER = 66  # as many gradients as a network of 65 layers of one shape keeps
 WARM = 5  # calls of one kind, after which who records what a call does has done so
 GROWING = 256  # calls, of which one leaves the number of threads alone, or it grows without end
 REPEATS = 100  # a fault of one call in 50 is missed by 100 calls and 6 examples with a probability of 6e-6
@@ -95,7 +95,7 @@ def test_state_new_values_in_the_same_memory_have_their_own_gradients(candidate,
 @clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
 @given(data=st.data())
 def test_state_calls_in_between_change_no_gradient(candidate, operator, data):
-    """As in a network of many layers of one shape; it goes back in two parts. Blind to more than 32 in between."""
+    """As in a network of many layers of one shape; it goes back in two parts. Blind to more than 66 in between."""
     case = data.draw(DIFFERENTIATED[operator](VALUES))
     seen = [candidate.ask_gradient(case, **way) for way in ({}, {"twice": True}, {"twice": True, "interrupted": True})]
     right_alike(*(partial(judge.gradients_conform, candidate, case, each) for each in seen))

@@ -22,6 +22,7 @@ from assay.tests.trial import simplify, waivers
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.large import AXES, SEEDS, SHAPED, USUAL
+from assay.tests.trial.networks import LAYERS, layers, untied
 from assay.tests.trial.textures import Texture
 from assay.tests.trial.usual import Blocks, as_given
 
@@ -78,16 +79,9 @@ class Sweep:
         for lengths in product(range(1, most + 1), repeat=len(swept)):
             sizes = {axis: rng.choice(OTHERS) for axis in AXES[self.operator]}
             sizes |= dict(zip(swept, lengths, strict=True))
-            yield _untied(
+            yield untied(
                 SHAPED[self.operator](rng, self.operator, sizes, self.usual).changed(pick=rng.randrange(2**16))
             )
-
-
-def _untied(case: Case) -> Case:
-    """The case; in pooling with numbers that are different in each window, and terms for as many that overlap."""
-    if case.operator != "max_pool2d":
-        return case
-    return case.changed(textures={"input": Blocks("ties", case.pick)}, terms=2**8)
 
 
 def _convolutions(rng: random.Random) -> Iterator[Case]:
@@ -123,73 +117,6 @@ def _one_row(operator: str, rng: random.Random) -> Iterator[Case]:
         yield Case(operator, shapes, textures, {}, features, rng.randrange(2**16))
 
 
-# Samples, rows, features and outputs; input, kernels, stride and padding; input, window, stride and padding; input and
-# padding.
-MATRICES = (
-    ((4, 50, 64), 192),
-    ((300, 32), 40),
-    ((1, 17, 96), 97),
-    ((8, 197, 24), 40),
-    ((2, 14, 14, 32), 48),
-    ((2, 3, 4, 4, 5), 7),
-)
-CONVOLUTIONS = (
-    ((5, 64, 7, 7), (64, 1, 1), 1, 0),
-    ((6, 16, 14, 14), (64, 3, 3), 1, 1),
-    ((4, 3, 32, 32), (32, 16, 16), 16, 0),
-    ((2, 3, 29, 45), (32, 14, 14), 14, 0),
-    ((2, 3, 64, 64), (32, 7, 7), 2, 3),
-    ((2, 8, 56, 56), (16, 3, 3), 1, 1),
-    ((1, 3, 224, 224), (4, 3, 3), 1, 1),
-    ((1, 2, 264, 260), (2, 3, 3), 1, 1),
-    ((1, 16, 208, 208), (16, 3, 3), 1, 1),
-    ((1, 64, 14, 14), (256, 1, 1), 1, 0),
-    ((1, 24, 14, 14), (144, 1, 1), 1, 0),
-    ((2, 64, 8, 8), (128, 1, 1), 2, 0),
-    ((2, 16, 5, 5), (4, 1, 1), 1, 1),
-    ((48, 16, 7, 7), (16, 3, 3), 1, 1),
-    ((2, 64, 7, 7), (32, 3, 3), 1, 1),
-    ((1, 1, 1, 4000), (32, 1, 10), (1, 5), 0),
-    ((1, 4, 72, 72), (4, 31, 31), 1, 15),
-)
-POOLINGS = (
-    ((3, 16, 64, 96), 2, None, 0),
-    ((2, 24, 56, 56), 3, 1, 1),
-    ((2, 32, 112, 112), 3, 2, 1),
-    ((2, 4, 147, 147), 3, 2, 0),
-    ((1, 8, 16, 100), (1, 12), (1, 5), 0),
-)
-PADDINGS = (((1, 3, 224, 224), 3), ((2, 8, 48, 56), 2), ((1, 2, 64, 64), 4))
-
-
-def _layers(operator: str, rng: random.Random) -> Iterator[Case]:
-    for case in _LAYERS[operator]:
-        pick = rng.randrange(2**16)
-        layout = rng.choice(("contiguous", "channels_last")) if operator != "linear" else "contiguous"
-        textures = {name: Texture("tiled integers", pick + k, (), layout) for k, name in enumerate(case.shapes)}
-        yield _untied(case.changed(textures=textures, pick=pick))
-
-
-def _dense(leading: tuple[int, ...], outputs: int) -> Case:
-    return Case("linear", {"x": leading, "w": (outputs, leading[-1]), "b": (outputs,)}, {}, {}, leading[-1])
-
-
-def _convolution(image: tuple[int, ...], kernels: tuple[int, ...], stride: Any, padding: int) -> Case:
-    shapes = {"input": image, "weight": (kernels[0], image[1], *kernels[1:]), "bias": kernels[:1]}
-    terms = image[1] * kernels[1] * kernels[2]
-    return Case("conv2d", shapes, {}, {"stride": stride, "padding": padding}, terms)
-
-
-def _pooling(image: tuple[int, ...], kernel: Any, stride: Any, padding: int) -> Case:
-    return Case("max_pool2d", {"input": image}, {}, {"kernel_size": kernel, "stride": stride, "padding": padding})
-
-
-_LAYERS = {
-    "linear": [_dense(*layer) for layer in MATRICES],
-    "conv2d": [_convolution(*layer) for layer in CONVOLUTIONS],
-    "max_pool2d": [_pooling(*layer) for layer in POOLINGS],
-    "pad2d": [Case("pad2d", {"x": planes}, {}, {"padding": padding}) for planes, padding in PADDINGS],
-}
 # Sweeps that no axes name.
 MADE: dict[str, dict[str, Callable[[random.Random], Iterator[Case]]]] = {
     "swish": {},
@@ -198,8 +125,8 @@ MADE: dict[str, dict[str, Callable[[random.Random], Iterator[Case]]]] = {
     "conv2d": {"settings": _convolutions},
     "max_pool2d": {"settings": _poolings},
 }
-for each in _LAYERS:
-    MADE[each]["layers"] = partial(_layers, each)
+for each in LAYERS:
+    MADE[each]["layers"] = partial(layers, each)
 
 
 def every_size(operator: str) -> Callable[[Law], Any]:
