@@ -22,7 +22,8 @@ def test_no_law_rejects_a_correct_implementation(module, dtype):
     """Long axes, long sums, and what is tried from the gate on are put to four who are fast, to two in 16 bits, and to
     all by the command."""
     settings, laws = hypothesis.settings(max_examples=EXAMPLES), [law for law in all_laws() if law.module == module]
-    long = [law for law in laws if soundness.of_large_cases(law) or law.tier == "statistics"]
+    long = [law for law in laws if soundness.of_large_cases(law) or soundness.of_own_cases(law)]
+    long += [law for law in laws if law.tier == "statistics"]
     long += [law for law in laws if law not in long and not law.belongs_to("quick")]
     short = [law for law in laws if law not in long]
     with at_budget(settings, laws):

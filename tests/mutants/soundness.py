@@ -83,7 +83,7 @@ class Again:
 def complaints(law: Law, operator: str, candidates: Mapping[str, Candidate]) -> dict[str, str]:
     """What the law says against each of these, if it says anything."""
     slow = candidates.keys() - set(FAST) if of_large_cases(law) else set()
-    if law.module.endswith("test_layers"):  # which draws no case that could be left out
+    if of_own_cases(law):
         left_out = slow | {"toeplitz"}  # whose matrices are as large as a plane times itself
         candidates, slow = {name: each for name, each in candidates.items() if name not in left_out}, set()
     raised = put_to_all(law, operator, candidates, slow)
@@ -115,6 +115,11 @@ def put_to_all(
 def of_large_cases(law: Law) -> bool:
     """Whether this is a law of production sizes, of usual layers, or of every size."""
     return law.module.endswith(("test_large", "test_usual", "test_tails", "test_layers"))
+
+
+def of_own_cases(law: Law) -> bool:
+    """Whether this is a law of large layers that it makes itself: it draws none that could be left out."""
+    return law.module.endswith(("test_layers", "test_lifetimes", "test_magnitudes"))
 
 
 def too_large(given: Iterable[Any]) -> bool:
