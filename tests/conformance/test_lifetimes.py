@@ -11,14 +11,14 @@ import numpy as np
 
 from assay.reference.arithmetic.formats import STORAGE
 from assay.spec import OPERATORS
-from assay.tests.conformance.test_contract import ALL, DIFFERENTIATED_BY_SEVERAL
+from assay.tests.conformance.test_contract import ALL, DIFFERENTIATED_BY_SEVERAL, MODES
 from assay.tests.conformance.test_layers import WIDE, layer
 from assay.tests.conformance.test_state import DEFAULTS, refused, reseeded
 from assay.tests.trial import judge
 from assay.tests.trial.alike import one_answer, right_alike
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
-from assay.tests.trial.textures import Texture
+from assay.tests.trial.textures import Texture, rounded
 from assay.tests.trial.usual import Blocks
 
 OFTEN, OTHERS = 260, 66  # calls of one kind, and others after them, whose results are kept
@@ -38,7 +38,7 @@ LASTING = {
 }
 BATCHES = (40, 64, 33, 48, 17, 5, 1, 12)  # after a batch a larger one that rounds up to the same, and smaller ones
 # Layers of the same numbers: rows, features and outputs; channels and sides of an image.
-TURNED = ((16, 130, 128), (16, 128, 130), (128, 16, 130), (130, 128, 16))
+TURNED = ((16, 144, 128), (16, 128, 144), (128, 16, 144), (144, 128, 16))
 IMAGES = ((8, 4, 12, 16), (8, 4, 16, 12), (4, 8, 12, 16), (8, 12, 4, 16))
 # Kernel, stride and padding, two at a time, that make as many places of nine.
 AXES = (((3, 1, 1), (1, 1, 0)), ((2, 2, 0), (3, 2, 0)), ((3, 2, 1), (1, 2, 0)), ((2, 3, 0), (2, 4, 1)))
@@ -52,6 +52,18 @@ def lasting(operator, **shapes):
     textures |= {"input": Blocks("ties")} if operator == "max_pool2d" else {}
     terms = layer(operator, shapes, parameters).terms
     return Case(operator, shapes, textures, parameters, terms, 7, Texture("few", 3))
+
+
+@clause("contract.memoryless", tier="state", operators=ALL)
+def test_state_the_first_call_of_a_process_is_as_right_as_the_second(candidate, operator):
+    """What is made when first used is made by then, in training and in inference. Blind to a process that is old."""
+    case = lasting(operator)
+    for recording in MODES:
+        candidate.begin()
+        if candidate.implementation.worker:
+            candidate.implementation.worker.renew()
+        first, second = (candidate.answer(case, recording=recording) for _ in range(2))
+        one_answer(candidate, case, second, first)
 
 
 @clause("contract.memoryless", tier="state", operators=ALL, dtypes=USUAL_DTYPES)
@@ -161,8 +173,11 @@ def test_state_a_refused_call_changes_no_result(candidate, operator):
 def test_state_another_default_dtype_changes_no_gradient(candidate, operator):
     """Of large layers, where parts are added up in new tensors. Blind to what is wrong anyway."""
     candidate.begin()
-    case = layer(operator, *WIDE[operator]).changed(incoming=Texture("normal", 5))
+    case = layer(operator, *WIDE[operator]).changed(incoming=Texture("few", 5))
     case = case.changed(textures={name: Texture("normal", k) for k, name in enumerate(case.shapes)})
+    digits = np.random.default_rng(5).uniform(0.5, 1.5, case.result_shape)  # of numbers that 16 bits do not hold
+    incoming = rounded(case.cotangent(candidate.format).values * digits, candidate.format)
+    case = case.changed(incoming=case.incoming.holding(incoming, 1))
     seen = [candidate.ask_gradient(case, default=default) for default in ("", *DEFAULTS)]
     one_answer(candidate, case, *seen)
 

@@ -27,6 +27,7 @@ from assay.tests.trial.cases import (
     pad2d_cases,
     swish_cases,
 )
+from assay.tests.trial.drawn import refilled
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import all_laws, under
 from assay.tests.trial.textures import INTEGERS, Given, Texture
@@ -321,3 +322,13 @@ def test_what_is_last_is_last_at_the_least_size():
     textures = dict.fromkeys(shapes, Texture("normal"))
     case = Case("conv2d", shapes, textures, {"stride": 1, "padding": 0}, 1, 0, Texture("few"))
     assert simplest(law, case=case)["case"].shapes["input"] == (1, 1, 1, 201)
+
+
+def test_other_numbers_are_as_few_as_they_were():
+    """A gradient of a million outputs that are not zero would take minutes to judge."""
+    case = Case(
+        "linear", {"x": (600, 2), "w": (500, 2)}, dict.fromkeys("xw", Texture("normal")), {}, 2, 0, Texture("few")
+    )
+    (other,) = refilled({"case": case}, "normal", 3).values()
+    assert np.count_nonzero(other.cotangent(STORAGE["float32"]).values) <= 64
+    assert other.textures["x"] != case.textures["x"]

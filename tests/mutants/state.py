@@ -246,7 +246,7 @@ def patch_clock():
 
 
 def leave_thread():
-    threading.Thread(target=time.sleep, args=(2.0,), daemon=True).start()
+    threading.Thread(target=time.sleep, args=(60.0,), daemon=True).start()
 
 
 def stop_recording():

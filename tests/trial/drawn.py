@@ -48,10 +48,11 @@ def state_of(given: Mapping[str, Any]) -> State:
 
 
 def refilled(state: State, family: str, seed: int) -> State:
-    """The state with tensors of other numbers: of this family, from this seed."""
+    """The state with tensors of other numbers: of this family, from this seed. Where few are not zero, few are."""
 
     def filled(texture: Texture, k: int) -> Texture:
-        return Texture(family, 100 * seed + k, (), texture.layout)
+        kept = texture.family if texture.family == "few" else family
+        return Texture(kept, 100 * seed + k, (), texture.layout)
 
     def changed(value: Any) -> Any:
         if not isinstance(value, Case):
