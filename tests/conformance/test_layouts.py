@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from hypothesis import given
@@ -42,9 +42,18 @@ def spread(operator: str, seed: int) -> Case:
     return Case(operator, shapes, textures, parameters, terms, seed, Texture("few", seed + 9))
 
 
-def one_laid(case: Case) -> Iterator[tuple[Case | None, Case]]:
+def plain_cases(operator: str, seed: int) -> list[Case]:
+    """Such a layer; of matrices another one, of x of three axes."""
+    case = spread(operator, seed)
+    if operator not in ("linear", "glu", "swiglu"):
+        return [case]
+    return [case, case.changed(shapes={**case.shapes, "x": (6, 8, 24)})]
+
+
+def one_laid(case: Case, names: Iterable[str]) -> Iterator[tuple[Case | None, Case]]:
     """The case with each tensor in each layout, and with a plain copy of what that holds where it is not the same."""
-    for name, shape in case.shapes.items():
+    for name in names:
+        shape = case.shapes[name]
         for layout in LAYOUTS[1:] if len(shape) > 1 else OF_VECTORS:
             if layout in TIED and case.operator == "max_pool2d":
                 continue
@@ -69,26 +78,26 @@ def test_contract_wide_tensors_in_one_memory_give_what_others_give(candidate, op
 @given(seed=SEEDS)
 def test_contract_one_tensor_of_any_layout_gives_what_a_copy_gives(candidate, operator, seed):
     """Each in each. Blind to what is wrong anyway."""
-    plain = spread(operator, seed)
-    usual = candidate.ask(plain)
-    for copy, laid in one_laid(plain):
-        candidate.calls.clear()
-        one_answer(candidate, copy or plain, candidate.ask(copy) if copy else usual, candidate.ask(laid))
+    for number, plain in enumerate(plain_cases(operator, seed)):
+        usual = candidate.ask(plain)
+        for copy, laid in one_laid(plain, list(plain.shapes)[: None if number == 0 else 1]):
+            candidate.calls.clear()
+            one_answer(candidate, copy or plain, candidate.ask(copy) if copy else usual, candidate.ask(laid))
 
 
 @clause("contract.layouts", tier="contract", operators=ALL, gradient=True, share=12)
 @given(seed=SEEDS)
 def test_contract_one_tensor_of_any_layout_has_the_gradients_of_a_copy(candidate, operator, seed):
     """Each in each; who refuses to go back hands back no wrong number. Blind to what is wrong anyway."""
-    plain = spread(operator, seed)
-    usual = candidate.ask_gradient(plain)
-    for copy, laid in one_laid(plain):
-        candidate.calls.clear()
-        first = candidate.ask_gradient(copy) if copy else usual
-        try:
-            seen = candidate.ask_gradient(laid)
-        except NonConformance as problem:
-            if problem.kind != RAISED:
-                raise
-        else:
-            one_answer(candidate, copy or plain, first, seen)
+    for number, plain in enumerate(plain_cases(operator, seed)):
+        usual = candidate.ask_gradient(plain)
+        for copy, laid in one_laid(plain, list(plain.shapes)[: None if number == 0 else 1]):
+            candidate.calls.clear()
+            first = candidate.ask_gradient(copy) if copy else usual
+            try:
+                seen = candidate.ask_gradient(laid)
+            except NonConformance as problem:
+                if problem.kind != RAISED:
+                    raise
+            else:
+                one_answer(candidate, copy or plain, first, seen)

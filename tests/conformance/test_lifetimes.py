@@ -9,7 +9,6 @@ from functools import partial
 
 import numpy as np
 
-from assay.reference.arithmetic.formats import STORAGE
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, DIFFERENTIATED_BY_SEVERAL, MODES
 from assay.tests.conformance.test_layers import WIDE, layer
@@ -147,11 +146,27 @@ def test_state_weights_whose_elements_only_moved_are_other_weights(candidate, op
     case = lasting(operator)
     name = "weight" if operator == "conv2d" else "w"
     texture, shape = case.textures[name], case.shapes[name]
-    held = texture.fill(shape, STORAGE[candidate.dtype], case.terms).values
+    held = texture.fill(shape, candidate.format, case.terms).values
     moved = [held, *(np.flip(held, axis) for axis in range(held.ndim)), np.flip(held)]
     cases = [case.changed(textures={**case.textures, name: texture.holding(values, case.terms)}) for values in moved]
     seen, _ = candidate.answers_in_turn(cases, recording=False)
     right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in zip(cases, seen, strict=True)))
+
+
+@clause("contract.memoryless", tier="state", operators=SUMMED)
+def test_state_one_row_of_large_weights_that_is_another_shows(candidate, operator):
+    """As after pruning, in inference. Blind to what is wrong anyway."""
+    candidate.begin()
+    case = layer(operator, *WIDE[operator])
+    case = case.changed(textures={name: Texture("normal", k) for k, name in enumerate(case.shapes)})
+    name = "weight" if operator == "conv2d" else "w"
+    texture, shape = case.textures[name], case.shapes[name]
+    values = texture.fill(shape, candidate.format, case.terms).values.copy()
+    values[shape[0] // 3] = 0.5
+    pruned = case.changed(textures={**case.textures, name: texture.holding(values, case.terms)})
+    seen, _ = candidate.answers_in_turn([case, pruned], recording=False)
+    pairs = zip((case, pruned), seen, strict=True)
+    right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in pairs))
 
 
 @clause("contract.memoryless", tier="state", operators=("linear", "glu", "swiglu", "conv2d", "max_pool2d"))

@@ -46,8 +46,8 @@ def times(candidate, case, **factors):
 
 
 def steps(candidate, count):
-    """1, 1/8, 1/64, ... eight of them over and over; halves in float16, whose range is small."""
-    return (0.5 if candidate.dtype == "float16" else 0.125) ** (np.arange(count) % 8)
+    """1, 1/8, 1/64, ... eight of them in any order; halves in float16, whose range is small."""
+    return (0.5 if candidate.dtype == "float16" else 0.125) ** np.random.default_rng(count).integers(0, 8, count)
 
 
 @clause("linear.formula", tier="enclosure")
@@ -133,8 +133,9 @@ def test_conv2d_of_an_empty_image_with_one_element_is_the_kernel_around_it(candi
 def test_conv2d_by_kernels_of_one_number_stays_within_its_enclosure(candidate):
     """A box that blurs, at every place of a large image. Blind to other separable kernels."""
     candidate.begin()
-    case = convolution((1, 2, 56, 60), (2, 2, 7, 7), padding=3)
-    judge.conforms(candidate, case.changed(textures={**case.textures, "weight": Texture("ones")}), FEW)
+    case = convolution((1, 1, 200, 210), (1, 1, 5, 5), padding=2)
+    textures = {"input": Texture("positive", SEED), "weight": Texture("ones")}
+    judge.conforms(candidate, case.changed(textures=textures), FEW)
 
 
 @clause("conv2d.formula", tier="enclosure")
@@ -188,6 +189,29 @@ def test_the_gradient_by_beta_of_thousands_of_elements_is_summed_in_more_than_16
     candidate.compared()
     if sums_once(candidate, "swish", "backward"):
         judge.gradient_conforms(candidate, coming_back(candidate, case, incoming), ("beta",), sparse=True)
+
+
+@clause("glu.special", tier="special")
+def test_a_nan_beside_a_shut_gate_of_glu_is_a_nan(candidate):
+    """Zero times NaN is NaN. Blind to gates that are nearly shut."""
+    a_nan_comes_through(candidate, "glu")
+
+
+@clause("swiglu.special", tier="special")
+def test_a_nan_beside_a_shut_gate_of_swiglu_is_a_nan(candidate):
+    """Zero times NaN is NaN. Blind to gates that are nearly shut."""
+    a_nan_comes_through(candidate, "swiglu")
+
+
+def a_nan_comes_through(candidate, operator):
+    """Rows that shut all gates, whose other branch is NaN in some outputs."""
+    rows, features, outputs = 3, 2, 40
+    x, w, v = np.ones((rows, features)), np.full((outputs, features), -1e4), np.ones((outputs, features))
+    v[::3] = math.nan
+    candidate.begin()
+    got = candidate.values(operator, x, w, v)
+    expected = np.tile(np.where(np.arange(outputs) % 3, 0.0, math.nan), (rows, 1))
+    judge.same_arrays(candidate, "a NaN does not come through a shut gate", got, expected)
 
 
 @clause("linear.gradient", tier="gradient", dtypes=HALVES)
@@ -263,9 +287,10 @@ def small_ones_count(candidate, operator):
     """Judge what comes back from incoming gradients far below 1; in float16 they are below the least normal number."""
     candidate.begin()
     case = SMALL_INCOMING[operator].changed(incoming=Texture("few", SEED))
-    ones = case.cotangent(candidate.format).values
-    size = 2.0**-20 if candidate.dtype == "float16" else 2.0**-34
-    judge.gradient_conforms(candidate, coming_back(candidate, case, ones * size), sparse=True)
+    digits = np.random.default_rng(SEED).uniform(0.5, 1.5, case.result_shape)
+    incoming = case.cotangent(candidate.format).values * digits
+    size = 2.0**-20 if candidate.dtype == "float16" else 2.0**-36
+    judge.gradient_conforms(candidate, coming_back(candidate, case, incoming * size), sparse=True)
 
 
 @clause("linear.gradient", tier="gradient")

@@ -21,6 +21,7 @@ Trial = tuple[Law, str | None]
 # The order in which a bug dies soonest: what sees much and costs little stands first. Chosen on 159 of the catalogue,
 # where the median time to the kill was half of that in the order of the files (quick), and a quarter (gate).
 ORDER = ("special", "gradient", "enclosure", "contract", "exact", "state", "statistics")
+FIRST = "test_state_the_first_call"
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,11 @@ def trials(mutant: Mutant, laws: Iterable[Law]) -> list[Trial]:
 
 
 def soonest_first(given: Iterable[Trial]) -> list[Trial]:
-    """The trials by tier, in the order that kills soonest; within a tier as they come."""
-    return sorted(given, key=lambda trial: ORDER.index(trial[0].tier))
+    """The trials by tier, in the order that kills soonest; within a tier as they come.
+
+    Before them what asks about the first call: in a judged run it has a new process, here there is one object.
+    """
+    return sorted(given, key=lambda trial: (not trial[0].name.startswith(FIRST), ORDER.index(trial[0].tier)))
 
 
 def hunt(mutant: Mutant, given: Sequence[Trial], budget: str, whole: bool = False) -> list[Finding]:

@@ -22,6 +22,7 @@ MATRICES = (
     ((2, 3, 4, 4, 5), 7),
     ((600, 16), 72),
     ((40, 24), 4200),
+    ((70, 1100), 36),
 )
 # Input, kernels, stride and padding.
 CONVOLUTIONS = (
