@@ -89,11 +89,11 @@ class TorchArrays:
             blocks = [self.torch.full((elements,), nan, dtype=kind, device=device) for _ in range(POISONED)]
             del blocks
 
-    def recording(self, on: bool | None) -> Any:
-        """A context in which gradients are recorded, or in inference, or as they are (None)."""
+    def recording(self, on: bool | str | None) -> Any:
+        """A context in which gradients are not recorded: in inference, or merely so; or (None) nothing is changed."""
         if on is None:
             return contextlib.nullcontext()
-        return self.torch.enable_grad() if on else self.torch.inference_mode()
+        return self.torch.no_grad() if on else self.torch.inference_mode()
 
     @contextlib.contextmanager
     def default_dtype(self, name: str) -> Iterator[None]:
@@ -225,7 +225,7 @@ class NumpyArrays:
         blocks = [np.full(elements, np.nan, self.dtypes[dtype]) for _ in range(POISONED)]
         del blocks
 
-    def recording(self, on: bool | None) -> Any:
+    def recording(self, on: bool | str | None) -> Any:
         return contextlib.nullcontext()
 
     def default_dtype(self, name: str) -> Any:

@@ -21,6 +21,7 @@ from assay.implementations.contract import Implementation
 PACKAGE = str(Path(__file__).resolve().parents[1])
 ITSELF = "other elements of its own"  # which a result shares its memory with, if it is expanded
 OUTPUT = "standard output"  # which a call may not write to
+NO_GRAD = "no_grad"  # where no gradients are recorded, and tensors are what they are otherwise
 WAYS_BACK = ("interrupted", "twice", "halved")
 COPIED = 2**12  # elements up to which copies of two arrays' bytes are the quickest to compare: they fit into a cache
 
@@ -35,7 +36,7 @@ class Call:
     device: str
     cotangent: Argument | None = None  # the incoming gradient: asks for the gradients too
     differentiate: tuple[str, ...] = ()
-    recording: bool | None = None  # of gradients: switched on, or in inference, or (None) as it is
+    recording: bool | str | None = None  # of gradients: as it is, in inference (False), or merely off (NO_GRAD)
     poison: int = 0  # elements of NaN to leave in the memory that the result may be given
     watched: bool = False  # for what it does to random numbers, too
     interrupted: bool = False  # by other calls, before it goes back

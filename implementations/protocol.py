@@ -9,7 +9,7 @@ from typing import Any
 from assay.implementations.arrays import Argument
 from assay.implementations.channel import SIZES, Message
 from assay.implementations.contract import OPERATOR_NAMES, Implementation
-from assay.implementations.observe import Call, Observation
+from assay.implementations.observe import NO_GRAD, Call, Observation
 
 VERSION = "1"
 GRADIENT = "gradient:"  # before the name of the input that it is of
@@ -145,7 +145,7 @@ def read_call(message: Message) -> Call:
         message.get("device", "cpu"),
         given.get(INCOMING),
         tuple(message.all("differentiate")),
-        {"yes": True, "no": False}.get(message.get("recording")),
+        {"no": False, NO_GRAD: NO_GRAD}.get(message.get("recording")),
         int(message.get("poison", "0")),
         together=message.get("together", ""),
         default=message.get("default", ""),

@@ -13,7 +13,7 @@ import numpy as np
 
 from assay.implementations.arrays import BETWEEN, Argument
 from assay.implementations.contract import signature
-from assay.implementations.observe import Call
+from assay.implementations.observe import NO_GRAD, Call
 from assay.report.script import script
 from assay.spec import CLAUSES
 from assay.tests.trial import history
@@ -217,6 +217,7 @@ def _inputs(call: Call) -> list[str]:
     lines += ["the inputs have gradients already, of ones"] * call.accumulated
     frozen = f", and {' and '.join(call.parameters)} are parameters" if len(call.parameters) > 1 else ""
     lines += [f"in inference: no gradients are recorded{frozen}"] * (call.recording is False)
+    lines += ["no gradients are recorded"] * (call.recording == NO_GRAD)
     lines += [f"while new tensors are of {call.default} by default"] * bool(call.default)
     return lines + [f"all tensors in one memory, {call.together}"] * bool(call.together)
 

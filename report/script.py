@@ -51,12 +51,13 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -> 
     while arguments and arguments[-1] == "None":
         arguments.pop()
     if call.cotangent is None:
-        in_inference = array == "torch" and call.recording is False
-        unrecorded = "with torch.inference_mode(): " if in_inference and call.in_turn else ""
+        in_inference = array == "torch" and call.recording is not None
+        mode = f"with torch.{call.recording or 'inference_mode'}():"
+        unrecorded = f"{mode} " if in_inference and call.in_turn else ""
         shown = _shown(f"candidate.{call.operator}({', '.join(arguments)})", call, unrecorded)
         lines += _by_default(call.default, shown) if array == "torch" and call.default else shown
         within = in_inference and not call.in_turn
-        return ["with torch.inference_mode():", *(f"    {line}" for line in lines)] if within else lines
+        return [mode, *(f"    {line}" for line in lines)] if within else lines
     return lines + _gradient_lines(call, arguments, array)
 
 

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from assay.implementations.observe import NO_GRAD
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, DIFFERENTIATED_BY_SEVERAL, MODES
 from assay.tests.conformance.test_layers import WIDE, layer
@@ -81,10 +82,10 @@ def test_state_what_comes_after_hundreds_of_calls_is_as_right_as_before(candidat
 
 @clause("contract.results-kept", tier="state", operators=ALL, dtypes=USUAL_DTYPES)
 def test_state_dozens_of_results_stay_as_they_are(candidate, operator):
-    """Of a thousand elements, in inference. Blind to buffers that are used again later."""
+    """Of a thousand elements, where no gradients are recorded. Blind to buffers that are used again later."""
     candidate.begin()
     case = lasting(operator)
-    seen, kept = candidate.answers_in_turn([reseeded(case, k) for k in range(OTHERS)], recording=False)
+    seen, kept = candidate.answers_in_turn([reseeded(case, k) for k in range(OTHERS)], recording=NO_GRAD)
     for number, (one, later) in enumerate(zip(seen, kept, strict=True), 1):
         what = f"the result of call {number} of {OTHERS} changed when later ones were made"
         judge.same_arrays(candidate, what, later, one.output)
@@ -117,6 +118,18 @@ def test_state_layers_of_the_same_numbers_give_their_own_results(candidate, oper
     ]
     seen = [candidate.ask(case) for case in cases]
     right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in zip(cases, seen, strict=True)))
+
+
+@clause("contract.memoryless", tier="state", operators=("pad2d",))
+def test_state_more_padding_around_less_gives_its_own_result(candidate, operator):
+    """Of one size in all, 2^16 elements. Blind to what is wrong anyway."""
+    for recording in (*MODES, NO_GRAD):
+        candidate.begin()
+        cases = [
+            lasting(operator, x=(2, 8, 66 - 2 * p, 68 - 2 * p)).changed(parameters={"padding": p}) for p in (1, 2, 4)
+        ]
+        seen = [candidate.answer(case, recording=recording) for case in cases]
+        right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in zip(cases, seen, strict=True)))
 
 
 @clause("contract.memoryless", tier="state", operators=("conv2d", "max_pool2d"))

@@ -99,7 +99,7 @@ def test_the_way_back_is_gone_twice_where_it_was(tmp_path, capsys):
     assert "1." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("recording", [None, False])
+@pytest.mark.parametrize("recording", [None, False, "no_grad"])
 def test_inference_is_inference_in_the_script(tmp_path, recording):
     call = Call("swish", {"x": Argument(np.ones(2))}, "float64", "cpu", recording=recording)
     (tmp_path / "script.py").write_text(script("", "torch", [call], "wrong"))

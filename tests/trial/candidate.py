@@ -105,7 +105,7 @@ class Candidate:
         return again
 
     def answers_in_turn(
-        self, cases: Sequence[Case], back: bool = False, recording: bool | None = None
+        self, cases: Sequence[Case], back: bool = False, recording: bool | str | None = None
     ) -> tuple[list[Observation], list[Values]]:
         """The well-formed answers to cases, each on the memory of the last, and what they hold after the last call.
 
@@ -128,7 +128,7 @@ class Candidate:
                 _well_formed_gradient(each, name)
         return seen, kept
 
-    def _asking(self, case: Case, back: bool, recording: bool | None) -> Call:
+    def _asking(self, case: Case, back: bool, recording: bool | str | None) -> Call:
         more = {"recording": recording, "in_turn": True}
         call = Call(case.operator, case.arguments(self.format), self.dtype, self.device, **more)
         return replace(call, cotangent=case.cotangent(self.format), differentiate=tuple(call.tensors)) if back else call

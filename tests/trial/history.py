@@ -140,7 +140,7 @@ def is_of_one_call(problem: NonConformance) -> bool:
     if not (problem.complete and problem.of_last and len(problem.calls) == 1):
         return False
     (call,) = problem.calls
-    return not (call.interrupted or call.twice or call.halved or call.default or call.recording is False)
+    return not (call.interrupted or call.twice or call.halved or call.default or call.recording is not None)
 
 
 def class_of(problem: NonConformance, tier: str) -> str:

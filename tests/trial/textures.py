@@ -211,7 +211,7 @@ FAMILIES: dict[str, Family] = {
     "subnormal": _subnormal,
     "few bits": _few_bits,
     "bytes": lambda rng, size, fmt, terms: rng.integers(0, 256, size).astype(np.float64),
-    "signed bytes": lambda rng, size, fmt, terms: rng.integers(-128, 128, size).astype(np.float64),
+    "signed bytes": lambda rng, size, fmt, terms: rng.integers(-127, 128, size).astype(np.float64),
     "distinct": lambda rng, size, fmt, terms: rng.permutation(size).astype(np.float64) - size // 2,
     "ties": lambda rng, size, fmt, terms: rng.integers(-2, 3, size).astype(np.float64),
 }
