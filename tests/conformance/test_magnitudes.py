@@ -179,16 +179,24 @@ def test_swish_reads_every_digit_of_beta(candidate):
 
 
 @clause("swish.beta-learned", tier="gradient", dtypes=HALVES)
-def test_the_gradient_by_beta_of_thousands_of_elements_is_summed_in_more_than_16_bits(candidate):
-    """A thousand terms of one sign, all over the tensor. Blind to terms of both."""
+def test_the_gradient_by_beta_of_many_elements_is_summed_in_more_than_16_bits(candidate):
+    """A thousand terms of one sign, all over half a million elements. Blind to terms of both."""
     candidate.begin()
-    shapes = {"x": (64, 256), "beta": (1,)}
-    case = Case("swish", shapes, {"x": Texture("positive", SEED), "beta": Texture("ones")})
-    incoming = np.zeros((64, 256))
-    incoming[:, ::16] = 1.0
     candidate.compared()
+    shapes = {"x": (1024, 512), "beta": (1,)}
+    case = Case("swish", shapes, {"x": Texture("positive", SEED), "beta": Texture("ones")})
+    incoming = np.zeros((1024, 512))
+    incoming[:, 7] = 1.0
     if sums_once(candidate, "swish", "backward"):
         judge.gradient_conforms(candidate, coming_back(candidate, case, incoming), ("beta",), sparse=True)
+
+
+@clause("swish.gradient", tier="gradient")
+def test_gradients_of_a_large_swish_of_small_numbers_stay_within_their_enclosures(candidate):
+    """Near the least normal number. Blind to smaller ones."""
+    candidate.begin()
+    case = Case("swish", {"x": (256, 260)}, {"x": Texture("normal", SEED)}, incoming=Texture("few", SEED))
+    judge.gradient_conforms(candidate, times(candidate, case, x=candidate.format.least_normal / 4), ("x",))
 
 
 @clause("glu.special", tier="special")
@@ -240,13 +248,14 @@ def test_swiglu_gradients_by_biases_of_hundreds_of_rows_are_summed_in_more_than_
 
 
 def biases_learn(candidate, operator):
-    """Judge the gradients by the biases of a layer of 600 rows and 8 outputs, of which one is asked about."""
+    """Judge the gradients by the biases of a layer of 8 outputs: of one, of a few large terms and many small ones."""
     candidate.begin()
     candidate.compared()
     shapes = {"x": (600, 2), **dict.fromkeys("wv", (8, 2)), **dict.fromkeys("bc", (8,))}
-    case = Case(operator, shapes, normal(shapes), {}, 2)
+    case = Case(operator, shapes, {name: Texture("positive", SEED + k) for k, name in enumerate(shapes)}, {}, 2)
     incoming = np.zeros((600, 8))
-    incoming[:, 3] = balanced(600)
+    incoming[:, 3] = np.random.default_rng(SEED).uniform(0.05, 0.15, 600)
+    incoming[:40, 3] = 30.0
     if sums_once(candidate, operator, "backward"):
         judge.gradient_conforms(candidate, coming_back(candidate, case, incoming), ("b", "c"), sparse=True)
 

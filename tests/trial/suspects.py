@@ -18,7 +18,7 @@ from assay.tests.trial.cases import Case
 from assay.tests.trial.plain import GRADIENTS, RESULTS, Gradients, gate, linear, linear_back, values_of
 
 WORST = 3  # elements of an array
-DEAR = 2**24  # products, from which nobody is asked
+DEAR = 2**25  # products, from which nobody is asked
 
 
 def of_the_result(case: Case, seen: Observation, count: int) -> list[Index]:
