@@ -38,7 +38,7 @@ LASTING = {
 }
 BATCHES = (40, 64, 33, 48, 17, 5, 1, 12)  # after a batch a larger one that rounds up to the same, and smaller ones
 # Layers of the same numbers: rows, features and outputs; channels and sides of an image.
-TURNED = ((16, 144, 128), (16, 128, 144), (128, 16, 144), (144, 128, 16))
+TURNED = ((16, 128, 144), (16, 144, 128), (128, 16, 144), (144, 128, 16))
 IMAGES = ((8, 4, 12, 16), (8, 4, 16, 12), (4, 8, 12, 16), (8, 12, 4, 16))
 # Kernel, stride and padding, two at a time, that make as many places of nine.
 AXES = (((3, 1, 1), (1, 1, 0)), ((2, 2, 0), (3, 2, 0)), ((3, 2, 1), (1, 2, 0)), ((2, 3, 0), (2, 4, 1)))

@@ -13,7 +13,11 @@ from assay.tests.mutants import (
     gates,
     glu,
     gradients,
+    imaging,
+    imaging_back,
     large,
+    lasting,
+    lasting_back,
     linear,
     max_pool2d,
     meetings,
@@ -61,6 +65,10 @@ KINDS = (
     networks,
     networks_back,
     tokens,
+    imaging,
+    imaging_back,
+    lasting,
+    lasting_back,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 
