@@ -133,7 +133,7 @@ def test_conv2d_of_an_empty_image_with_one_element_is_the_kernel_around_it(candi
 def test_conv2d_by_kernels_of_one_number_stays_within_its_enclosure(candidate):
     """A box that blurs, at every place of a large image. Blind to other separable kernels."""
     candidate.begin()
-    case = convolution((1, 1, 200, 210), (1, 1, 5, 5), padding=2)
+    case = convolution((1, 1, 200, 260), (1, 1, 5, 5), padding=2)
     textures = {"input": Texture("positive", SEED), "weight": Texture("ones")}
     judge.conforms(candidate, case.changed(textures=textures), FEW)
 
