@@ -107,7 +107,7 @@ def test_contract_some_gradients_of_usual_layers_are_exact(candidate, operator):
         candidate.compared()
         return
     small = [case for case in Sweep(operator, "layers", 1).cases() if math.prod(case.result_shape) <= 2**16]
-    for each in small:
+    for each in {case.result_shape: case for case in reversed(small)}.values():  # the first, with biases, of each
         candidate.begin()
         case = going_back(candidate, each, "contiguous")
         seen = candidate.ask_gradient(case)

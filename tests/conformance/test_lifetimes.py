@@ -22,7 +22,6 @@ from assay.tests.trial.textures import Texture, rounded
 from assay.tests.trial.usual import Blocks
 
 OFTEN, OTHERS = 260, 66  # calls of one kind, and others after them, whose results are kept
-USUAL_DTYPES = ("float32", "bfloat16")
 FEW = 12  # elements of a result, the corners among them
 SUMMED = ("linear", "glu", "swiglu", "conv2d")
 # A thousand elements or more, and weights of thousands.
@@ -67,7 +66,7 @@ def test_state_the_first_call_of_a_process_is_as_right_as_the_second(candidate, 
         one_answer(candidate, case, second, first)
 
 
-@clause("contract.memoryless", tier="state", operators=ALL, dtypes=USUAL_DTYPES)
+@clause("contract.memoryless", tier="state", operators=ALL, dtypes=("float32",))
 def test_state_what_comes_after_hundreds_of_calls_is_as_right_as_before(candidate, operator):
     """In inference, on the same memory; then come other values, in turn. Blind to what takes more calls."""
     candidate.begin()
@@ -81,7 +80,7 @@ def test_state_what_comes_after_hundreds_of_calls_is_as_right_as_before(candidat
     right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in judged))
 
 
-@clause("contract.results-kept", tier="state", operators=ALL, dtypes=USUAL_DTYPES)
+@clause("contract.results-kept", tier="state", operators=ALL, dtypes=("float32",))
 def test_state_dozens_of_results_stay_as_they_are(candidate, operator):
     """Of a thousand elements, where no gradients are recorded. Blind to buffers that are used again later."""
     candidate.begin()

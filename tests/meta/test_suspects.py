@@ -44,7 +44,7 @@ def case_of(operator):
     shapes, parameters = LARGE[operator]
     textures = {name: Texture("distinct" if operator == "max_pool2d" else "normal", k) for k, name in enumerate(shapes)}
     terms = math.prod(next((shapes[name][1:] for name in ("w", "weight") if name in shapes), ()))
-    return Case(operator, shapes, textures, parameters, terms, 5, Texture("normal", 9))
+    return Case(operator, shapes, textures, parameters, terms, 5, Texture("few", 9))
 
 
 def off(values):

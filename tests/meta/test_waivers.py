@@ -128,9 +128,9 @@ def test_a_run_in_which_nothing_but_waivers_ran_cannot_be_judged(judged, monkeyp
     ("text", "state", "said"),
     [
         (LONG, "passes", "examples that it covers conform: remove it"),
-        (LONG.replace("8", "8000000"), "unmatched", "no example of its laws is what its `where` asks for"),
+        (LONG.replace("8", "80000000"), "unmatched", "no example of its laws is what its `where` asks for"),
         (LONG.replace("2999", "1999"), "expired", "its last day was 1999-01-01"),
-        (LONG.replace("8", "8000000") + "strict = false\n", "unmatched", "is what its `where` asks for"),
+        (LONG.replace("8", "80000000") + "strict = false\n", "unmatched", "is what its `where` asks for"),
     ],
 )
 def test_a_waiver_that_is_out_of_date_fails_the_run_and_says_its_line(judged, text, state, said):
@@ -167,7 +167,7 @@ def test_a_waiver_of_which_this_run_can_tell_nothing_fails_nothing(judged, text,
 
 
 def test_a_law_that_failed_did_not_run_to_its_end_so_nothing_is_said_of_waivers(judged):
-    verdict = judged(LONG.replace("8", "8000000"), wrong_if_short)
+    verdict = judged(LONG.replace("8", "80000000"), wrong_if_short)
     assert (verdict.word, verdict.waivers()[0].state) == ("fails", "not told")
 
 
