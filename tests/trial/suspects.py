@@ -18,12 +18,13 @@ from assay.tests.trial.cases import Case
 from assay.tests.trial.plain import GRADIENTS, RESULTS, Gradients, gate, linear, linear_back, values_of
 
 WORST = 3  # elements of an array
+MANY = 4  # times as many as are judged anyway: of fewer, chance meets each soon enough
 DEAR = 2**25  # products, from which nobody is asked
 
 
 def of_the_result(case: Case, seen: Observation, count: int) -> list[Index]:
-    """The elements of a result that are worth judging, if it has more than ``count``."""
-    if not count < math.prod(case.result_shape) or _is_dear(case):
+    """The elements of a result that are worth judging, where it has many more than the ``count`` that are drawn."""
+    if math.prod(case.result_shape) <= MANY * count or _is_dear(case):
         return []
     values = values_of(seen)
     with np.errstate(all="ignore"):
@@ -31,8 +32,8 @@ def of_the_result(case: Case, seen: Observation, count: int) -> list[Index]:
 
 
 def of_the_gradients(case: Case, seen: Observation, names: Iterable[str], count: int) -> dict[str, list[Index]]:
-    """The elements of each gradient that are worth judging, if it has more than ``count``."""
-    large = [name for name in names if math.prod(case.shapes[name]) > count]
+    """The elements of each gradient that are worth judging, where it has many more than ``count``."""
+    large = [name for name in names if math.prod(case.shapes[name]) > MANY * count]
     if not large or _is_dear(case):
         return {}
     assert seen.call.cotangent is not None
