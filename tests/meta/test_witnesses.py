@@ -33,9 +33,13 @@ def wrongly_seen(law, operator, mutants):
     return {name for name, each in raised.items() if isinstance(each, NonConformance) and not each.malformed}
 
 
-@pytest.mark.parametrize("law", all_laws("quick"), ids=lambda law: law.name.removeprefix("test_"))
+# Laws of long axes, which are dear, are left to `assay power`, which puts all to all at the gate's budget.
+QUICK = [law for law in all_laws("quick") if not law.module.endswith("test_large")]
+
+
+@pytest.mark.parametrize("law", QUICK, ids=lambda law: law.name.removeprefix("test_"))
 def test_a_law_sees_no_witness_of_another_clause(law, monkeypatch):
-    """At the quick budget; `assay power` repeats it at the gate's. Each example is drawn once, and put to all."""
+    """At the quick budget. Each example is drawn once, and put to all."""
     monkeypatch.setattr(permitted.KEPT, "size", 64)
     others = [BY_ID[ALONE[clause]] for clause in ALONE if law.clause not in implied_by(clause)]
     met = [(operator or operators_of(law)[0], each) for each in others for _, operator in trials(each, [law])]
