@@ -13,10 +13,9 @@ from assay.implementations.observe import NO_GRAD
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, DIFFERENTIATED_BY_SEVERAL, MODES
 from assay.tests.conformance.test_layers import WIDE, layer
-from assay.tests.conformance.test_state import DEFAULTS, refused, reseeded
+from assay.tests.conformance.test_state import DEFAULTS, refused, reseeded, stay_as_they_are
 from assay.tests.trial import judge
 from assay.tests.trial.alike import one_answer, right_alike
-from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import Texture, rounded
 from assay.tests.trial.usual import Blocks
@@ -48,10 +47,13 @@ def lasting(operator, **shapes):
     """A layer of normal numbers, for a while; in pooling no window has a tie."""
     own, parameters = LASTING[operator]
     shapes = {**own, **shapes}
-    textures = {name: Texture("normal", k) for k, name in enumerate(shapes)}
-    textures |= {"input": Blocks("ties")} if operator == "max_pool2d" else {}
-    terms = layer(operator, shapes, parameters).terms
-    return Case(operator, shapes, textures, parameters, terms, 7, Texture("few", 3))
+    return of_reals(layer(operator, shapes, parameters)).changed(pick=7, incoming=Texture("few", 3))
+
+
+def of_reals(case):
+    """The case of normal numbers; in pooling no window has a tie."""
+    textures = {name: Texture("normal", k) for k, name in enumerate(case.shapes)}
+    return case.changed(textures=textures | ({"input": Blocks("ties")} if case.operator == "max_pool2d" else {}))
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)
@@ -85,10 +87,7 @@ def test_state_dozens_of_results_stay_as_they_are(candidate, operator):
     """Of a thousand elements, where no gradients are recorded. Blind to buffers that are used again later."""
     candidate.begin()
     case = lasting(operator)
-    seen, kept = candidate.answers_in_turn([reseeded(case, k) for k in range(OTHERS)], recording=NO_GRAD)
-    for number, (one, later) in enumerate(zip(seen, kept, strict=True), 1):
-        what = f"the result of call {number} of {OTHERS} changed when later ones were made"
-        judge.same_arrays(candidate, what, later, one.output)
+    stay_as_they_are(candidate, [reseeded(case, k) for k in range(OTHERS)], recording=NO_GRAD)
 
 
 @clause("contract.memoryless", tier="state", operators=tuple(name for name in ALL if name != "swish"))
@@ -170,8 +169,7 @@ def test_state_weights_whose_elements_only_moved_are_other_weights(candidate, op
 def test_state_one_row_of_large_weights_that_is_another_shows(candidate, operator):
     """As after pruning, in inference. Blind to what is wrong anyway."""
     candidate.begin()
-    case = layer(operator, *WIDE[operator])
-    case = case.changed(textures={name: Texture("normal", k) for k, name in enumerate(case.shapes)})
+    case = of_reals(layer(operator, *WIDE[operator]))
     name = "weight" if operator == "conv2d" else "w"
     texture, shape = case.textures[name], case.shapes[name]
     values = texture.fill(shape, candidate.format, case.terms).values.copy()
@@ -201,8 +199,7 @@ def test_state_a_refused_call_changes_no_result(candidate, operator):
 def test_state_another_default_dtype_changes_no_gradient(candidate, operator):
     """Of large layers, where parts are added up in new tensors. Blind to what is wrong anyway."""
     candidate.begin()
-    case = layer(operator, *WIDE[operator]).changed(incoming=Texture("few", 5))
-    case = case.changed(textures={name: Texture("normal", k) for k, name in enumerate(case.shapes)})
+    case = of_reals(layer(operator, *WIDE[operator])).changed(incoming=Texture("few", 5))
     digits = np.random.default_rng(5).uniform(0.5, 1.5, case.result_shape)  # of numbers that 16 bits do not hold
     incoming = rounded(case.cotangent(candidate.format).values * digits, candidate.format)
     case = case.changed(incoming=case.incoming.holding(incoming, 1))
@@ -214,8 +211,5 @@ def test_state_another_default_dtype_changes_no_gradient(candidate, operator):
 def test_state_large_layers_go_back_twice(candidate, operator):
     """In two parts, of 2^16 elements. Blind to what is wrong anyway."""
     candidate.begin()
-    case = layer(operator, *WIDE[operator]).changed(incoming=Texture("few", 5))
-    textures = {name: Texture("normal", k) for k, name in enumerate(case.shapes)}
-    textures |= {"input": Blocks("ties")} if operator == "max_pool2d" else {}
-    case = case.changed(textures=textures)
+    case = of_reals(layer(operator, *WIDE[operator])).changed(incoming=Texture("few", 5))
     one_answer(candidate, case, *(candidate.ask_gradient(case, twice=twice) for twice in (False, True)))
