@@ -10,7 +10,7 @@ from assay.tests.trial import judge
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.plain import GRADIENTS, RESULTS, values_of
-from assay.tests.trial.textures import Texture, largest_integer
+from assay.tests.trial.textures import Texture, largest_integer, rounded
 
 SMALL = 2**12  # elements of a result, up to which enclosures of gradients take no minutes
 
@@ -53,6 +53,17 @@ def gradients_are_exact(candidate: Candidate, case: Case) -> None:
         return
     seen = candidate.ask_gradient(case)
     are_all(candidate, seen.gradients, GRADIENTS[case.operator](seen.call.cotangent.values, *values_of(seen)))
+
+
+def gradients_are_rounded_once(candidate: Candidate, case: Case) -> None:
+    """Hold gradients whose sums are exact in float32 to the nearest numbers of the dtype, element by element.
+
+    Raises:
+        NonConformance: as `are_all`.
+    """
+    seen = candidate.ask_gradient(case)
+    exact = GRADIENTS[case.operator](seen.call.cotangent.values, *values_of(seen))
+    are_all(candidate, seen.gradients, {name: rounded(each, candidate.format) for name, each in exact.items()})
 
 
 def are_all(candidate: Candidate, gradients: dict[str, Values], expected: dict[str, Values]) -> None:
