@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,16 @@ def test_each_question_sees_its_fault(question, spoil):
     exact = sums_of(w.astype(np.float64) * x.astype(np.float64))
     found = margins(spoil(summed(w * x, range(256))), exact, STRICT)
     assert found[question] > 1.0
+
+
+@pytest.mark.parametrize("terms", [1, 2, 3, 64, 577, 2**12])
+def test_what_the_sums_are_held_to_is_as_exact_as_fsum(terms):
+    rng = np.random.default_rng(terms)
+    rows = rng.standard_normal((8, terms)) * 2.0 ** rng.integers(-30, 30, (8, terms))
+    rows[0, : terms // 2] = -rows[0, terms - terms // 2 :]  # which cancel
+    exact = np.array(list(map(math.fsum, rows.tolist())))
+    off = np.abs(sums_of(rows).exact - exact)
+    assert (off <= 2.0**-52 * np.abs(exact) + terms * 2.0**-102 * np.abs(rows).sum(1)).all()
 
 
 def test_a_declared_tf32_is_granted_what_it_loses():

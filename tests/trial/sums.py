@@ -55,8 +55,24 @@ class Sums:
 def sums_of(products: Values, factor: float = 1.0, **more: Any) -> Sums:
     """The sums of the rows of ``products`` (T, n), each times a factor."""
     squares, magnitudes = (products**2).sum(1) * factor**2, np.abs(products).sum(1) * abs(factor)
-    exact = np.array(list(map(math.fsum, products.tolist()))) * factor
-    return Sums(exact, squares, magnitudes, products.shape[1], **more)
+    return Sums(_added(products) * factor, squares, magnitudes, products.shape[1], **more)
+
+
+def _added(rows: Values) -> Values:
+    """The sum of each row, its halves added to each other; what each addition rounds away is added in the end.
+
+    For n terms it is off by 2^-53 of it, and n 2^-102 of the terms' magnitudes: Ogita, Rump and Oishi, *Accurate sum
+    and dot product*, SIAM J. Sci. Comput. 26 (2005), section 4. (math.fsum takes ten times as long.)
+    """
+    lost = np.zeros(len(rows))
+    while (length := rows.shape[1]) > 1:
+        half = length // 2
+        left, right, odd = rows[:, :half], rows[:, half : 2 * half], rows[:, 2 * half :]
+        total = left + right
+        seen = total - left
+        lost += ((left - (total - seen)) + (right - seen)).sum(1)
+        rows = np.concatenate([total, odd], 1)
+    return rows[:, 0] + lost
 
 
 def most(sums: Sums, precision: Precision) -> float:
@@ -97,6 +113,7 @@ def _granted(sums: Sums, precision: Precision) -> float:
     least = precision.storage.least_normal if precision.flush else precision.storage.least_subnormal
     shared += len(sums.exact) * sums.apart
     own = 2.0**-52 * float(np.abs(sums.exact).sum()) if precision.storage.precision < 53 else 0.0
+    own += sums.terms * 2.0**-102 * float(sums.magnitudes.sum())
     return shared + own + len(sums.exact) * (sums.terms + 2) * least
 
 

@@ -24,7 +24,10 @@ def widened(dtype: Any, *tensors: Any) -> list[Any]:
 
 
 def plain(x: Any) -> Any:
-    """A copy in row order, whose strides say nothing else: else PyTorch's conv2d may be wrong (docs/findings.md, 4)."""
+    """A copy in row order, whose strides say nothing else: others PyTorch's conv2d may get wrong, or refuse.
+
+    Both stand in docs/findings.md, 3 and 4.
+    """
     return x.clone(memory_format=torch.contiguous_format)
 
 

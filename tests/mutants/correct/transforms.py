@@ -52,10 +52,10 @@ def convolving(algorithm: Function, wide: Any = None) -> Function:
         @staticmethod
         def backward(ctx: Any, g: Any) -> Any:
             *tensors, stride, padding = ctx.arguments
-            leaves = [None if t is None else t.detach().double().requires_grad_() for t in tensors]
+            leaves = [None if t is None else plain(t.detach().double()).requires_grad_() for t in tensors]
             with torch.enable_grad():
                 result = F.conv2d(*leaves, stride, padding)
-            found = iter(torch.autograd.grad(result, [leaf for leaf in leaves if leaf is not None], g.double()))
+            found = iter(torch.autograd.grad(result, [leaf for leaf in leaves if leaf is not None], plain(g.double())))
             return *(None if leaf is None else next(found).to(g.dtype) for leaf in leaves), None, None
 
     return refusing_conv2d(lambda *arguments: Convolved.apply(*arguments))
