@@ -9,13 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument
-from assay.reference.arithmetic.formats import FLOAT32
 from assay.tests.trial import judge
 from assay.tests.trial.cases import SMALL, Case, linear_cases
 from assay.tests.trial.laws import clause
 from assay.tests.trial.plain import linear, values_of
 from assay.tests.trial.textures import INTEGERS, WITH_SUBNORMALS, Texture, rounded, textures
-from assay.tests.trial.whole import gradients_are_rounded_once
+from assay.tests.trial.whole import gradients_are_rounded_once, sums_once
 
 SHORT = (*SMALL, 7, 8, 17)
 LONG_SUMS = (2049, 1000, 4097)
@@ -147,15 +146,11 @@ def summed(seed, **shapes):
     return Case("linear", shapes, textures, pick=seed, incoming=Texture("few bits", seed))
 
 
-def sums_in_float32(candidate, direction):
-    return candidate.precision("linear", direction).accumulation.precision >= FLOAT32.precision
-
-
 @clause("linear.formula", tier="exact", dtypes=("bfloat16", "float16"))
 @given(rows=st.integers(1, 3), features=st.sampled_from(LONG_SUMS), outputs=st.integers(1, 3), seed=st.integers(0, 255))
 def test_linear_rounds_a_long_sum_once(candidate, rows, features, outputs, seed):
     """The sum is exact in float32, so its nearest number is the answer. Blind to biases, and to other accumulation."""
-    if not sums_in_float32(candidate, "forward"):
+    if not sums_once(candidate, "linear", "forward"):
         judge.conforms(candidate, summed(seed, x=(rows, 8), w=(outputs, 8)))
         return
     seen = candidate.ask(summed(seed, x=(rows, features), w=(outputs, features)))
@@ -168,7 +163,7 @@ def test_linear_rounds_a_long_sum_once(candidate, rows, features, outputs, seed)
 def test_linear_rounds_a_gradient_that_sums_over_many_rows_once(candidate, rows, features, outputs, seed):
     """Those of W and b, in float32 exact. Blind to batches of more than one axis, and to other accumulation."""
     weights = {"w": (outputs, features), "b": (outputs,)}
-    if not sums_in_float32(candidate, "backward"):
+    if not sums_once(candidate, "linear", "backward"):
         judge.gradient_conforms(candidate, summed(seed, x=(8, features), **weights))
         return
     gradients_are_rounded_once(candidate, summed(seed, x=(rows, features), **weights))
