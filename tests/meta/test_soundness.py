@@ -114,3 +114,9 @@ def test_what_stands_beside_a_law_is_tried_at_the_first_seed_alone(monkeypatch):
     task = module, "float32"
     first, later = (soundness.work((*task, seed), "quick", ["numpy"], 1)["examples"]["numpy"] for seed in (1, 2))
     assert 0 < later < first
+
+
+def test_laws_that_draw_nothing_are_tried_at_the_first_seed_alone(monkeypatch):
+    monkeypatch.setattr(permitted.KEPT, "size", permitted.KEPT.size)
+    module = next(law.module for law in all_laws() if law.module.endswith("test_lifetimes"))
+    assert soundness.work((module, "float32", 2), "quick", ["numpy"], 1)["laws"] == {}

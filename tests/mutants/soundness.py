@@ -2,9 +2,10 @@
 
     python -m assay.tests.mutants.soundness --seeds 20 --budget quick --variants eager fft --dtypes float32 -n 2
 
-Each false alarm is a line: variant, dtype, seed, law, and what was said. The exit code is 1 where there is one. Laws
-have the examples of a judged run (`at_budget`). An example is drawn once, what is permitted for it is worked out once,
-and all variants answer it in turn; a file of laws, with a dtype and a seed, has a process of its own.
+Each false alarm is a line: variant, dtype, seed, law, and what was said. The exit code is 1 where there is one, and
+130 where there was none until an interrupt. Laws have the examples of a judged run (`at_budget`). An example is drawn
+once, what is permitted for it is worked out once, and all variants answer it in turn; a file of laws, with a dtype
+and a seed, has a process of its own. Laws and examples that draw nothing are tried with the first seed alone.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import functools
 import math
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -26,6 +28,7 @@ from rich.table import Table
 
 from assay.reference.arithmetic.formats import STORAGE
 from assay.reference.arithmetic.precision import Refusal
+from assay.report import interrupt
 from assay.report.progress import Steps
 from assay.tests.mutants.correct import VARIANTS, variant
 from assay.tests.power import processes
@@ -174,7 +177,7 @@ def searched(names: Iterable[str], dtype: str, seed: int | None, laws: Iterable[
 
 
 def work(task: Task, budget: str, names: Sequence[str], first: int) -> dict[str, Any]:
-    """What one process does. Laws and examples that draw nothing are the same for every seed: the first has them."""
+    """What one process does."""
     register_budgets()
     module, dtype, seed = task
     permitted.KEPT.size = 64  # of all variants' calls for one example: those of the layouts, modes and turns of a law
@@ -212,6 +215,7 @@ def search(
                 found[tasks[number]] = done
                 steps.step(f"{module.rpartition('.')[2]} {dtype} seed {seed}")
         except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the next one would cut the summary short
             console.print("interrupted: what follows is a part")
     return found
 
@@ -247,7 +251,7 @@ def main(words: Sequence[str] | None = None) -> int:
     examples = sum(sum(each.examples.values()) for each in found.values())
     took = time.perf_counter() - start
     console.print(f"{len(found)} of {len(tasks)} searches, {examples} examples, {alarmed} false alarms, {took:.0f} s")
-    return 1 if alarmed else 0
+    return 1 if alarmed else 0 if len(found) == len(tasks) else interrupt.CODE
 
 
 if __name__ == "__main__":
