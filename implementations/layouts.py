@@ -10,8 +10,9 @@ from typing import Any
 # axes in reverse, ``swapped`` the first two (sequences before samples), ``swapped_last`` the last two (features before
 # tokens). ``cropped`` is cut out of longer rows, ``chunked`` of more along the second axis, as half of the channels,
 # ``channels_last_cropped`` of a larger image, and the other two that are called so of more rows, before they were
-# turned. ``expanded`` repeats the first sample, and ``expanded_last`` what each plane starts with: so a mean over
-# places hands its gradient back.
+# turned. ``expanded`` repeats the first sample, ``expanded_second`` the first channel, as of a grey picture, and
+# ``expanded_columns`` and ``expanded_last`` the first column and the first element of each plane: so a mean over
+# columns, or over places, hands its gradient back.
 LAYOUTS = (
     "contiguous",
     "offset",
@@ -26,8 +27,11 @@ LAYOUTS = (
     "channels_last_cropped",
     "transposed_cropped",
     "swapped_last_cropped",
+    "expanded_second",
+    "expanded_columns",
     "expanded_last",
 )
+TIED = LAYOUTS[-2:]  # which make ties in the windows of a plane
 
 # How tensors may lie in one memory: in the order of the arguments, from the last on, by rows in turn, or in order and
 # each with its axes in reverse, as the parts of a fused weight that is stored so.
@@ -67,7 +71,8 @@ def _longer(ndim: int, layout: str) -> Collection[int]:
 
 def own_memory(ndim: int, layout: str) -> tuple[slice, ...]:
     """The index of the elements that have memory of their own: along an axis of stride 0, the first."""
-    once = {"expanded": range(1), "expanded_last": range(min(2, ndim - 1), ndim)}.get(layout, ())
+    axes = {"expanded": range(1), "expanded_second": range(1, 2), "expanded_columns": range(ndim - 1, ndim)}
+    once = (axes | {"expanded_last": range(min(2, ndim - 1), ndim)}).get(layout, ())
     return tuple(slice(1) if axis in once else slice(None) for axis in range(ndim))
 
 

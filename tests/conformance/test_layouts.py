@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.implementations.layouts import LAYOUTS, TOGETHER
+from assay.implementations.layouts import LAYOUTS, TIED, TOGETHER
 from assay.tests.conformance.test_contract import ALL
 from assay.tests.trial.alike import one_answer
 from assay.tests.trial.cases import Case
@@ -29,7 +29,6 @@ SPREAD = {
     "max_pool2d": ({"input": (2, 8, 12, 11)}, {"kernel_size": 2, "stride": 2, "padding": 0}),
 }
 OF_VECTORS = ("offset", "strided", "expanded")
-TIED = ("expanded_last",)  # which makes ties in every window
 SEEDS = st.integers(0, 255)
 
 

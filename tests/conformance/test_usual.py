@@ -17,7 +17,7 @@ from assay.tests.trial.usual import usual_activations, usual_cases, usual_matric
 from assay.tests.trial.whole import going_back, gradients_are_exact, result_is_exact
 
 SHARE = 1 / 8  # an example is cheap, and what is special in one is the meeting of several sizes
-LAYOUTS_BACK = ("contiguous", "channels_last", "cropped", "chunked", "expanded", "expanded_last")
+LAYOUTS_BACK = ("contiguous", "channels_last", "cropped", "chunked", "expanded", "expanded_columns", "expanded_last")
 places = st.lists(st.integers(0, 2**16 - 1), min_size=1, max_size=3)
 
 

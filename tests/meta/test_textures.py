@@ -119,6 +119,8 @@ def test_between_the_elements_lies_nan(shape, layout, seed):
         ("cropped", (30, (15, 5, 1), 0)),
         ("chunked", (32, (16, 4, 1), 0)),
         ("expanded", (24, (0, 4, 1), 0)),
+        ("expanded_second", (24, (12, 0, 1), 0)),
+        ("expanded_columns", (24, (12, 4, 0), 0)),
         ("expanded_last", (24, (12, 4, 0), 0)),
     ],
 )

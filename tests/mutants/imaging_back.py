@@ -51,6 +51,13 @@ def last_chunk(found, incoming, given):
     return {"weight": again("conv2d", given, kept)["weight"]}
 
 
+def one_a_plane(found, incoming, given):
+    """What comes back is one number for all columns, as of a mean over them: taken to be one for all places."""
+    if incoming.stride(3) or incoming.shape[3] < 2:
+        return {}
+    return again("conv2d", given, incoming[:, :, :1, :1].expand_as(incoming))
+
+
 def row_order(found, incoming, given):
     """The weight's channels are last, the image's are not: written in order of rows into the weight's strides."""
     input, weight = given["input"], given["weight"]
@@ -252,6 +259,7 @@ MUTANTS = (
     wrong("chunk", GRADIENT, "weight: a workspace and a part, the part alone", last_chunk),
     wrong("default", GRADIENT, "weight: 9 samples, 4097 places in float32", by_default, dtype="float64"),
     bug("order", LAYOUTS, "weight: its channels last alone, in order of rows", back("conv2d", row_order), *MEMORY),
+    bug("means", LAYOUTS, "back from a mean over columns: over places", back("conv2d", one_a_plane), *MEMORY),
     bug("scratch", MEMORYLESS, "the second time back a gradient is the input", {"conv2d": scratch}, *STATE),
     wrong("overwritten", PLACES, "2 x 2 by (2, 1), large: slopes overwrite others", overwritten),
     wrong("places", PLACES, "places past 65535 wrap around", sixteen_bits),
