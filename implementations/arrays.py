@@ -270,8 +270,8 @@ def made_together(
     library: Any, tensors: Mapping[str, Argument], dtype: str, device: str, order: str = TOGETHER[0]
 ) -> dict[str, Any]:
     """Tensors that are parts of one, as those of a fused layer, or of a model whose parameters are kept in one."""
-    memory = np.zeros(sum(each.values.size for each in tensors.values()))
-    places = places_together({name: each.values.shape for name, each in tensors.items()}, order)
+    size, places = places_together({name: each.values.shape for name, each in tensors.items()}, order)
+    memory = np.full(size, np.nan)
     for name, (offset, strides) in places.items():
         _strided(memory, tensors[name].values.shape, strides, offset)[...] = tensors[name].values
     flat = library.make(Argument(memory), dtype, device)

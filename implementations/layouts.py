@@ -33,9 +33,10 @@ LAYOUTS = (
 )
 TIED = LAYOUTS[-2:]  # which make ties in the windows of a plane
 
-# How tensors may lie in one memory: in the order of the arguments, from the last on, by rows in turn, or in order and
-# each with its axes in reverse, as the parts of a fused weight that is stored so.
-TOGETHER = ("in order", "reversed", "interleaved", "turned")
+# How tensors may lie in one memory: in the order of the arguments, from the last on, by rows in turn, in order and
+# each with its axes in reverse, as the parts of a fused weight that is stored so, or in order and as much apart as the
+# first is long, as parts of which others lie between them.
+TOGETHER = ("in order", "reversed", "interleaved", "turned", "apart")
 
 
 def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...], int]:
@@ -76,13 +77,16 @@ def own_memory(ndim: int, layout: str) -> tuple[slice, ...]:
     return tuple(slice(1) if axis in once else slice(None) for axis in range(ndim))
 
 
-def places_together(shapes: Mapping[str, tuple[int, ...]], order: str) -> dict[str, tuple[int, tuple[int, ...]]]:
-    """Where each tensor of one memory begins, and its strides.
+def places_together(
+    shapes: Mapping[str, tuple[int, ...]], order: str
+) -> tuple[int, dict[str, tuple[int, tuple[int, ...]]]]:
+    """The elements of one memory, and where each tensor of it begins, and its strides.
 
     Of those of one shape that are ``interleaved`` the first row of each comes first, then the second: ``fused[0::2]``
     and ``fused[1::2]`` lie so.
     """
     groups: dict[Any, list[str]] = {}
+    gap = math.prod(next(iter(shapes.values()))) if order == "apart" else 0
     for name in reversed(shapes) if order == "reversed" else shapes:
         groups.setdefault(shapes[name] if order == "interleaved" and shapes[name] else name, []).append(name)
     found, start = dict[str, tuple[int, tuple[int, ...]]](), 0
@@ -93,5 +97,5 @@ def places_together(shapes: Mapping[str, tuple[int, ...]], order: str) -> dict[s
         for number, name in enumerate(names):
             offset = start + number * (steps[0] if steps else 1)
             found[name] = offset, tuple(step * (len(names) if axis == 0 else 1) for axis, step in enumerate(steps))
-        start += len(names) * math.prod(shape)
-    return found
+        start += len(names) * math.prod(shape) + gap
+    return start, found

@@ -72,12 +72,12 @@ def _by_default(dtype: str, lines: list[str]) -> list[str]:
 
 def _put_together(call: Call, array: str) -> list[str]:
     shapes = {name: each.values.shape for name, each in call.tensors.items()}
-    size, (first, *_) = sum(map(math.prod, shapes.values())), shapes
+    (size, places), (first, *_) = places_together(shapes, call.together), shapes
     if array == "torch":
-        lines = [f"memory = torch.empty({size}, dtype={first}.dtype, device={first}.device)"]
+        lines = [f"memory = torch.full(({size},), float('nan'), dtype={first}.dtype, device={first}.device)"]
     else:
-        lines = [f"memory = np.empty({size}, {first}.dtype)"]
-    for name, (offset, strides) in places_together(shapes, call.together).items():
+        lines = [f"memory = np.full({size}, np.nan, {first}.dtype)"]
+    for name, (offset, strides) in places.items():
         if array == "torch":
             lines.append(f"{name} = memory.as_strided({shapes[name]}, {strides}, {offset}).copy_({name})")
         else:

@@ -18,7 +18,7 @@ from assay.implementations.observe import Observation
 from assay.spec import OPERATORS
 from assay.tests.trial import judge
 from assay.tests.trial.aligned import aligned_cases
-from assay.tests.trial.alike import right_alike
+from assay.tests.trial.alike import one_answer
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import (
     SMALL,
@@ -41,7 +41,9 @@ EXACT_ON_INTEGERS = ("linear", "pad2d", "max_pool2d")  # conv2d is not: an FFT i
 SIZES = (*SMALL, 7, 8, 17)
 OF_INPUTS = tuple(layout for layout in LAYOUTS[1:] if layout not in TIED)
 ALWAYS = ("expanded", "channels_last", "transposed_cropped", "swapped_last_cropped")  # layouts that are always tried
-HANDED_BACK = ("expanded_last", "expanded_columns", "expanded", "swapped_last", "channels_last")  # always tried, too
+# How gradients come back, always tried: from means and sums over an axis or several, from what was turned or cut.
+HANDED_BACK = ("expanded_last", "expanded_columns", "expanded_second", "expanded", "swapped_last", "channels_last")
+HANDED_BACK += ("chunked",)
 MODES = (None, False)  # of recording gradients: as in training, and as in inference
 
 SMALL_CASES: dict[str, Callable[..., st.SearchStrategy[Case]]] = {
@@ -223,7 +225,7 @@ def test_contract_tensors_of_any_layout_give_what_the_formula_gives(candidate, o
         lies, copy = lying(case, each), copied(case, each)
         first = OPERATORS[operator].tensors[0]
         mixed = copy.changed(textures={**copy.textures, first: lies.textures[first]})
-        right_alike(*(partial(judge.conforms, candidate, one) for one in (copy, lies, mixed)))
+        one_answer(candidate, copy, *map(candidate.ask, (copy, lies, mixed)))
 
 
 @clause("contract.layouts", tier="contract", operators=EXACT_ON_INTEGERS)
@@ -261,8 +263,8 @@ def test_contract_tensors_of_any_layout_have_the_formulas_gradients(candidate, o
     """The incoming gradient lies as the inputs do: expanded, as a sum hands it back. Blind to mixed layouts."""
     case = data.draw(DIFFERENTIATED[operator](FAMILIES))
     for each in dict.fromkeys((layout, "channels_last")):
-        alike = (copied(case, each), lying(case, each))
-        right_alike(*(partial(judge.gradient_conforms, candidate, one) for one in alike))
+        copy = copied(case, each)
+        one_answer(candidate, copy, *map(candidate.ask_gradient, (copy, lying(case, each))))
 
 
 @clause("contract.layouts", tier="contract", operators=ALL, gradient=True, share=1)
@@ -271,27 +273,28 @@ def test_contract_an_incoming_gradient_of_any_layout_is_heeded(candidate, operat
     """Whatever inputs are like: expanded as a mean hands it back, or turned. Blind to what is wrong anyway."""
     case = data.draw(DIFFERENTIATED[operator](FAMILIES))
     case = case.changed(textures=lying(case, "contiguous").textures)
-    for each in dict.fromkeys((*HANDED_BACK, layout)):
-        copy, view = (case.changed(incoming=replace(case.incoming, layout=how)) for how in (REPEATED + each, each))
-        right_alike(*(partial(judge.gradient_conforms, candidate, one) for one in (copy, view)))
+    views: dict[str, dict[str, None]] = {}
+    for each in (*HANDED_BACK, layout):
+        views.setdefault(REPEATED + each if each.startswith("expanded") else "contiguous", {})[each] = None
+    for copy, alike in views.items():
+        cases = [case.changed(incoming=replace(case.incoming, layout=each)) for each in (copy, *alike)]
+        one_answer(candidate, cases[0], *map(candidate.ask_gradient, cases))
 
 
 @clause("contract.layouts", tier="contract", operators=DIFFERENTIATED_BY_SEVERAL, share=4)
 @given(data=st.data())
 def test_contract_tensors_in_one_memory_give_what_the_formula_gives(candidate, operator, data):
-    """One behind the other in either order, or by rows in turn, as in a fused layer. Blind to gaps between them."""
+    """One behind the other in either order, by rows in turn, as in a fused layer, or apart. Blind to other gaps."""
     case = lying(data.draw(CASES[operator](FAMILIES)), "contiguous")
-    seen = [candidate.answer(case, together=together) for together in ("", *TOGETHER)]
-    right_alike(*(partial(judge.answer_conforms, candidate, case, each) for each in seen))
+    one_answer(candidate, case, *(candidate.answer(case, together=together) for together in ("", *TOGETHER)))
 
 
 @clause("contract.layouts", tier="contract", operators=DIFFERENTIATED_BY_SEVERAL, gradient=True, share=4)
 @given(data=st.data())
 def test_contract_tensors_in_one_memory_have_the_formulas_gradients(candidate, operator, data):
-    """As parameters that are kept in one vector have, or those of fused layers. Blind to gaps between them."""
+    """As parameters that are kept in one vector have, or those of fused layers. Blind to gaps of other sizes."""
     case = lying(data.draw(DIFFERENTIATED[operator](FAMILIES)), "contiguous")
-    seen = [candidate.ask_gradient(case, together=together) for together in ("", *TOGETHER)]
-    right_alike(*(partial(judge.gradients_conform, candidate, case, each) for each in seen))
+    one_answer(candidate, case, *(candidate.ask_gradient(case, together=together) for together in ("", *TOGETHER)))
 
 
 def trained_together(case: Case) -> dict[tuple[str, ...], None]:
@@ -309,8 +312,7 @@ def test_contract_the_gradient_of_some_inputs_does_not_need_the_others(candidate
     case = data.draw(CASES[operator](FAMILIES))
     seen = candidate.ask_gradient(case)
     for names in trained_together(case):
-        among_all = partial(judge.gradients_conform, candidate, case, seen, names)
-        right_alike(among_all, partial(judge.gradient_conforms, candidate, case, names, alone=True))
+        one_answer(candidate, case, candidate.ask_gradient(case, names, alone=True), seen)
 
 
 @clause("contract.empty-batch", tier="contract", operators=ALL)

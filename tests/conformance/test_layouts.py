@@ -65,7 +65,7 @@ def one_laid(case: Case, names: Iterable[str]) -> Iterator[tuple[Case | None, Ca
 
 @clause("contract.layouts", tier="contract", operators=("linear", "glu", "swiglu"))
 def test_contract_wide_tensors_in_one_memory_give_what_others_give(candidate, operator):
-    """More than a hundred outputs, an odd number. Blind to gaps between them."""
+    """More than a hundred outputs, an odd number. Blind to gaps of other sizes."""
     candidate.begin()
     case = spread(operator, 0)
     lengths = {2: (131, 24), 1: (131,)}

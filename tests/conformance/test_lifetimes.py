@@ -5,6 +5,8 @@ What is remembered by too little, or for too long, is right until then.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,11 +18,13 @@ from assay.tests.conformance.test_layers import WIDE, layer
 from assay.tests.conformance.test_state import DEFAULTS, refused, reseeded, stay_as_they_are
 from assay.tests.trial import judge
 from assay.tests.trial.alike import one_answer, right_alike
+from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import Texture, rounded
 from assay.tests.trial.usual import Blocks
 
 OFTEN, OTHERS = 260, 66  # calls of one kind, and others after them, whose results are kept
+LAYERS = 3
 FEW = 12  # elements of a result, the corners among them
 SUMMED = ("linear", "glu", "swiglu", "conv2d")
 # A thousand elements or more, and weights of thousands.
@@ -80,6 +84,35 @@ def test_state_what_comes_after_hundreds_of_calls_is_as_right_as_before(candidat
     one_answer(candidate, cases[OFTEN + 1], *seen[OFTEN + 1 :: 2])
     judged = [(cases[k], seen[k]) for k in (0, OFTEN, OFTEN + 1)]
     right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in judged))
+
+
+@clause("contract.memoryless", tier="state", operators=ALL)
+def test_state_calls_in_other_dtypes_change_no_result(candidate, operator):
+    """Of large layers of one size, when they come first. Blind to dtypes that the candidate does not have."""
+    case = of_reals(layer(operator, *WIDE[operator]))
+    for recording in MODES:
+        candidate.begin()
+        if candidate.implementation.worker:
+            candidate.implementation.worker.renew()
+        for dtype in candidate.implementation.offered():
+            other = replace(candidate, dtype=dtype)
+            if dtype != candidate.dtype:
+                with suppress(NonConformance):  # who dies of it does so in another dtype
+                    other.observe(operator, case.arguments(other.format), recording=recording)
+        judge.answer_conforms(candidate, case, candidate.answer(case, recording=recording), FEW)
+
+
+@clause("contract.memoryless", tier="state", operators=SUMMED, dtypes=("float32",))
+def test_state_layers_of_one_shape_give_their_own_results(candidate, operator):
+    """As the layers of a model do, in turn, in inference, of one row too. Blind to more than a dozen calls."""
+    name = OPERATORS[operator].tensors[0]
+    for samples in (1, LASTING[operator][0][name][0]):
+        candidate.begin()
+        case = lasting(operator, **{name: (samples, *LASTING[operator][0][name][1:])})
+        cases = [reseeded(case, k) for k in range(LAYERS)]
+        seen = [candidate.answer(each, recording=False) for each in cases * 4]
+        for k in range(LAYERS):
+            one_answer(candidate, cases[k], *seen[k::LAYERS])
 
 
 @clause("contract.results-kept", tier="state", operators=ALL, dtypes=("float32",))

@@ -102,22 +102,6 @@ def test_features_that_are_small_in_every_row_count_beside_dead_ones(candidate):
     judge.conforms(candidate, times(candidate, case, x=x, w=w), FEW)
 
 
-@clause("linear.formula", tier="exact", dtypes=("float64", "float32"))
-def test_linear_of_bytes_is_exact(candidate):
-    """As in networks that were quantised: 0 to 255 times -127 to 127. Blind to bias and rescaling."""
-    candidate.begin()
-    case = dense("linear", 20, 256, 33)
-    judge.conforms_exactly(candidate, case.changed(textures={"x": Texture("bytes"), "w": Texture("signed bytes", 1)}))
-
-
-@clause("conv2d.formula", tier="exact", dtypes=("float64", "float32"))
-def test_conv2d_of_bytes_is_exact(candidate):
-    """As in networks that were quantised: 0 to 255 times -127 to 127. Blind to bias and rescaling."""
-    candidate.begin()
-    case, textures = convolution((2, 32, 9, 8), (16, 32, 3, 3)), (Texture("bytes"), Texture("signed bytes", 1))
-    judge.conforms_exactly(candidate, case.changed(textures=dict(zip(case.shapes, textures, strict=True))))
-
-
 @clause("conv2d.formula", tier="exact")
 def test_conv2d_of_an_empty_image_with_one_element_is_the_kernel_around_it(candidate):
     """Among four thousand, in one sample of two. Blind to several."""

@@ -21,7 +21,7 @@ from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, CASES, DIFFERENTIATED, FAMILIES, MODES, batched, demand
 from assay.tests.trial import judge
 from assay.tests.trial.aligned import aligned_cases
-from assay.tests.trial.alike import right_alike
+from assay.tests.trial.alike import one_answer, right_alike
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import (
     Case,
@@ -61,9 +61,7 @@ def answers_are_alike(candidate: Candidate, cases: list[Case], **how: Any) -> No
 def test_state_another_default_dtype_changes_nothing(candidate, operator, data):
     """What is left out is made in the inputs' dtype, not in that of new tensors. Blind to gradients."""
     case = data.draw(CASES[operator](FAMILIES))
-    for default in DEFAULTS:
-        answers = candidate.ask(case), candidate.answer(case, default=default)
-        right_alike(*(partial(judge.answer_conforms, candidate, case, each) for each in answers))
+    one_answer(candidate, case, *(candidate.answer(case, default=default) for default in ("", *DEFAULTS)))
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)
@@ -97,8 +95,8 @@ def test_state_new_values_in_the_same_memory_have_their_own_gradients(candidate,
 def test_state_calls_in_between_change_no_gradient(candidate, operator, data):
     """As in a network of many layers of one shape; it goes back in two parts. Blind to more than 66 in between."""
     case = data.draw(DIFFERENTIATED[operator](VALUES))
-    seen = [candidate.ask_gradient(case, **way) for way in ({}, {"twice": True}, {"twice": True, "interrupted": True})]
-    right_alike(*(partial(judge.gradients_conform, candidate, case, each) for each in seen))
+    ways: list[dict[str, bool]] = [{}, {"twice": True}, {"twice": True, "interrupted": True}]
+    one_answer(candidate, case, *(candidate.ask_gradient(case, **way) for way in ways))
 
 
 @clause("contract.no-alias", tier="state", operators=ALL, gradient=True)
@@ -111,7 +109,7 @@ def test_state_writing_to_the_result_changes_no_gradient(candidate, operator, da
     halved = candidate.observe(operator, plain.call.arguments, *back, halved=True)
     if halved.raised:
         return candidate.compared()
-    right_alike(*(partial(judge.gradients_conform, candidate, case, each) for each in (plain, halved)))
+    one_answer(candidate, case, plain, halved)
 
 
 def plans() -> Iterator[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]]:
@@ -174,9 +172,9 @@ def stays_right(candidate: Candidate, case: Case, repeats: int) -> None:
     for _ in range(repeats):
         again = candidate.repeat(seen)
         candidate.calls.pop()  # what is shown is the first call, and one that differs
-        if not np.array_equal(again.output, seen.output):
+        if not np.array_equal(again.output, seen.output, equal_nan=True):
             candidate.calls.append(again.call)
-            right_alike(*(partial(judge.answer_conforms, candidate, case, each) for each in (seen, again)))
+            one_answer(candidate, case, seen, again)
 
 
 def stay_as_they_are(candidate: Candidate, cases: list[Case], **how: Any) -> None:
@@ -235,7 +233,7 @@ def test_state_the_result_is_right_without_recording(candidate, operator, data):
     """As a model is run in inference. Blind to other ways of switching gradients off."""
     case = data.draw(CASES[operator](FAMILIES))
     plain, unrecorded = candidate.ask(case), candidate.answer(case, recording=False)
-    right_alike(*(partial(judge.answer_conforms, candidate, case, each) for each in (plain, unrecorded)))
+    one_answer(candidate, case, plain, unrecorded)
     demand(unrecorded, not unrecorded.recorded, "gave a result that gradients can be asked of, in inference")
 
 
@@ -245,7 +243,7 @@ def test_state_the_result_is_right_while_gradients_are_recorded(candidate, opera
     """The result that a gradient is asked of. Blind to the gradients."""
     case = data.draw(DIFFERENTIATED[operator](FAMILIES))
     plain, recorded = candidate.ask(case), candidate.ask_gradient(case)
-    right_alike(*(partial(judge.answer_conforms, candidate, case, each) for each in (plain, recorded)))
+    one_answer(candidate, case, plain, recorded)
 
 
 def leaves_alone(candidate: Candidate, case: Case, when: str = "", *back: Any) -> None:

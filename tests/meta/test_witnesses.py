@@ -33,8 +33,9 @@ def wrongly_seen(law, operator, mutants):
     return {name for name, each in raised.items() if isinstance(each, NonConformance) and not each.malformed}
 
 
-# Laws of long axes, which are dear, are left to `assay power`, which puts all to all at the gate's budget.
-QUICK = [law for law in all_laws("quick") if not law.module.endswith("test_large")]
+# Laws of long axes, large layers and long lives, which are dear, are left to `assay power`, which puts all to all.
+DEAR = ("test_large", "test_layers", "test_lifetimes")
+QUICK = [law for law in all_laws("quick") if not law.module.endswith(DEAR)]
 
 
 @pytest.mark.parametrize("law", QUICK, ids=lambda law: law.name.removeprefix("test_"))

@@ -24,7 +24,7 @@ from assay.tests.trial.textures import Texture
 # The axes of each operator, and how long they get. 2^16: grids of a GPU have fewer blocks in two of their directions.
 AXES = {
     "swish": {"elements": 2**20 + 1},
-    "linear": {"rows": 2**16 + 1, "features": 2**15 + 1, "outputs": 2**15 + 1},
+    "linear": {"rows": 2**16 + 1, "features": 2**16 + 1, "outputs": 2**16 + 1},
     "pad2d": {"planes": 2**16 + 1, "rows": 2**12 + 1, "columns": 2**12 + 1},
     "conv2d": {
         "samples": 2**16 + 1,
