@@ -151,15 +151,19 @@ class TorchArrays:
         """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``, in these ways of `Call`.
 
         If "interrupted", it runs many times on other values of these shapes before it goes back, as a layer of many
-        that are alike. If "twice", it has gone back before from half of ``incoming``, if it can: what `torch.compile`
-        makes refuses. If "halved", the result is, in place, and it goes back from twice ``incoming``: with the same
-        gradients, if it can.
+        that are alike, and every other time with the same tensors but for the first, as one that is called in turn.
+        If "twice", it has gone back before from half of ``incoming``, if it can: what `torch.compile` makes refuses.
+        If "halved", the result is, in place, and it goes back from twice ``incoming``: with the same gradients, if it
+        can. If "hidden", it is given clones of the tensors, as the results of other layers; what is written to those is
+        written to the tensors then. If "checkpointed", it runs once more while going back.
         """
         leaves = {name: arrays[name].requires_grad_() for name in names}
-        result = run(arrays)
+        given = arrays | {name: leaf.clone() for name, leaf in leaves.items()} if "hidden" in how else arrays
+        result = self._checkpointed(run, given) if "checkpointed" in how else run(given)
         if "interrupted" in how:
             others = {name: -0.5 * each.flip(tuple(range(each.ndim))) for name, each in arrays.items()}
-            kept = [run(others) for _ in range(BETWEEN)]
+            shared = arrays | dict(list(others.items())[:1])
+            kept = [run(shared if k % 2 else others) for k in range(BETWEEN)]
             del kept
         if not (self.is_array(result) and result.requires_grad):
             return result, dict.fromkeys(leaves)
@@ -174,7 +178,18 @@ class TorchArrays:
         except Exception as problem:
             problem.add_note("going back")
             raise
+        if "hidden" in how:
+            self._written_back(given, leaves)
         return result, dict(zip(leaves, found, strict=True))
+
+    def _checkpointed(self, run: Any, given: dict[str, Any]) -> Any:
+        return importlib.import_module("torch.utils.checkpoint").checkpoint(run, given, use_reentrant=False)
+
+    def _written_back(self, given: dict[str, Any], leaves: dict[str, Any]) -> None:
+        with self.torch.no_grad():
+            for name, leaf in leaves.items():
+                if not ((given[name] == leaf) | (leaf != leaf)).all():
+                    leaf.copy_(given[name])
 
     def synchronise(self, device: str) -> None:
         """Wait until everything that was started on ``device`` has ended."""

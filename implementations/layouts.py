@@ -7,18 +7,19 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 # How a tensor lies in memory. Whatever lies between its elements is NaN: who reads it, shows it. ``transposed`` has all
-# axes in reverse, ``swapped`` the first two (sequences before samples), ``swapped_last`` the last two (features before
-# tokens). ``cropped`` is cut out of longer rows, ``chunked`` of more along the second axis, as half of the channels,
-# ``channels_last_cropped`` of a larger image, and the other two that are called so of more rows, before they were
-# turned. ``expanded`` repeats the first sample, ``expanded_second`` the first channel, as of a grey picture, and
-# ``expanded_columns`` and ``expanded_last`` the first column and the first element of each plane: so a mean over
-# columns, or over places, hands its gradient back.
+# axes in reverse, ``swapped`` the first two (sequences before samples), ``swapped_middle`` those in the middle of four
+# (heads before tokens), ``swapped_last`` the last two (features before tokens). ``cropped`` is cut out of longer rows,
+# ``chunked`` of more along the second axis, as half of the channels, ``channels_last_cropped`` of a larger image, and
+# the other two that are called so of more rows, before they were turned. ``expanded`` repeats the first sample,
+# ``expanded_second`` the first channel, as of a grey picture, and ``expanded_columns`` and ``expanded_last`` the first
+# column and the first element of each plane: so a mean over columns, or over places, hands its gradient back.
 LAYOUTS = (
     "contiguous",
     "offset",
     "strided",
     "transposed",
     "swapped",
+    "swapped_middle",
     "swapped_last",
     "cropped",
     "chunked",
@@ -46,6 +47,8 @@ def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...
         order.reverse()
     elif layout == "swapped":
         order[:2] = reversed(order[:2])
+    elif layout == "swapped_middle":
+        order[1:-1] = reversed(order[1:-1])
     elif layout.startswith("swapped_last"):
         order[-2:] = reversed(order[-2:])
     elif layout.startswith("channels_last") and len(shape) == 4:

@@ -22,7 +22,9 @@ PACKAGE = str(Path(__file__).resolve().parents[1])
 ITSELF = "other elements of its own"  # which a result shares its memory with, if it is expanded
 OUTPUT = "standard output"  # which a call may not write to
 NO_GRAD = "no_grad"  # where no gradients are recorded, and tensors are what they are otherwise
-WAYS_BACK = ("interrupted", "twice", "halved")
+WAYS_BACK = ("interrupted", "twice", "halved", "hidden", "checkpointed")
+# Arguments that may be None and stand last: in inference they are given so, as `torch.nn.Linear` does.
+NONE_AT_THE_END = ("b", "c")
 COPIED = 2**12  # elements up to which copies of two arrays' bytes are the quickest to compare: they fit into a cache
 
 
@@ -43,6 +45,8 @@ class Call:
     twice: bool = False  # it has gone back before, from half of what comes in
     in_turn: bool = False  # on the memory of the call before, if there was one
     halved: bool = False  # the result is, in place, before going back from twice what comes in
+    hidden: bool = False  # the tensors are results of others, and none is a leaf
+    checkpointed: bool = False  # it is made once more while going back
     accumulated: bool = False  # the inputs have gradients already, to which nothing is to be added
     together: str = ""  # how tensors lie in one memory, of `arrays.TOGETHER`, if they do
     default: str = ""  # the dtype that new tensors have meanwhile, where the library has such a setting
@@ -51,6 +55,15 @@ class Call:
     def tensors(self) -> dict[str, Argument]:
         """The tensor arguments by name."""
         return {name: value for name, value in self.arguments.items() if isinstance(value, Argument)}
+
+    def arguments_to_give(self) -> dict[str, Any]:
+        """All but the last that are None, which take their defaults: in inference biases do not."""
+        values = dict(self.arguments)
+        while values and next(reversed(values.values())) is None:
+            if self.recording is not None and next(reversed(values)) in NONE_AT_THE_END:
+                break
+            values.popitem()
+        return values
 
     @property
     def parameters(self) -> list[str]:
@@ -224,10 +237,7 @@ def _run(
     function = implementation.operators[call.operator]
 
     def run(given: Mapping[str, Any]) -> Any:
-        values = [given.get(name, value) for name, value in call.arguments.items()]
-        while values and values[-1] is None:  # trailing arguments that are left out take their defaults
-            values.pop()
-        return function(*values)
+        return function(*(given.get(name, value) for name, value in call.arguments_to_give().items()))
 
     library.poison(call.poison, call.dtype, call.device)
     if incoming is None:

@@ -211,9 +211,12 @@ def _number_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _inputs(call: Call) -> list[str]:
     lines = [f"{name} {describe(name, value)}" for name, value in call.arguments.items() if value is not None]
     lines += [f"incoming gradient {describe('incoming', call.cotangent)}"] if call.cotangent else []
-    lines += [f"{BETWEEN} calls, on these numbers reversed, times -0.5, before it goes back"] * call.interrupted
+    words = f"{BETWEEN} calls, on these numbers reversed, times -0.5, in turn with those of all but the first tensor,"
+    lines += [f"{words} before it goes back"] * call.interrupted
     lines += ["it has gone back already, from half of the incoming gradient"] * call.twice
     lines += ["the result is halved in place, and the incoming gradient doubled"] * call.halved
+    lines += ["the tensors are results of others: clones"] * call.hidden
+    lines += ["it is made once more while going back, from a checkpoint"] * call.checkpointed
     lines += ["the inputs have gradients already, of ones"] * call.accumulated
     frozen = f", and {' and '.join(call.parameters)} are parameters" if len(call.parameters) > 1 else ""
     lines += [f"in inference: no gradients are recorded{frozen}"] * (call.recording is False)

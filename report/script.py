@@ -47,9 +47,8 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -> 
     if array == "torch":
         new = [name for name in call.parameters if made.get(name) != call.tensors[name].values.shape]
         lines += [f"{name} = torch.nn.Parameter({name}, requires_grad=False)" for name in new]
-    arguments = [name if isinstance(value, Argument) else repr(value) for name, value in call.arguments.items()]
-    while arguments and arguments[-1] == "None":
-        arguments.pop()
+    given = call.arguments_to_give()
+    arguments = [name if isinstance(value, Argument) else repr(value) for name, value in given.items()]
     if call.cotangent is None:
         in_inference = array == "torch" and call.recording is not None
         mode = f"with torch.{call.recording or 'inference_mode'}():"
@@ -101,18 +100,27 @@ def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
         return [*lines, *_shown(f"candidate.vjp({call.operator!r}, {{{given}}}, incoming)", call)]
     lines += [f"{name}.requires_grad_()" for name in call.differentiate]
     lines += [f"{name}.grad = torch.ones_like({name})" for name in call.differentiate if call.accumulated]
-    lines += [f"result = candidate.{call.operator}({', '.join(arguments)})"]
-    if call.interrupted:
-        others = [
-            f"-0.5 * {text}.flip(tuple(range({text}.ndim)))" if text in call.tensors else text for text in arguments
-        ]
-        lines += [f"for _ in range({BETWEEN}):  # other calls, before the first goes back"]
-        lines += [f"    candidate.{call.operator}({', '.join(others)})"]
+    copies = [f"{text}.clone()" if call.hidden and text in call.tensors else text for text in arguments]
+    run = f"candidate.{call.operator}({', '.join(copies)})"
+    if call.checkpointed:
+        run = f"torch.utils.checkpoint.checkpoint(lambda: {run}, use_reentrant=False)"
+        lines += ["import torch.utils.checkpoint"]
+    lines += [f"result = {run}"]
+    lines += _calls_in_between(call, arguments) if call.interrupted else []
     if call.twice:
         lines += [f"torch.autograd.grad(result, [{names}], 0.5 * incoming, retain_graph=True)"]
     lines += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] if call.halved else []
     back = f"dict(zip({list(call.differentiate)!r}, torch.autograd.grad(result, [{names}], incoming)))"
     return [*lines, *_shown(f"(result, {back})" if call.in_turn else back, call)]
+
+
+def _calls_in_between(call: Call, arguments: list[str]) -> list[str]:
+    first, *_ = call.tensors
+    turned = "-0.5 * {0}.flip(tuple(range({0}.ndim)))"
+    others = [turned.format(each) if each in call.tensors else each for each in arguments]
+    shared = [text if each == first else each for each, text in zip(arguments, others, strict=True)]
+    run = f"candidate.{call.operator}(*(({', '.join(shared)},) if k % 2 else ({', '.join(others)},)))"
+    return [f"for k in range({BETWEEN}):  # other calls, before the first goes back", f"    {run}"]
 
 
 def _tensors(call: Call) -> list[Argument]:

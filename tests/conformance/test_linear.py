@@ -147,7 +147,12 @@ def summed(seed, **shapes):
 
 
 @clause("linear.formula", tier="exact", dtypes=("bfloat16", "float16"))
-@given(rows=st.integers(1, 3), features=st.sampled_from(LONG_SUMS), outputs=st.integers(1, 3), seed=st.integers(0, 255))
+@given(
+    rows=st.sampled_from((1, 2, 3, 17, 64)),
+    features=st.sampled_from(LONG_SUMS),
+    outputs=st.sampled_from((1, 2, 3, 33, 64)),
+    seed=st.integers(0, 255),
+)
 def test_linear_rounds_a_long_sum_once(candidate, rows, features, outputs, seed):
     """The sum is exact in float32, so its nearest number is the answer. Blind to biases, and to other accumulation."""
     if not sums_once(candidate, "linear", "forward"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -16,6 +17,7 @@ from assay.tests.trial.whole import gradients_are_rounded_once, sums_once
 FEW = 12  # elements of a result that are judged, beside the suspected
 SEED = 20
 OUTLIER = 3e4
+ROWS = 1200
 HALVES = ("bfloat16", "float16")
 GATED = {"glu": "wv", "swiglu": "wv"}
 
@@ -231,16 +233,16 @@ def test_swiglu_gradients_by_biases_of_hundreds_of_rows_are_summed_in_more_than_
 
 
 def biases_learn(candidate, operator):
-    """Judge the gradients by the biases of a layer of 8 outputs: of one, of a few large terms and many small ones."""
+    """Judge the gradients of a layer of 8 outputs: of one, of a few large terms and many small ones."""
     candidate.begin()
     candidate.compared()
-    shapes = {"x": (600, 2), **dict.fromkeys("wv", (8, 2)), **dict.fromkeys("bc", (8,))}
+    shapes = {"x": (ROWS, 2), **dict.fromkeys("wv", (8, 2)), **dict.fromkeys("bc", (8,))}
     case = Case(operator, shapes, {name: Texture("positive", SEED + k) for k, name in enumerate(shapes)}, {}, 2)
-    incoming = np.zeros((600, 8))
-    incoming[:, 3] = np.random.default_rng(SEED).uniform(0.05, 0.15, 600)
+    incoming = np.zeros((ROWS, 8))
+    incoming[:, 3] = np.random.default_rng(SEED).uniform(0.05, 0.15, ROWS)
     incoming[:40, 3] = 30.0
     if sums_once(candidate, operator, "backward"):
-        judge.gradient_conforms(candidate, coming_back(candidate, case, incoming), ("b", "c"), sparse=True)
+        judge.gradient_conforms(candidate, coming_back(candidate, case, incoming), sparse=True)
 
 
 @clause("conv2d.gradient", tier="gradient", dtypes=HALVES)
@@ -267,22 +269,25 @@ def coming_back(candidate, case, incoming):
     return case.changed(incoming=case.incoming.holding(rounded(incoming, candidate.format), 1))
 
 
-SMALL_INCOMING = {
-    "linear": dense("linear", 130, 40, 34),
-    "glu": dense("glu", 130, 40, 34),
-    "swiglu": dense("swiglu", 130, 40, 34),
-    "conv2d": convolution((1, 4, 36, 36), (5, 4, 3, 3)),
+INCOMING = {
+    **{name: (dense(name, 130, 40, 34), dense(name, 128, 48, 64)) for name in ("linear", "glu", "swiglu")},
+    "conv2d": (convolution((1, 4, 36, 36), (5, 4, 3, 3)), convolution((2, 16, 12, 12), (32, 16, 3, 3))),
 }
 
 
 def small_ones_count(candidate, operator):
-    """Judge what comes back from incoming gradients far below 1; in float16 they are below the least normal number."""
-    candidate.begin()
-    case = SMALL_INCOMING[operator].changed(incoming=Texture("few", SEED))
-    digits = np.random.default_rng(SEED).uniform(0.5, 1.5, case.result_shape)
-    incoming = case.cotangent(candidate.format).values * digits
-    size = 2.0**-20 if candidate.dtype == "float16" else 2.0**-36
-    judge.gradient_conforms(candidate, coming_back(candidate, case, incoming * size), sparse=True)
+    """Judge what comes back from incoming gradients far below 1; in float16 they are below the least normal number.
+
+    And from some of all digits.
+    """
+    for case, size in itertools.product(
+        INCOMING[operator], (2.0**-20 if candidate.dtype == "float16" else 2.0**-36, 1)
+    ):
+        candidate.begin()
+        case = case.changed(incoming=Texture("few", SEED))
+        digits = np.random.default_rng(SEED).uniform(0.5, 1.5, case.result_shape)
+        incoming = case.cotangent(candidate.format).values * digits
+        judge.gradient_conforms(candidate, coming_back(candidate, case, incoming * size), sparse=True)
 
 
 @clause("linear.gradient", tier="gradient")

@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.implementations.observe import OUTPUT
+from assay.implementations.observe import NO_GRAD, OUTPUT
 from assay.implementations.surroundings import THREADS
 from assay.reference.arithmetic.formats import Format
 from assay.reference.conv2d import output_size
@@ -70,7 +70,8 @@ def test_state_new_values_in_the_same_memory_give_their_own_result(candidate, op
     """Written over the old ones, without a word, in inference after some calls. Blind to memory of earlier laws."""
     case = data.draw(CASES[operator](VALUES))
     answers_are_alike(candidate, [case, reseeded(case, 1)])
-    answers_are_alike(candidate, [*[case] * WARM, reseeded(case, 1)], recording=False)
+    for recording in (False, NO_GRAD):
+        answers_are_alike(candidate, [*[case] * WARM, reseeded(case, 1)], recording=recording)
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)
@@ -93,9 +94,9 @@ def test_state_new_values_in_the_same_memory_have_their_own_gradients(candidate,
 @clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
 @given(data=st.data())
 def test_state_calls_in_between_change_no_gradient(candidate, operator, data):
-    """As in a network of many layers of one shape; it goes back in two parts. Blind to more than 66 in between."""
+    """As in a network; it goes back in two parts, or from a checkpoint. Blind to more than 66 in between."""
     case = data.draw(DIFFERENTIATED[operator](VALUES))
-    ways: list[dict[str, bool]] = [{}, {"twice": True}, {"twice": True, "interrupted": True}]
+    ways: list[dict[str, bool]] = [{}, {"twice": True}, {"twice": True, "interrupted": True}, {"checkpointed": True}]
     one_answer(candidate, case, *(candidate.ask_gradient(case, **way) for way in ways))
 
 
@@ -145,6 +146,15 @@ def test_state_other_parameters_on_the_same_tensors_give_their_own_result(candid
     plan = data.draw(st.sampled_from([plan for plan in PLANS if plan[0] == operator]))
     case = data.draw(st.builds(partial(planned, *plan[:3]), st.integers(0, 255)))
     answers_are_alike(candidate, [case, case.changed(parameters=plan[3]), case])
+
+
+@clause("contract.memoryless", tier="state", operators=("conv2d", "max_pool2d"), gradient=True, share=4)
+@given(data=st.data())
+def test_state_other_parameters_on_the_same_tensors_have_their_own_gradients(candidate, operator, data):
+    """Asked for in turn, of results of one shape. Blind to parameters of unequal axes."""
+    plan = data.draw(st.sampled_from([plan for plan in PLANS if plan[0] == operator]))
+    case = data.draw(st.builds(partial(planned, *plan[:3]), st.integers(0, 255)))
+    answers_are_alike(candidate, [case, case.changed(parameters=plan[3]), case], back=True)
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)

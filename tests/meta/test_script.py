@@ -110,14 +110,14 @@ def test_inference_is_inference_in_the_script(tmp_path, recording):
 
 
 def test_in_inference_all_but_the_first_tensor_are_parameters(tmp_path):
-    """As in the call; those that are written over stay the parameters that they are."""
+    """As in the call, with the bias that is None; those that are written over stay the parameters that they are."""
     given = []
     tensors = {name: Argument(np.ones((1, 1))) for name in ("x", "w")}
     calls = [Call("linear", {**tensors, "b": None}, "float32", "cpu", recording=False, in_turn=True)] * 2
     (tmp_path / "script.py").write_text(script("", "torch", calls, "wrong"))
     linear = types.SimpleNamespace(linear=lambda *tensors: given.append([*tensors, torch.is_grad_enabled()]))
     runpy.run_path(str(tmp_path / "script.py"), {"candidate": linear})
-    kinds = [(type(x), type(w), w.requires_grad, recording) for x, w, recording in given]
+    kinds = [(type(x), type(w), w.requires_grad, recording) for x, w, none, recording in given if none is None]
     assert kinds == [(torch.Tensor, torch.nn.Parameter, False, False)] * 2
     assert given[0][1] is given[1][1]
 

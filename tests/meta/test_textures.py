@@ -115,6 +115,7 @@ def test_between_the_elements_lies_nan(shape, layout, seed):
         ("offset", (30, (12, 4, 1), 3)),
         ("transposed", (24, (1, 2, 6), 0)),
         ("swapped", (24, (4, 8, 1), 0)),
+        ("swapped_middle", (24, (12, 4, 1), 0)),
         ("swapped_last", (24, (12, 1, 3), 0)),
         ("cropped", (30, (15, 5, 1), 0)),
         ("chunked", (32, (16, 4, 1), 0)),

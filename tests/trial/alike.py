@@ -38,10 +38,9 @@ def one_answer(candidate: Candidate, case: Case, first: Observation, *others: Ob
         NonConformance: as `right_alike`.
     """
     candidate.compared(sum(each.size for each in first.arrays()))
-    if not first.gradients:
-        another = [each for each in others if not _same(first.output, each.output)]
-        if another:
-            right_alike(*(partial(judge.answer_conforms, candidate, case, each) for each in (first, *another)))
+    another = [each for each in others if not each.call.halved and not _same(first.output, each.output)]
+    if another:
+        right_alike(*(partial(judge.answer_conforms, candidate, case, each) for each in (first, *another)))
     for name, gradient in first.gradients.items():
         another = [each for each in others if not _same(gradient, each.gradients[name])]
         if another:

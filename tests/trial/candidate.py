@@ -23,6 +23,8 @@ from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import RAISED, NonConformance
 from assay.tests.trial.waivers import Waived, Waiver
 
+BACK = "back"  # a mode of a call in a sequence: gradients are recorded, and asked for
+
 
 @dataclass
 class Tally:
@@ -105,16 +107,27 @@ class Candidate:
         return again
 
     def answers_in_turn(
-        self, cases: Sequence[Case], back: bool = False, recording: bool | str | None = None
+        self, cases: Sequence[Case], back: bool = False, recording: bool | str | None = None, wanted: Sequence[str] = ()
     ) -> tuple[list[Observation], list[Values]]:
         """The well-formed answers to cases, each on the memory of the last, and what they hold after the last call.
 
-        Going ``back``, with the gradients of all tensors; else with their ``recording`` as in `answer`.
+        Going ``back``, with the gradients of the ``wanted`` tensors, or of all; else with their ``recording`` as in
+        `answer`.
 
         Raises:
             NonConformance: as `ask`, and as `ask_gradient`.
         """
-        calls = [self._asking(case, back, recording) for case in cases]
+        return self.answers_in_modes(cases, [BACK if back else recording] * len(cases), wanted)
+
+    def answers_in_modes(
+        self, cases: Sequence[Case], modes: Sequence[bool | str | None], wanted: Sequence[str] = ()
+    ) -> tuple[list[Observation], list[Values]]:
+        """As `answers_in_turn`, each with its own recording, or going `BACK`.
+
+        Raises:
+            NonConformance: as `answers_in_turn`.
+        """
+        calls = [self._asking(case, mode, wanted) for case, mode in zip(cases, modes, strict=True)]
         self.calls += calls
         try:
             seen, kept = observe_in_turn(self.implementation, calls)
@@ -128,10 +141,11 @@ class Candidate:
                 _well_formed_gradient(each, name)
         return seen, kept
 
-    def _asking(self, case: Case, back: bool, recording: bool | str | None) -> Call:
-        more = {"recording": recording, "in_turn": True}
-        call = Call(case.operator, case.arguments(self.format), self.dtype, self.device, **more)
-        return replace(call, cotangent=case.cotangent(self.format), differentiate=tuple(call.tensors)) if back else call
+    def _asking(self, case: Case, mode: bool | str | None, wanted: Sequence[str]) -> Call:
+        call = Call(case.operator, case.arguments(self.format), self.dtype, self.device, in_turn=True)
+        if mode != BACK:
+            return replace(call, recording=mode)
+        return replace(call, cotangent=case.cotangent(self.format), differentiate=tuple(wanted or call.tensors))
 
     def ask_gradient(self, case: Case, wanted: Sequence[str] = (), alone: bool = False, **more: Any) -> Observation:
         """The answer to a case and, going back from its incoming gradient, the gradients of all tensors.

@@ -16,7 +16,7 @@ import numpy as np
 
 from assay.implementations.isolated import Asked, GivenUp, Worker
 from assay.implementations.load import LoadError
-from assay.implementations.observe import Observation
+from assay.implementations.observe import WAYS_BACK, Observation
 from assay.tests.trial.candidate import Candidate, Tally
 from assay.tests.trial.failure import CLASSES, DIED, MALFORMED, NonConformance
 
@@ -140,7 +140,8 @@ def is_of_one_call(problem: NonConformance) -> bool:
     if not (problem.complete and problem.of_last and len(problem.calls) == 1):
         return False
     (call,) = problem.calls
-    return not (call.interrupted or call.twice or call.halved or call.default or call.recording is not None)
+    ways = any(getattr(call, way) for way in WAYS_BACK)
+    return not (ways or call.default or call.recording is not None)
 
 
 def class_of(problem: NonConformance, tier: str) -> str:

@@ -1,0 +1,153 @@
+"""Training: layers that learn in part, steps between evaluations, smaller batches, gradients that overflow."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+
+from assay.implementations.observe import NO_GRAD
+from assay.spec import OPERATORS
+from assay.tests.conformance.test_contract import ALL, demand, trained_together
+from assay.tests.conformance.test_layers import WIDE, layer
+from assay.tests.conformance.test_lifetimes import BATCHES, FEW, LASTING, lasting, of_reals
+from assay.tests.conformance.test_state import reseeded
+from assay.tests.trial import judge
+from assay.tests.trial.alike import one_answer, right_alike
+from assay.tests.trial.candidate import BACK
+from assay.tests.trial.laws import clause
+from assay.tests.trial.plain import GRADIENTS, values_of
+from assay.tests.trial.textures import Texture
+
+LEARNING = ("linear", "glu", "swiglu", "conv2d")
+# Steps, and evaluations in between, each on other values in the same memory.
+LIFE = (BACK, NO_GRAD, False, BACK, NO_GRAD, NO_GRAD, False, False)
+BIASES = {"linear": "b", "glu": "bc", "swiglu": "bc", "conv2d": ("bias",)}
+
+
+def biased(operator):
+    """A layer of 2^16 elements, or of hundreds of outputs, with biases and few incoming gradients."""
+    shapes, parameters = WIDE[operator]
+    outputs = shapes["weight" if operator == "conv2d" else "w"][0]
+    shapes = shapes | {name: (outputs,) for name in BIASES[operator]}
+    return of_reals(layer(operator, shapes, parameters)).changed(incoming=Texture("few", 5))
+
+
+@clause("contract.some-gradients", tier="gradient", operators=LEARNING)
+def test_contract_layers_that_learn_in_part_give_what_they_give_as_a_whole(candidate, operator):
+    """Results and gradients of large layers, as of frozen ones. Blind to what is wrong anyway."""
+    candidate.begin()
+    case = biased(operator)
+    whole = candidate.ask_gradient(case)
+    for names in trained_together(case):
+        candidate.calls.clear()
+        one_answer(candidate, case, candidate.ask_gradient(case, names, alone=True), whole)
+
+
+@clause("contract.memoryless", tier="state", operators=LEARNING, gradient=True)
+def test_state_evaluations_between_steps_are_of_the_weights_of_then(candidate, operator):
+    """That are written over where they lie. Blind to what is wrong anyway."""
+    candidate.begin()
+    cases = [reseeded(lasting(operator), k) for k in range(len(LIFE))]
+    seen, _ = candidate.answers_in_modes(cases, LIFE)
+    right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in zip(cases, seen, strict=True)))
+
+
+@clause("contract.memoryless", tier="state", operators=LEARNING, gradient=True)
+def test_state_the_inputs_gradient_alone_is_of_the_weights_of_then(candidate, operator):
+    """As of a critic, whose weights learn elsewhere. Blind to what is wrong anyway."""
+    candidate.begin()
+    cases = [reseeded(lasting(operator), k) for k in range(3)]
+    first = OPERATORS[operator].tensors[:1]
+    seen, _ = candidate.answers_in_turn(cases, back=True, wanted=first)
+    pairs = zip(cases, seen, strict=True)
+    right_alike(*(partial(judge.gradients_conform, candidate, *each, first) for each in pairs))
+
+
+@clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
+def test_state_batches_of_other_sizes_have_their_own_gradients(candidate, operator):
+    """The last one of an epoch is smaller. Blind to what is wrong anyway."""
+    candidate.begin()
+    name = OPERATORS[operator].tensors[0]
+    cases = [lasting(operator, **{name: (size, *LASTING[operator][0][name][1:])}) for size in BATCHES]
+    seen, _ = candidate.answers_in_turn(cases, back=True)
+    right_alike(*(partial(are_plain, candidate, *each) for each in zip(cases, seen, strict=True)))
+
+
+def are_plain(candidate, case, seen):
+    """Hold gradients to their enclosures where they are farthest from numpy's, which says where to look."""
+    with np.errstate(all="ignore"):
+        expected = GRADIENTS[case.operator](seen.call.cotangent.values, *values_of(seen))
+    names = [name for name in case.shapes if not np.array_equal(seen.gradients[name], expected[name])]
+    candidate.compared(sum(each.size for each in seen.gradients.values()))
+    if names:
+        judge.gradients_conform(candidate, case, seen, names)
+
+
+# Clauses of the gradients, and an operator's layer in small.
+SMALL = {
+    "swish": {"x": (3, 5)},
+    "linear": {"x": (3, 4), "w": (5, 4), "b": (5,)},
+    "glu": {"x": (3, 4), **dict.fromkeys("wv", (5, 4)), **dict.fromkeys("bc", (5,))},
+    "conv2d": {"input": (2, 3, 5, 6), "weight": (4, 3, 3, 3), "bias": (4,)},
+    "max_pool2d": {"input": (2, 3, 6, 8)},
+}
+SMALL["swiglu"] = SMALL["glu"]
+
+
+def overflows_are_seen(candidate, operator):
+    """Have one element of what comes back infinite or NaN, and hold what it reaches to being neither a number.
+
+    What it reaches is where a gradient of the same layer from this element alone is not zero.
+    """
+    parameters = {"conv2d": {"stride": 1, "padding": 1}, "max_pool2d": {"kernel_size": 2}}.get(operator, {})
+    case = of_reals(layer(operator, SMALL[operator], parameters))
+    place = math.prod(case.result_shape) // 2
+    for value in (1.0, math.inf, -math.inf, math.nan):
+        candidate.begin()
+        incoming = np.zeros(case.result_shape)
+        incoming.flat[place] = value
+        seen = candidate.ask_gradient(case.changed(incoming=Texture("normal").holding(incoming, 1)))
+        if value == 1.0:
+            reached = {name: np.abs(each) > candidate.format.least_normal for name, each in seen.gradients.items()}
+        for name, each in seen.gradients.items():
+            candidate.compared(each.size)
+            lost = np.isfinite(each[reached[name]]).any() and value != 1.0
+            demand(seen, not lost, f"lost an incoming gradient of {value}: its gradient of {name} is finite")
+
+
+@clause("swish.gradient", tier="special")
+def test_an_overflow_that_comes_back_to_swish_is_seen(candidate):
+    """An infinity or NaN, by which a scale of losses is halved. Blind to where else it gets."""
+    overflows_are_seen(candidate, "swish")
+
+
+@clause("linear.gradient", tier="special")
+def test_an_overflow_that_comes_back_to_linear_is_seen(candidate):
+    """An infinity or NaN, by which a scale of losses is halved. Blind to where else it gets."""
+    overflows_are_seen(candidate, "linear")
+
+
+@clause("glu.gradient", tier="special")
+def test_an_overflow_that_comes_back_to_glu_is_seen(candidate):
+    """An infinity or NaN, by which a scale of losses is halved. Blind to where else it gets."""
+    overflows_are_seen(candidate, "glu")
+
+
+@clause("swiglu.gradient", tier="special")
+def test_an_overflow_that_comes_back_to_swiglu_is_seen(candidate):
+    """An infinity or NaN, by which a scale of losses is halved. Blind to where else it gets."""
+    overflows_are_seen(candidate, "swiglu")
+
+
+@clause("conv2d.gradient", tier="special")
+def test_an_overflow_that_comes_back_to_conv2d_is_seen(candidate):
+    """An infinity or NaN, by which a scale of losses is halved. Blind to where else it gets."""
+    overflows_are_seen(candidate, "conv2d")
+
+
+@clause("max_pool2d.gradient", tier="special")
+def test_an_overflow_that_comes_back_to_max_pool2d_is_seen(candidate):
+    """An infinity or NaN, by which a scale of losses is halved. Blind to where else it gets."""
+    overflows_are_seen(candidate, "max_pool2d")
