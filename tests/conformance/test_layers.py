@@ -38,6 +38,7 @@ WIDE = {
 HEAVY = {"x": (12, 1024), "w": (1024, 1024)}  # of 2^20 weights, and few samples
 # Rows, features and outputs; features are no multiple of a tile, or one row meets a thousand of them.
 MATRIX_SIZES = ((4, 100, 40), (33, 72, 48), (1, 1024, 16))
+OF_MODELS = ((2, 640, 24), (3, 768, 16), (1, 1280, 16), (2, 3072, 8), (64, 2048, 128))  # as MATRIX_SIZES
 TURNED = (64, 66)
 LONG = ((4096,), TURNED, (2, 8, 1040))
 EDGES = (12.0, 96.0, 720.0)  # where the exponential overflows in float16, float32 and float64
@@ -172,6 +173,28 @@ def test_gates_of_a_large_swiglu_survive_the_edges_of_the_exponential(candidate)
     gates_survive(candidate, "swiglu")
 
 
+@clause("glu.formula", tier="enclosure")
+def test_glu_of_layers_of_language_models_stays_within_its_enclosure(candidate):
+    """Of hundreds of features, or of thousands and many rows. Blind to other sizes."""
+    gates_of_models(candidate, "glu")
+
+
+@clause("swiglu.formula", tier="enclosure")
+def test_swiglu_of_layers_of_language_models_stays_within_its_enclosure(candidate):
+    """Of hundreds of features, or of thousands and many rows. Blind to other sizes."""
+    gates_of_models(candidate, "swiglu")
+
+
+def gates_of_models(candidate, operator):
+    """Judge few elements of layers of normal numbers, and what numpy suspects."""
+    for rows, features, outputs in OF_MODELS:
+        candidate.begin()
+        shapes = {"x": (rows, features), **dict.fromkeys("wv", (outputs, features))}
+        case = layer(operator, shapes, {})
+        textures = {name: Texture("normal", k) for k, name in enumerate(shapes)}
+        judge.conforms(candidate, case.changed(textures=textures), FEW)
+
+
 def gates_survive(candidate, operator):
     """Judge gates of each height, up and down in turn: x is that in one feature, and W is ones."""
     rows, features, outputs = 32, 64, 64
@@ -180,7 +203,9 @@ def gates_survive(candidate, operator):
         candidate.begin()
         placed = tuple((row * features, edge * (-1) ** row) for row in range(rows))
         textures = {"x": Texture("zeros", 0, placed), "w": Texture("ones"), "v": Texture("ones")}
-        judge.conforms(candidate, Case(operator, shapes, textures, {}, features))
+        case = Case(operator, shapes, textures, {}, features, incoming=Texture("few", 1))
+        judge.conforms(candidate, case)
+        judge.gradient_conforms(candidate, case, sparse=True)
 
 
 def few_bits(image, kernels, padding):

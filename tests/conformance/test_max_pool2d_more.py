@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,9 +12,10 @@ from assay.tests.trial import judge
 from assay.tests.trial.aligned import aligned_cases
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
-from assay.tests.trial.plain import pooled, values_of
+from assay.tests.trial.plain import pooled, pooled_back, values_of
 from assay.tests.trial.planes import Palette, holding, untied_cases
-from assay.tests.trial.textures import Texture
+from assay.tests.trial.textures import Texture, rounded
+from assay.tests.trial.usual import Blocks
 from assay.tests.trial.whole import gradients_are_exact
 
 
@@ -47,6 +49,54 @@ def test_max_pool2d_gradients_of_ties_in_wide_windows_go_to_the_first_in_row_ord
         parameters = {"kernel_size": kernel, "stride": stride, "padding": padding}
         case = Case("max_pool2d", {"input": (1, 2, 14, 14)}, {"input": Texture("ties", kernel)}, parameters, 2**8)
         judge.gradient_conforms_exactly(candidate, case.changed(incoming=Texture("integers", 1)))
+
+
+LARGE = {"input": (1, 2, 140, 150)}
+OVERLAPPING = {"kernel_size": 3, "stride": 2, "padding": 1}
+
+
+@clause("max_pool2d.gradient-first-tie", tier="gradient")
+def test_max_pool2d_gradients_of_ties_in_a_wide_image_go_to_the_first(candidate):
+    """All elements, as of what a ReLU left. Blind to a zero tying with a negative zero."""
+    for parameters in (OVERLAPPING, {"kernel_size": 2}):
+        candidate.begin()
+        case = Case("max_pool2d", {"input": (1, 4, 40, 48)}, {"input": Texture("ties")}, parameters, 2**8)
+        gradients_are_exact(candidate, case.changed(incoming=Texture("integers", 1)))
+
+
+@clause("max_pool2d.definition", tier="exact")
+def test_max_pool2d_of_a_large_plane_of_reals_takes_the_largest_of_each_window(candidate):
+    """All elements. Blind to other windows."""
+    candidate.begin()
+    seen = candidate.ask(Case("max_pool2d", LARGE, {"input": Texture("normal")}, OVERLAPPING))
+    judge.same_arrays(candidate, "it is not the largest of a window", seen.output, pooled(*values_of(seen)))
+
+
+@clause("max_pool2d.infinities", tier="special")
+def test_max_pool2d_of_a_large_plane_that_is_masked_gives_minus_infinity_where_a_window_is(candidate):
+    """A rectangle of -inf among reals, all elements. Blind to infinities that are positive."""
+    candidate.begin()
+    texture = Texture("normal")
+    masked = texture.fill(LARGE["input"], candidate.format).values.copy()
+    masked[..., 20:80, 30:100] = -math.inf
+    seen = candidate.ask(Case("max_pool2d", LARGE, {"input": texture.holding(masked, 1)}, OVERLAPPING))
+    judge.same_arrays(candidate, "infinities are ordered otherwise", seen.output, pooled(*values_of(seen)))
+
+
+@clause("max_pool2d.gradient", tier="gradient")
+def test_max_pool2d_gradients_of_reals_that_come_back_to_windows_of_any_size_stay_as_they_are(candidate):
+    """Of all digits, and tiny. Blind to windows that overlap."""
+    small = 2.0**-13 if candidate.dtype == "float16" else 2.0**-30
+    for kernel, size in ((2, small), (4, 1.0), (5, small)):
+        candidate.begin()
+        shapes, parameters = {"input": (2, 4, 8 * kernel, 10 * kernel)}, {"kernel_size": kernel}
+        case = Case("max_pool2d", shapes, {"input": Blocks("ties")}, parameters, incoming=Texture("normal", kernel))
+        digits = np.random.default_rng(kernel).uniform(0.5, 1.5, case.result_shape)
+        incoming = rounded(digits * size, candidate.format)
+        seen = candidate.ask_gradient(case.changed(incoming=case.incoming.holding(incoming, 1)))
+        expected = pooled_back(seen.call.cotangent.values, *values_of(seen))["input"]
+        got = seen.gradients["input"]
+        judge.same_arrays(candidate, "it is not what came back", got, expected, "gradient of input")
 
 
 @clause("max_pool2d.nan", tier="special")

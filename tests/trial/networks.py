@@ -23,6 +23,9 @@ MATRICES = (
     ((600, 16), 72),
     ((40, 24), 4200),
     ((70, 1100), 36),
+    ((2, 640), 24),
+    ((3, 768), 16),
+    ((1, 1280), 8),
 )
 # Input, kernels, stride and padding.
 CONVOLUTIONS = (
@@ -51,6 +54,7 @@ CONVOLUTIONS = (
     ((1, 3, 30, 30), (8, 7, 7), 4, 3),
     ((1, 3, 190, 180), (4, 7, 7), 4, 3),
     ((3, 32, 40, 40), (16, 3, 3), 1, 1),
+    ((100, 3, 32, 32), (4, 3, 3), 1, 1),
 )
 # Input, window, stride and padding.
 POOLINGS = (
@@ -72,6 +76,8 @@ PADDINGS = (
     ((1, 2, 64, 64), 4),
     ((1, 1, 3, 513), 2),
     ((1, 1, 2, 769), 3),
+    ((2, 1, 28, 28), 2),
+    ((1, 3, 58, 60), 3),
 )
 SMALL = 2**18  # products, up to which a layer comes with and without biases, in either layout
 
