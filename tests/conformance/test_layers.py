@@ -164,13 +164,13 @@ def test_a_nan_stays_where_it_is_in_a_long_swish(candidate, seed, place):
 @clause("glu.formula", tier="special")
 def test_gates_of_a_large_glu_survive_the_edges_of_the_exponential(candidate):
     """A gate far open or shut, where an exponential overflows. Blind to gates in between."""
-    gates_survive(candidate, "glu")
+    gates_survive(candidate, "glu", judge.conforms)
 
 
 @clause("swiglu.formula", tier="special")
 def test_gates_of_a_large_swiglu_survive_the_edges_of_the_exponential(candidate):
     """A gate far open or shut, where an exponential overflows. Blind to gates in between."""
-    gates_survive(candidate, "swiglu")
+    gates_survive(candidate, "swiglu", judge.conforms)
 
 
 @clause("glu.formula", tier="enclosure")
@@ -195,7 +195,19 @@ def gates_of_models(candidate, operator):
         judge.conforms(candidate, case.changed(textures=textures), FEW)
 
 
-def gates_survive(candidate, operator):
+@clause("glu.gradient", tier="gradient")
+def test_gradients_of_a_large_glu_survive_the_edges_of_the_exponential(candidate):
+    """A gate far open or shut, where an exponential overflows. Blind to gates in between."""
+    gates_survive(candidate, "glu", partial(judge.gradient_conforms, sparse=True))
+
+
+@clause("swiglu.gradient", tier="gradient")
+def test_gradients_of_a_large_swiglu_survive_the_edges_of_the_exponential(candidate):
+    """A gate far open or shut, where an exponential overflows. Blind to gates in between."""
+    gates_survive(candidate, "swiglu", partial(judge.gradient_conforms, sparse=True))
+
+
+def gates_survive(candidate, operator, hold):
     """Judge gates of each height, up and down in turn: x is that in one feature, and W is ones."""
     rows, features, outputs = 32, 64, 64
     shapes = {"x": (rows, features), **dict.fromkeys("wv", (outputs, features))}
@@ -204,8 +216,7 @@ def gates_survive(candidate, operator):
         placed = tuple((row * features, edge * (-1) ** row) for row in range(rows))
         textures = {"x": Texture("zeros", 0, placed), "w": Texture("ones"), "v": Texture("ones")}
         case = Case(operator, shapes, textures, {}, features, incoming=Texture("few", 1))
-        judge.conforms(candidate, case)
-        judge.gradient_conforms(candidate, case, sparse=True)
+        hold(candidate, case)
 
 
 def few_bits(image, kernels, padding):

@@ -117,37 +117,37 @@ def overflows_are_seen(candidate, operator):
             demand(seen, not lost, f"lost an incoming gradient of {value}: its gradient of {name} is finite")
 
 
-@clause("swish.gradient", tier="special")
+@clause("swish.gradient", tier="special", gradient=True)
 def test_an_overflow_that_comes_back_to_swish_is_seen(candidate):
     """An infinity or NaN, by which a scale of losses is halved. Blind to where else it gets."""
     overflows_are_seen(candidate, "swish")
 
 
-@clause("linear.gradient", tier="special")
+@clause("linear.gradient", tier="special", gradient=True)
 def test_an_overflow_that_comes_back_to_linear_is_seen(candidate):
     """An infinity or NaN, by which a scale of losses is halved. Blind to where else it gets."""
     overflows_are_seen(candidate, "linear")
 
 
-@clause("glu.gradient", tier="special")
+@clause("glu.gradient", tier="special", gradient=True)
 def test_an_overflow_that_comes_back_to_glu_is_seen(candidate):
     """An infinity or NaN, by which a scale of losses is halved. Blind to where else it gets."""
     overflows_are_seen(candidate, "glu")
 
 
-@clause("swiglu.gradient", tier="special")
+@clause("swiglu.gradient", tier="special", gradient=True)
 def test_an_overflow_that_comes_back_to_swiglu_is_seen(candidate):
     """An infinity or NaN, by which a scale of losses is halved. Blind to where else it gets."""
     overflows_are_seen(candidate, "swiglu")
 
 
-@clause("conv2d.gradient", tier="special")
+@clause("conv2d.gradient", tier="special", gradient=True)
 def test_an_overflow_that_comes_back_to_conv2d_is_seen(candidate):
     """An infinity or NaN, by which a scale of losses is halved. Blind to where else it gets."""
     overflows_are_seen(candidate, "conv2d")
 
 
-@clause("max_pool2d.gradient", tier="special")
+@clause("max_pool2d.gradient", tier="special", gradient=True)
 def test_an_overflow_that_comes_back_to_max_pool2d_is_seen(candidate):
     """An infinity or NaN, by which a scale of losses is halved. Blind to where else it gets."""
     overflows_are_seen(candidate, "max_pool2d")
