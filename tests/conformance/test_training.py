@@ -40,6 +40,7 @@ def test_contract_layers_that_learn_in_part_give_what_they_give_as_a_whole(candi
     candidate.begin()
     case = biased(operator)
     whole = candidate.ask_gradient(case)
+    one_answer(candidate, case, candidate.answer(case), whole)
     for names in trained_together(case):
         candidate.calls.clear()
         one_answer(candidate, case, candidate.ask_gradient(case, names, alone=True), whole)
@@ -61,6 +62,7 @@ def test_state_the_inputs_gradient_alone_is_of_the_weights_of_then(candidate, op
     cases = [reseeded(lasting(operator), k) for k in range(3)]
     first = OPERATORS[operator].tensors[:1]
     seen, _ = candidate.answers_in_turn(cases, back=True, wanted=first)
+    candidate.compared()
     pairs = zip(cases, seen, strict=True)
     right_alike(*(partial(judge.gradients_conform, candidate, *each, first) for each in pairs))
 

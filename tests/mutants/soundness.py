@@ -122,7 +122,8 @@ def of_large_cases(law: Law) -> bool:
 
 def of_own_cases(law: Law) -> bool:
     """Whether this is a law of large layers that it makes itself: it draws none that could be left out."""
-    return law.module.endswith(("test_layers", "test_lifetimes", "test_magnitudes"))
+    of_modules = law.module.endswith(("test_layers", "test_lifetimes", "test_magnitudes", "test_training"))
+    return of_modules or "one_tensor_of_any_layout" in law.name
 
 
 def too_large(given: Iterable[Any]) -> bool:

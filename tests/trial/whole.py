@@ -53,9 +53,7 @@ def gradients_are_exact(candidate: Candidate, case: Case) -> None:
             judge.gradient_conforms(candidate, case)
         return
     seen = candidate.ask_gradient(case)
-    values = values_of(seen)
-    are_all(candidate, seen.gradients, GRADIENTS[case.operator](seen.call.cotangent.values, *values))
-    judge.same_results(candidate, "the result is another number", seen.output, RESULTS[case.operator](*values))
+    are_all(candidate, seen.gradients, GRADIENTS[case.operator](seen.call.cotangent.values, *values_of(seen)))
 
 
 def gradients_are_rounded_once(candidate: Candidate, case: Case) -> None:
