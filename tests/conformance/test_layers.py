@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from assay.implementations.arrays import Argument
 from assay.implementations.observe import NO_GRAD
 from assay.tests.conformance.test_contract import ALL, MODES, answered, demand, trained_together
+from assay.tests.conformance.test_magnitudes import dense
 from assay.tests.conformance.test_state import reseeded, stay_as_they_are
 from assay.tests.trial import judge
 from assay.tests.trial.alike import one_answer, right_alike
@@ -187,12 +188,9 @@ def test_swiglu_of_layers_of_language_models_stays_within_its_enclosure(candidat
 
 def gates_of_models(candidate, operator):
     """Judge few elements of layers of normal numbers, and what numpy suspects."""
-    for rows, features, outputs in OF_MODELS:
+    for sizes in OF_MODELS:
         candidate.begin()
-        shapes = {"x": (rows, features), **dict.fromkeys("wv", (outputs, features))}
-        case = layer(operator, shapes, {})
-        textures = {name: Texture("normal", k) for k, name in enumerate(shapes)}
-        judge.conforms(candidate, case.changed(textures=textures), FEW)
+        judge.conforms(candidate, dense(operator, *sizes), FEW)
 
 
 @clause("glu.gradient", tier="gradient")

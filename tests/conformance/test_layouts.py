@@ -41,8 +41,10 @@ SPREAD = {
 OF_INPUTS = tuple(layout for layout in LAYOUTS[1:] if layout not in (*TIED, "expanded_second"))
 ALWAYS = ("expanded", "channels_last", "transposed_cropped", "swapped_last_cropped")  # layouts that are always tried
 # How gradients come back, always tried: from means and sums over an axis or several, from what was turned or cut.
-HANDED_BACK = ("expanded_last", "expanded_columns", "expanded_second", "expanded", "swapped_last", "channels_last")
-HANDED_BACK += ("chunked",)
+HANDED_BACK = (
+    *("expanded_last", "expanded_columns", "expanded_second", "expanded"),
+    *("swapped_last", "channels_last", "chunked"),
+)
 OF_VECTORS = ("offset", "strided", "expanded")
 SEEDS = st.integers(0, 255)
 

@@ -60,14 +60,24 @@ def of_reals(case):
     return case.changed(textures=textures | ({"input": Blocks("ties")} if case.operator == "max_pool2d" else {}))
 
 
+def are_right(candidate, cases, seen):
+    """Judge few elements of each answer, where some answers are right."""
+    right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in zip(cases, seen, strict=True)))
+
+
+def begin_anew(candidate):
+    """Start an example in a new process, where the candidate has one."""
+    candidate.begin()
+    if candidate.implementation.worker:
+        candidate.implementation.worker.renew()
+
+
 @clause("contract.memoryless", tier="state", operators=ALL)
 def test_state_the_first_call_of_a_process_is_as_right_as_the_second(candidate, operator):
     """What is made when first used is made by then, in training and in inference. Blind to a process that is old."""
     case = lasting(operator)
     for recording in MODES:
-        candidate.begin()
-        if candidate.implementation.worker:
-            candidate.implementation.worker.renew()
+        begin_anew(candidate)
         first, second = (candidate.answer(case, recording=recording) for _ in range(2))
         one_answer(candidate, case, second, first)
 
@@ -83,8 +93,8 @@ def test_state_what_comes_after_hundreds_of_calls_is_as_right_as_before(candidat
     one_answer(candidate, case, *seen[:OFTEN])
     one_answer(candidate, cases[OFTEN], *seen[OFTEN : OFTEN + OTHERS : 2])
     one_answer(candidate, cases[OFTEN + 1], *seen[OFTEN + 1 : OFTEN + OTHERS : 2])
-    judged = [(cases[k], seen[k]) for k in (0, OFTEN, OFTEN + 1, -1)]
-    right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in judged))
+    judged = (0, OFTEN, OFTEN + 1, -1)
+    are_right(candidate, [cases[k] for k in judged], [seen[k] for k in judged])
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)
@@ -92,9 +102,7 @@ def test_state_calls_in_other_dtypes_change_no_result(candidate, operator):
     """Of large layers of one size, when they come first. Blind to dtypes that the candidate does not have."""
     case = of_reals(layer(operator, *WIDE[operator]))
     for recording in MODES:
-        candidate.begin()
-        if candidate.implementation.worker:
-            candidate.implementation.worker.renew()
+        begin_anew(candidate)
         for dtype in sorted(candidate.implementation.offered(), reverse=recording is None):
             other = replace(candidate, dtype=dtype)
             if dtype != candidate.dtype:
@@ -132,7 +140,7 @@ def test_state_batches_of_other_sizes_give_their_own_results(candidate, operator
         candidate.begin()
         cases = [lasting(operator, **{name: (size, *LASTING[operator][0][name][1:])}) for size in sizes]
         seen, _ = candidate.answers_in_turn(cases, recording=False)
-        right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in zip(cases, seen, strict=True)))
+        are_right(candidate, cases, seen)
 
 
 @clause("contract.memoryless", tier="state", operators=tuple(name for name in ALL if name != "swish"))
@@ -151,7 +159,7 @@ def test_state_layers_of_the_same_numbers_give_their_own_results(candidate, oper
         each.changed(shapes={name: each.shapes[name] for name in own}) for each, own in zip(cases, shapes, strict=True)
     ]
     seen = [candidate.ask(case) for case in cases]
-    right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in zip(cases, seen, strict=True)))
+    are_right(candidate, cases, seen)
 
 
 @clause("contract.memoryless", tier="state", operators=("pad2d",))
@@ -163,7 +171,7 @@ def test_state_more_padding_around_less_gives_its_own_result(candidate, operator
             lasting(operator, x=(2, 8, 66 - 2 * p, 68 - 2 * p)).changed(parameters={"padding": p}) for p in (1, 2, 4)
         ]
         seen = [candidate.answer(case, recording=recording) for case in cases]
-        right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in zip(cases, seen, strict=True)))
+        are_right(candidate, cases, seen)
 
 
 @clause("contract.memoryless", tier="state", operators=("conv2d", "max_pool2d"))
@@ -173,7 +181,7 @@ def test_state_parameters_of_unequal_axes_give_their_own_results(candidate, oper
         candidate.begin()
         cases = [axes_of(operator, *axes) for axes in ((one, one), (one, other), (other, other), (other, one))]
         seen = [candidate.ask(case) for case in cases]
-        right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in zip(cases, seen, strict=True)))
+        are_right(candidate, cases, seen)
 
 
 def axes_of(operator, *axes):
@@ -197,7 +205,7 @@ def test_state_weights_whose_elements_only_moved_are_other_weights(candidate, op
     moved = [held, *(np.flip(held, axis) for axis in range(held.ndim)), np.flip(held)]
     cases = [case.changed(textures={**case.textures, name: texture.holding(values, case.terms)}) for values in moved]
     seen, _ = candidate.answers_in_turn(cases, recording=False)
-    right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in zip(cases, seen, strict=True)))
+    are_right(candidate, cases, seen)
 
 
 @clause("contract.memoryless", tier="state", operators=SUMMED)
@@ -211,8 +219,7 @@ def test_state_one_row_of_large_weights_that_is_another_shows(candidate, operato
     values[shape[0] // 3] = 0.5
     pruned = case.changed(textures={**case.textures, name: texture.holding(values, case.terms)})
     seen, _ = candidate.answers_in_turn([case, pruned], recording=False)
-    pairs = zip((case, pruned), seen, strict=True)
-    right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in pairs))
+    are_right(candidate, (case, pruned), seen)
 
 
 @clause("contract.memoryless", tier="state", operators=("linear", "glu", "swiglu", "conv2d", "max_pool2d"))

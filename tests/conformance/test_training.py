@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import numpy as np
 
@@ -11,13 +10,11 @@ from assay.implementations.observe import NO_GRAD
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, demand, trained_together
 from assay.tests.conformance.test_layers import WIDE, layer
-from assay.tests.conformance.test_lifetimes import BATCHES, FEW, LASTING, lasting, of_reals
-from assay.tests.conformance.test_state import reseeded
-from assay.tests.trial import judge
-from assay.tests.trial.alike import one_answer, right_alike
+from assay.tests.conformance.test_lifetimes import BATCHES, LASTING, are_right, lasting, of_reals
+from assay.tests.conformance.test_state import answers_are_alike, reseeded
+from assay.tests.trial.alike import one_answer
 from assay.tests.trial.candidate import BACK
 from assay.tests.trial.laws import clause
-from assay.tests.trial.plain import GRADIENTS, values_of
 from assay.tests.trial.textures import Texture
 
 LEARNING = ("linear", "glu", "swiglu", "conv2d")
@@ -52,7 +49,7 @@ def test_state_evaluations_between_steps_are_of_the_weights_of_then(candidate, o
     candidate.begin()
     cases = [reseeded(lasting(operator), k) for k in range(len(LIFE))]
     seen, _ = candidate.answers_in_modes(cases, LIFE)
-    right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in zip(cases, seen, strict=True)))
+    are_right(candidate, cases, seen)
 
 
 @clause("contract.memoryless", tier="state", operators=LEARNING, gradient=True)
@@ -61,10 +58,8 @@ def test_state_the_inputs_gradient_alone_is_of_the_weights_of_then(candidate, op
     candidate.begin()
     cases = [reseeded(lasting(operator), k) for k in range(3)]
     first = OPERATORS[operator].tensors[:1]
-    seen, _ = candidate.answers_in_turn(cases, back=True, wanted=first)
     candidate.compared()
-    pairs = zip(cases, seen, strict=True)
-    right_alike(*(partial(judge.gradients_conform, candidate, *each, first) for each in pairs))
+    answers_are_alike(candidate, cases, back=True, wanted=first)
 
 
 @clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
@@ -73,18 +68,8 @@ def test_state_batches_of_other_sizes_have_their_own_gradients(candidate, operat
     candidate.begin()
     name = OPERATORS[operator].tensors[0]
     cases = [lasting(operator, **{name: (size, *LASTING[operator][0][name][1:])}) for size in BATCHES]
-    seen, _ = candidate.answers_in_turn(cases, back=True)
-    right_alike(*(partial(are_plain, candidate, *each) for each in zip(cases, seen, strict=True)))
-
-
-def are_plain(candidate, case, seen):
-    """Hold gradients to their enclosures where they are farthest from numpy's, which says where to look."""
-    with np.errstate(all="ignore"):
-        expected = GRADIENTS[case.operator](seen.call.cotangent.values, *values_of(seen))
-    names = [name for name in case.shapes if not np.array_equal(seen.gradients[name], expected[name])]
-    candidate.compared(sum(each.size for each in seen.gradients.values()))
-    if names:
-        judge.gradients_conform(candidate, case, seen, names)
+    candidate.compared()
+    answers_are_alike(candidate, cases, back=True)
 
 
 # Clauses of the gradients, and an operator's layer in small.
