@@ -45,6 +45,7 @@ LONG = ((4096,), TURNED, (2, 8, 1040))
 EDGES = (12.0, 96.0, 720.0)  # where the exponential overflows in float16, float32 and float64
 FEW = 12  # elements of a result, the corners among them
 VALUES = (math.nan, math.inf, -math.inf)
+KEPT_SUBNORMAL = ("float64", "float32", "float16")  # processors multiply bfloat16 as if subnormal numbers were 0
 
 
 def layer(operator, shapes, parameters):
@@ -191,6 +192,35 @@ def gates_of_models(candidate, operator):
     for sizes in OF_MODELS:
         candidate.begin()
         judge.conforms(candidate, dense(operator, *sizes), FEW)
+
+
+@clause("linear.formula", tier="special", dtypes=KEPT_SUBNORMAL)
+def test_linear_of_large_layers_of_subnormal_numbers_stays_as_near(candidate):
+    """Tokens below the least normal number count unless flushing is declared. Blind to sums that are large."""
+    of_subnormal_tokens(candidate, "linear")
+
+
+@clause("glu.formula", tier="special", dtypes=KEPT_SUBNORMAL)
+def test_glu_of_large_layers_of_subnormal_numbers_stays_as_near(candidate):
+    """Tokens below the least normal number count unless flushing is declared. Blind to gates far open or far shut."""
+    of_subnormal_tokens(candidate, "glu")
+
+
+@clause("swiglu.formula", tier="special", dtypes=KEPT_SUBNORMAL)
+def test_swiglu_of_large_layers_of_subnormal_numbers_stays_as_near(candidate):
+    """Tokens below the least normal number count unless flushing is declared. Blind to gates far open or far shut."""
+    of_subnormal_tokens(candidate, "swiglu")
+
+
+def of_subnormal_tokens(candidate, operator):
+    """Judge few elements of a layer; gates are half open."""
+    rows, features, outputs = 32, 48, 64
+    shapes = {"x": (rows, features), "w": (outputs, features)}
+    if operator != "linear":
+        shapes |= {"v": (outputs, features), "b": (outputs,)}
+    textures = dict.fromkeys(shapes, Texture("ones")) | {"x": Texture("subnormal")}
+    candidate.begin()
+    judge.conforms(candidate, Case(operator, shapes, textures, {}, features), FEW)
 
 
 @clause("glu.gradient", tier="gradient")

@@ -10,6 +10,8 @@ from assay.tests.mutants import (
     defaults,
     dispatched,
     ends,
+    epochs,
+    epochs_of_images,
     gates,
     glu,
     gradients,
@@ -69,6 +71,8 @@ KINDS = (
     imaging_back,
     lasting,
     lasting_back,
+    epochs,
+    epochs_of_images,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 
