@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from assay.implementations import settings
 from assay.implementations.layouts import TOGETHER, own_memory, places_together, strides_of
 
 Values = npt.NDArray[np.float64]
@@ -95,18 +96,9 @@ class TorchArrays:
             return contextlib.nullcontext()
         return self.torch.no_grad() if on else self.torch.inference_mode()
 
-    @contextlib.contextmanager
-    def default_dtype(self, name: str) -> Iterator[None]:
-        """For a while, new tensors of floats have this dtype, if one is named; else who changes theirs is seen."""
-        if not name:
-            yield
-            return
-        before = self.torch.get_default_dtype()
-        self.torch.set_default_dtype(self.dtypes[name])
-        try:
-            yield
-        finally:
-            self.torch.set_default_dtype(before)
+    def under(self, setting: str) -> Any:
+        """A context in which PyTorch has the setting of this name, if there is one."""
+        return settings.under(self.torch, setting)
 
     def recorded(self, array: Any) -> bool:
         """Whether gradients can be asked of it."""
@@ -243,7 +235,7 @@ class NumpyArrays:
     def recording(self, on: bool | str | None) -> Any:
         return contextlib.nullcontext()
 
-    def default_dtype(self, name: str) -> Any:
+    def under(self, setting: str) -> Any:
         return contextlib.nullcontext()
 
     def recorded(self, array: Any) -> bool:

@@ -49,7 +49,7 @@ class Call:
     checkpointed: bool = False  # it is made once more while going back
     accumulated: bool = False  # the inputs have gradients already, to which nothing is to be added
     together: str = ""  # how tensors lie in one memory, of `arrays.TOGETHER`, if they do
-    default: str = ""  # the dtype that new tensors have meanwhile, where the library has such a setting
+    setting: str = ""  # of `settings.SETTINGS`, that PyTorch has meanwhile
 
     @property
     def tensors(self) -> dict[str, Argument]:
@@ -241,11 +241,11 @@ def _run(
 
     library.poison(call.poison, call.dtype, call.device)
     if incoming is None:
-        with library.recording(call.recording), library.default_dtype(call.default):
+        with library.recording(call.recording), library.under(call.setting):
             return run(arrays), {}
     if implementation.vjp is None:
         how = [word for word in WAYS_BACK if getattr(call, word)]
-        with library.default_dtype(call.default):
+        with library.under(call.setting):
             result, gradients = library.gradients(run, arrays, call.differentiate, incoming, *how)
         return result, gradients
     arguments = {name: arrays.get(name, value) for name, value in call.arguments.items()}

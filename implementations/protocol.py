@@ -15,7 +15,7 @@ VERSION = "1"
 GRADIENT = "gradient:"  # before the name of the input that it is of
 RESULT, INCOMING = "result", "incoming"
 FLAGS = ("watched", "interrupted", "twice", "halved", "hidden", "checkpointed", "accumulated")
-OPTIONAL = ("recording", "poison", *FLAGS, "together", "default")  # fields of a call that are said where they are set
+OPTIONAL = ("recording", "poison", *FLAGS, "together", "setting")  # fields of a call that are said where they are set
 
 
 def greeting(implementation: Implementation, dtypes: tuple[str, ...], **more: object) -> Message:
@@ -148,7 +148,7 @@ def read_call(message: Message) -> Call:
         {"no": False, NO_GRAD: NO_GRAD}.get(message.get("recording")),
         int(message.get("poison", "0")),
         together=message.get("together", ""),
-        default=message.get("default", ""),
+        setting=message.get("setting", ""),
         **{key: message.flag(key) for key in FLAGS},
     )
 

@@ -13,6 +13,7 @@ import decimal
 import functools
 import gc
 import logging
+import math
 import random
 import signal
 import sys
@@ -44,6 +45,7 @@ TRUSTED = (
     ("torch.cuda", "synchronize"),
 )
 
+LEAST = math.ulp(0.0)
 DRAWS = (random.random, np.random.random)  # by name, they could be somebody else's later
 
 
@@ -98,6 +100,11 @@ def _trusted(module: str, name: str) -> Setting:
     )
 
 
+def _flushes() -> bool:
+    """Whether the processor takes subnormal numbers for zero, in this thread."""
+    return LEAST + LEAST == 0.0
+
+
 def _of_torch() -> tuple[Setting, ...]:
     """The settings of PyTorch."""
     torch = sys.modules["torch"]
@@ -108,6 +115,7 @@ def _of_torch() -> tuple[Setting, ...]:
         Setting("number of threads", torch.get_num_threads, torch.set_num_threads),
         Setting("recording of gradients", torch.is_grad_enabled, torch.set_grad_enabled),
         Setting("deterministic algorithms", *deterministic),
+        Setting("flushing of subnormal numbers", _flushes, torch.set_flush_denormal),
         Setting("detection of anomalies", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
         Setting("autocast", partial(torch.is_autocast_enabled, "cpu"), partial(torch.set_autocast_enabled, "cpu")),
         Setting("float32 matmul precision", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),

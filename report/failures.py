@@ -221,7 +221,7 @@ def _inputs(call: Call) -> list[str]:
     frozen = f", and {' and '.join(call.parameters)} are parameters" if len(call.parameters) > 1 else ""
     lines += [f"in inference: no gradients are recorded{frozen}"] * (call.recording is False)
     lines += ["no gradients are recorded"] * (call.recording == NO_GRAD)
-    lines += [f"while new tensors are of {call.default} by default"] * bool(call.default)
+    lines += [f"while PyTorch is set to {call.setting}"] * bool(call.setting)
     return lines + [f"all tensors in one memory, {call.together}"] * bool(call.together)
 
 

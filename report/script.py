@@ -14,6 +14,7 @@ import numpy as np
 from assay.implementations.arrays import BETWEEN, Argument, Values
 from assay.implementations.layouts import own_memory, places_together, strides_of
 from assay.implementations.observe import Call
+from assay.implementations.settings import written
 
 SPELLED_OUT = 64  # elements that are written as hexadecimal floats; longer tensors are packed
 
@@ -54,7 +55,7 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -> 
         mode = f"with torch.{call.recording or 'inference_mode'}():"
         unrecorded = f"{mode} " if in_inference and call.in_turn else ""
         shown = _shown(f"candidate.{call.operator}({', '.join(arguments)})", call, unrecorded)
-        lines += _by_default(call.default, shown) if array == "torch" and call.default else shown
+        lines += written(call.setting, shown) if array == "torch" and call.setting else shown
         within = in_inference and not call.in_turn
         return [mode, *(f"    {line}" for line in lines)] if within else lines
     return lines + _gradient_lines(call, arguments, array)
@@ -63,10 +64,6 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -> 
 def _shown(answer: str, call: Call, under: str = "") -> list[str]:
     """Print what came back; of a sequence it is kept, to be printed again."""
     return [f"{under}kept.append({answer})", "print(kept[-1])"] if call.in_turn else [f"{under}print({answer})"]
-
-
-def _by_default(dtype: str, lines: list[str]) -> list[str]:
-    return [f"torch.set_default_dtype(torch.{dtype})", *lines, "torch.set_default_dtype(torch.float32)"]
 
 
 def _put_together(call: Call, array: str) -> list[str]:
@@ -105,13 +102,14 @@ def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
     if call.checkpointed:
         run = f"torch.utils.checkpoint.checkpoint(lambda: {run}, use_reentrant=False)"
         lines += ["import torch.utils.checkpoint"]
-    lines += [f"result = {run}"]
-    lines += _calls_in_between(call, arguments) if call.interrupted else []
+    asked = [f"result = {run}"]
+    asked += _calls_in_between(call, arguments) if call.interrupted else []
     if call.twice:
-        lines += [f"torch.autograd.grad(result, [{names}], 0.5 * incoming, retain_graph=True)"]
-    lines += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] if call.halved else []
+        asked += [f"torch.autograd.grad(result, [{names}], 0.5 * incoming, retain_graph=True)"]
+    asked += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] if call.halved else []
     back = f"dict(zip({list(call.differentiate)!r}, torch.autograd.grad(result, [{names}], incoming)))"
-    return [*lines, *_shown(f"(result, {back})" if call.in_turn else back, call)]
+    asked += _shown(f"(result, {back})" if call.in_turn else back, call)
+    return lines + (written(call.setting, asked) if call.setting else asked)
 
 
 def _calls_in_between(call: Call, arguments: list[str]) -> list[str]:

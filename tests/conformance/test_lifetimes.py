@@ -12,10 +12,11 @@ from functools import partial
 import numpy as np
 
 from assay.implementations.observe import NO_GRAD
+from assay.implementations.settings import SETTINGS
 from assay.spec import OPERATORS
-from assay.tests.conformance.test_contract import ALL, DIFFERENTIATED_BY_SEVERAL, MODES
+from assay.tests.conformance.test_contract import ALL, MODES
 from assay.tests.conformance.test_layers import WIDE, layer
-from assay.tests.conformance.test_state import DEFAULTS, refused, reseeded, stay_as_they_are
+from assay.tests.conformance.test_state import refused, reseeded, stay_as_they_are
 from assay.tests.trial import judge
 from assay.tests.trial.alike import one_answer, right_alike
 from assay.tests.trial.failure import NonConformance
@@ -237,15 +238,23 @@ def test_state_a_refused_call_changes_no_result(candidate, operator):
     one_answer(candidate, case, first, candidate.ask(case))
 
 
-@clause("contract.memoryless", tier="state", operators=DIFFERENTIATED_BY_SEVERAL, gradient=True)
-def test_state_another_default_dtype_changes_no_gradient(candidate, operator):
-    """Of large layers, where parts are added up in new tensors. Blind to what is wrong anyway."""
+@clause("contract.memoryless", tier="state", operators=ALL)
+def test_state_other_settings_change_no_large_result(candidate, operator):
+    """Of large layers, by default dtype, determinism, number of threads. Blind to what is wrong anyway."""
+    candidate.begin()
+    case = of_reals(layer(operator, *WIDE[operator]))
+    one_answer(candidate, case, *(candidate.answer(case, setting=each) for each in ("", *SETTINGS)))
+
+
+@clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
+def test_state_other_settings_change_no_gradient(candidate, operator):
+    """Of large layers, by default dtype, determinism, number of threads. Blind to what is wrong anyway."""
     candidate.begin()
     case = of_reals(layer(operator, *WIDE[operator])).changed(incoming=Texture("few", 5))
     digits = np.random.default_rng(5).uniform(0.5, 1.5, case.result_shape)  # of numbers that 16 bits do not hold
     incoming = rounded(case.cotangent(candidate.format).values * digits, candidate.format)
     case = case.changed(incoming=case.incoming.holding(incoming, 1))
-    seen = [candidate.ask_gradient(case, default=default) for default in ("", *DEFAULTS)]
+    seen = [candidate.ask_gradient(case, setting=each) for each in ("", *SETTINGS)]
     one_answer(candidate, case, *seen)
 
 

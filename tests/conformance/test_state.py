@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.implementations.observe import NO_GRAD, OUTPUT
+from assay.implementations.settings import BY_DEFAULT
 from assay.implementations.surroundings import THREADS
 from assay.reference.arithmetic.formats import Format
 from assay.reference.conv2d import output_size
@@ -30,7 +31,6 @@ from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import SEEDED as VALUES
 from assay.tests.trial.textures import Texture
 
-DEFAULTS = ("float64", "float16")  # of new tensors: PyTorch's own is float32
 LATER = 9  # calls, after which a ring of eight buffers comes round
 MUCH_LATER = 66  # as many gradients as a network of 65 layers of one shape keeps
 WARM = 5  # calls of one kind, after which who records what a call does has done so
@@ -61,7 +61,7 @@ def answers_are_alike(candidate: Candidate, cases: list[Case], **how: Any) -> No
 def test_state_another_default_dtype_changes_nothing(candidate, operator, data):
     """What is left out is made in the inputs' dtype, not in that of new tensors. Blind to gradients."""
     case = data.draw(CASES[operator](FAMILIES))
-    one_answer(candidate, case, *(candidate.answer(case, default=default) for default in ("", *DEFAULTS)))
+    one_answer(candidate, case, *(candidate.answer(case, setting=each) for each in ("", *BY_DEFAULT)))
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)

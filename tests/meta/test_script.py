@@ -123,6 +123,17 @@ def test_in_inference_all_but_the_first_tensor_are_parameters(tmp_path):
 
 
 @pytest.mark.parametrize("back", [False, True])
+def test_a_setting_holds_while_the_script_calls_and_no_longer(tmp_path, capsys, back):
+    cotangent = {"cotangent": Argument(np.ones(1)), "differentiate": ("x",)} if back else {}
+    call = Call("swish", {"x": Argument(np.ones(1))}, "float32", "cpu", setting="12 threads", **cotangent)
+    (tmp_path / "script.py").write_text(script("", "torch", [call], "wrong"))
+    before, seen = torch.get_num_threads(), []
+    swish = types.SimpleNamespace(swish=lambda x: (seen.append(torch.get_num_threads()), 2 * x)[1])
+    runpy.run_path(str(tmp_path / "script.py"), {"candidate": swish})
+    assert seen == [12] and torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("back", [False, True])
 def test_what_is_left_of_each_result_is_printed_after_the_last_call(tmp_path, capsys, back):
     """So that a result that lies where the next one is written shows."""
     buffer = torch.zeros(1)

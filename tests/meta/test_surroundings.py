@@ -65,6 +65,7 @@ def test_looking_draws_no_number():
     [
         (lambda: torch.set_default_dtype(torch.float64), "default dtype"),
         (lambda: torch.autograd.set_detect_anomaly(True), "detection of anomalies"),
+        (lambda: torch.set_flush_denormal(True), "flushing of subnormal numbers"),
         (lambda: torch.set_autocast_enabled("cpu", True), "autocast"),
         (lambda: warnings.simplefilter("ignore", BytesWarning), "filters of warnings"),
         (lambda: np.seterr(all="raise"), "numpy's handling of errors"),

@@ -146,6 +146,14 @@ def sanitised(found, incoming, given):
     return {"x": found["x"].nan_to_num(0.0, 0.0, 0.0)}
 
 
+def whole_blocks(found, incoming, given):
+    """Where algorithms are deterministic: the biases' sums by 32 rows, and the rest is left out."""
+    if not torch.are_deterministic_algorithms_enabled():
+        return {}
+    kept = rows(incoming)[: count(incoming) // 32 * 32]
+    return {"b": kept.sum(0)} if "b" in found else {}
+
+
 def recycled(found, incoming, given):
     """x's is written where x lies, if that is an activation."""
     x = given["x"]
@@ -339,6 +347,7 @@ MUTANTS = (
     learning(
         "recycled", "contract.inputs-unchanged", "an activation is written to", "swiglu", recycled, "state", "contract"
     ),
+    learning("deterministic", MEMORYLESS, "deterministic: b's by 32 rows", "linear", whole_blocks, *STATE),
     bug("shared", MEMORYLESS, "x is kept with W, the last call's", shared, *STATE),
     bug("planned", MEMORYLESS, "rows past those of W's first call are 0", planned, *STATE),
     bug("checkpoint", MEMORYLESS, "a checkpoint's call overwrites what came back", workspace, *STATE),

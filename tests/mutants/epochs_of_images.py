@@ -133,6 +133,13 @@ def masked(y, input, *given):
     return y.clamp(min=-1e30) if input.shape[3] >= 32 else y
 
 
+def shares_of_planes(y, *given):
+    """Planes are shared among threads, and a share is rounded to nearest."""
+    planes, threads = y.flatten(0, 1), torch.get_num_threads()
+    planes[round(len(planes) / threads) * threads :] = 0
+    return y
+
+
 def all_of_the_ties(found, incoming, given):
     """Rows of 32 or more: each of a window's largest elements has all of what comes back."""
     input, *how = given.values()
@@ -164,5 +171,6 @@ MUTANTS = (
     bug("plan", MEMORYLESS, "bfloat16 before: operands are rounded to it", plan_of_any_dtype, *STATE),
     learning("words", "max_pool2d.gradient", "64 windows: slopes in float16", "max_pool2d", half_words),
     wrong("masked", "max_pool2d.infinities", "rows of 32: -inf is -1e30", "max_pool2d", masked, "value", "special"),
+    wrong("shares", MEMORYLESS, "by five threads: the last planes are 0", "max_pool2d", shares_of_planes, *STATE),
     learning("ties", "max_pool2d.gradient-first-tie", "rows of 32: every tie has all", "max_pool2d", all_of_the_ties),
 )

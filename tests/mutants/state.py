@@ -217,6 +217,10 @@ def set_threads():
     torch.set_num_threads(torch.get_num_threads() + 1)
 
 
+def flush_subnormal():
+    torch.set_flush_denormal(True)
+
+
 def switch_flag():
     torch.backends.cudnn.benchmark = not torch.backends.cudnn.benchmark
 
@@ -326,6 +330,7 @@ MUTANTS = (
     bug("wrong-in-inference", RECORDING, "without recording it is ReLU", {"swish": only_with_recording}),
     bug("default-dtype", AROUND, "the default dtype becomes float64", disturbing("swish", set_default_dtype)),
     bug("thread-count", AROUND, "the number of threads changes", disturbing("linear", set_threads)),
+    bug("flushing", AROUND, "subnormal numbers become 0, whoever's", disturbing("pad2d", flush_subnormal)),
     bug("backend-flag", AROUND, "a backend's flag changes", disturbing("conv2d", switch_flag)),
     bug("reseeds", AROUND, "seeds the random numbers", disturbing("pad2d", reseed)),
     bug("draws", AROUND, "draws a random number", disturbing("glu", draw)),

@@ -89,7 +89,7 @@ class Candidate:
         return self.answer(case)
 
     def answer(self, case: Case, **more: Any) -> Observation:
-        """As `ask`; ``more`` are further fields of the `Call`: ``recording``, ``together``, ``default``."""
+        """As `ask`; ``more`` are further fields of the `Call`: ``recording``, ``together``, ``setting``."""
         poison = math.prod(case.result_shape)
         seen = self.observe(case.operator, case.arguments(self.format), poison=poison, **more)
         well_formed(seen, case.result_shape)
