@@ -52,7 +52,7 @@ CLAUSES = (
     Clause(
         "contract.memoryless",
         "a result depends on the arguments' values alone: not on earlier calls, their number or order, on where the "
-        "values lie, or on the default dtype",
+        "values lie, or on settings",
         "torch",
         torch("torch.nn.functional"),
     ),

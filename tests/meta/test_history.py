@@ -94,6 +94,13 @@ def swish(x, beta=1.0):
     mine = len(gone)
     return Swish.apply(x, lambda ctx: 1 if len(gone) < mine + 8 else 2)
 """
+# Of large layers, whose calls are not kept for later failures.
+BY_THREADS = """
+import torch
+array = "torch"
+def swish(x, beta=1.0):
+    return x * torch.sigmoid(beta * x) + (torch.get_num_threads() == 5)
+"""
 LAWS = {law.name.removeprefix("test_"): law for law in all_laws()}
 ENCLOSURE = "swish_stays_within_its_enclosure"
 MEMORY = "state_new_values_in_the_same_memory_give_their_own_result"
@@ -181,6 +188,13 @@ def test_a_fault_of_one_call_is_not_laid_to_another(judged):
     found = judged(LARGE, MEMORY)
     assert (found["earlier_calls"], found["class"], found["alone"]) == ([], "precision", history.BY_ITSELF)
     assert "assay replay" in text(found) and "the script below" in text(found)
+
+
+def test_what_a_large_layer_does_not_take_is_left_out(judged):
+    found = judged(BY_THREADS, "state_other_settings_change_no_large_result")
+    assert found["earlier_calls"] == []
+    assert "while PyTorch is set to 5 threads" in found["input"]
+    assert "torch.set_num_threads(5)" in found["script"]
 
 
 def test_what_does_not_show_again_is_said_not_to(judged):

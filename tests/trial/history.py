@@ -16,7 +16,7 @@ import numpy as np
 
 from assay.implementations.isolated import Asked, GivenUp, Worker
 from assay.implementations.load import LoadError
-from assay.implementations.observe import WAYS_BACK, Observation
+from assay.implementations.observe import WAYS_BACK, Call, Observation
 from assay.tests.trial.candidate import Candidate, Tally
 from assay.tests.trial.failure import CLASSES, DIED, MALFORMED, NonConformance
 
@@ -67,11 +67,18 @@ def _trace_back(problem: NonConformance, fresh: Fresh) -> None:
         return
     vars(problem).update(vars(found) | {"alone": alone, "notes": problem.notes})
     last = [number for number, (call, _) in enumerate(fresh.asked) if found.of_last and call is found.calls[-1]]
-    if last:
-        problem.calls = [call for call, _ in fresh.shortest(fresh.asked[: last[0] + 1], found)]
-    else:
-        problem.calls = [*(call for call, _ in before), *found.calls]
+    asked = fresh.asked[: last[0] + 1] if last else [*before, *in_words(found.calls)]  # large calls are not kept
+    problem.calls = [call for call, _ in (fresh.shortest(asked, found) if found.of_last else asked)]
     problem.complete = True
+
+
+def in_words(calls: Sequence[Call]) -> list[Asked]:
+    """The calls of an example as its process was asked them."""
+    turns = [False, *(call.in_turn for call in calls)]
+    return [
+        (call, ("kept" if before else "new") if call.in_turn else "")
+        for call, before in zip(calls, turns, strict=False)
+    ]
 
 
 class Fresh:
@@ -119,7 +126,7 @@ class Fresh:
 
     def shortest(self, asked: list[Asked], problem: NonConformance) -> list[Asked]:
         """The last of these calls, or a few, if they give the wrong element of the problem; or all of them."""
-        for count in sorted({1, min(SHOWN, len(asked))} - {len(asked)}):
+        for count in range(1, min(SHOWN, len(asked) - 1) + 1):
             self.worker.renew()
             if _is_wrong(self.worker.ask_again(asked[-count:])[-1], problem):
                 return asked[-count:]

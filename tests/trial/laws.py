@@ -96,7 +96,7 @@ def clause(
         unseen = " ".join(blind.split()).lstrip(":, ").rstrip(".")
         differentiates = tier == "gradient" if gradient is None else gradient
         where = (test.__name__, test.__module__)
-        test = _heed_waivers(test)
+        test = _keep_failures(_heed_waivers(test), tier)
         examples = budget, share or SHARES.get(tier, 1)
         law = Law(identifier, tier, *where, wanted, operators, dtypes, differentiates, *examples, told, unseen, test)
         _register(law)
@@ -110,8 +110,6 @@ def _register(law: Law) -> None:
     known = LAWS.setdefault(law.name, law)
     if known.module.rpartition(".")[2] != law.module.rpartition(".")[2]:
         raise ValueError(f"{law.name} stands in {known.module} and in {law.module}; a law has one name")
-    if law.tier != "statistics":  # which speaks of many values, and of none in particular
-        _simplify_failures(law.function)
     _count_examples(law.function)
     if law.share != 1 and hasattr(law.function, "hypothesis"):
         examples = max(1, int(hypothesis.settings.default.max_examples / law.share))
@@ -144,13 +142,17 @@ def _count_examples(test: Callable[..., Any]) -> None:
     handle.inner_test = counted
 
 
-def _simplify_failures(test: Callable[..., Any]) -> None:
-    """Have the last failing example of a Hypothesis test simplified further."""
+def _keep_failures(test: Callable[..., Any], tier: str) -> Callable[..., Any]:
+    """The test, whose failing example is kept; the last one of a Hypothesis test is simplified further."""
+    if tier == "statistics":  # which speaks of many values, and of none in particular
+        return test
     handle = getattr(test, "hypothesis", None)
+    inner = handle.inner_test if handle else test
+    keeping = functools.wraps(inner)(lambda **given: simplify.run(inner, given))
     if handle is None:
-        return
-    inner = handle.inner_test
-    handle.inner_test = functools.wraps(inner)(lambda **given: simplify.run(inner, given))
+        return keeping
+    handle.inner_test = keeping
+    return test
 
 
 @contextlib.contextmanager
