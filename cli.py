@@ -143,8 +143,8 @@ def _check(words: argparse.Namespace) -> int:
     options += _terms(words.precision, words.waivers)
     options += [f"--json={words.json}"] if words.json else []
     options += ["-n", words.n] if words.n != "0" else []
-    if words.n != "0":  # workers share the cores; two threads each at least, as kernels divide their work by threads
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(2, (os.cpu_count() or 1) // _workers(words.n))))
+    if words.n != "0":  # workers share the cores; laws of settings ask for more threads
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _workers(words.n))))
     return _pytest([str(ROOT / "tests" / "conformance"), *options, *words.pytest])
 
 

@@ -30,6 +30,10 @@ CARRIER = 2.0**-52  # relative error of one binary64 operation, twice over
 # Functions": __expf is within 2 + floor(abs(1.173 t)) ulp, __fdividef within 2 ulp; an ulp is at most 2 u. The
 # exponential's error counts by its share exp(-t) / (1 + exp(-t)) = 1 - sigmoid(t) of the denominator.
 EXP_CONSTANT, EXP_SLOPE, DIVISION_AND_SUM = 4.0, 2.346, 5.0
+# What a product loses below the normal numbers, in units of the least subnormal one: rounded once it is half of one; in
+# two parts, the second of which underflows, it is five. Ogita, Rump and Oishi, "Accurate Sum and Dot Product", SIAM J.
+# Sci. Comput. 26 (2005), on TwoProduct in the presence of underflow.
+PRODUCT_UNDERFLOW = 5.0
 EXACT_SIGMOID_ERROR = 10.0 ** (2 - real.DIGITS)
 
 
@@ -48,6 +52,7 @@ class Enclosure:
         self.unit = precision.accumulation.unit
         least = precision.accumulation.least_normal if precision.flush else precision.accumulation.least_subnormal / 2
         self.least = least or math.ulp(0.0)
+        self.product_least = max(self.least, PRODUCT_UNDERFLOW * precision.accumulation.least_subnormal)
         stored = precision.storage.least_normal if precision.flush else precision.storage.least_subnormal / 2
         self.stored_least = stored or math.ulp(0.0)
         operand = precision.operands.unit
@@ -185,7 +190,7 @@ class Enclosure:
         if not mass * (1.0 + gamma) + 2.0 * apart <= self.precision.accumulation.largest:
             return self.undetermined()
         relative = gamma + self.operand_error + gamma * self.operand_error
-        rounding = relative * mass + n * self.least
+        rounding = relative * mass + n * self.product_least
         if apart:
             rounding = max(rounding, apart + self.gamma(1) * (mass + apart) + self.least)
         radius = spread + rounding + self.carrier * size_of(middle)

@@ -215,6 +215,28 @@ def test_the_radius_of_swish_is_its_first_order_bound(precision, x):
     assert ball.radius < 1.25 * steps * abs(float(ball.middle)) + 4.0 * least
 
 
+def two_parts(a, b):
+    """a * b and what its rounding lost, added: TwoProduct by Veltkamp's split."""
+
+    def split(t):
+        high = t * 134217729.0
+        high -= high - t
+        return high, t - high
+
+    (a1, a2), (b1, b2), p = split(a), split(b), a * b
+    return p + (a2 * b2 - (((p - a1 * b1) - a2 * b1) - a1 * b2))
+
+
+def test_a_product_in_two_parts_may_be_off_below_the_normal_numbers():
+    rng = np.random.default_rng(0)
+    balls, off = [], 0
+    for a, b in zip(rng.standard_normal(400), rng.standard_normal(400) * FLOAT64.least_normal, strict=True):
+        x, w = (tensor(np.array([[t]]), Enclosure(Precision.strict(FLOAT64))) for t in (a, b))
+        balls.append((linear_element((0, 0), x, w, None), two_parts(a, b)))
+        off += two_parts(a, b) != a * b
+    assert off > 40 and all(got in ball for ball, got in balls)
+
+
 ALL_POSITIVE = [values((1, 64), FLOAT32, "positive", seed) for seed in range(12)]
 
 

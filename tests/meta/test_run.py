@@ -87,8 +87,8 @@ def test_hypothesis_draws_as_ever_once_a_judgement_is_over():
     assert providers._get_local_constants is before
 
 
-@pytest.mark.parametrize(("cores", "workers", "threads"), [(2, "2", "2"), (16, "2", "8"), (1, "auto", "2")])
-def test_workers_have_two_threads_at_least_that_do_not_spin(monkeypatch, cores, workers, threads):
+@pytest.mark.parametrize(("cores", "workers", "threads"), [(2, "2", "1"), (16, "2", "8"), (1, "auto", "1")])
+def test_workers_share_the_cores_by_threads_that_do_not_spin(monkeypatch, cores, workers, threads):
     for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
         monkeypatch.setenv(name, "")  # so that it is put back, whatever is set meanwhile
         monkeypatch.delenv(name)
