@@ -31,7 +31,7 @@ SUMMED = ("linear", "glu", "swiglu", "conv2d")
 # A thousand elements or more, and weights of thousands.
 MATRICES = {"x": (8, 128), "w": (128, 128), "v": (128, 128), "b": (128,)}
 LASTING = {
-    "swish": ({"x": (3, 19, 19)}, {"beta": -1.5}),
+    "swish": ({"x": (3, 37, 38)}, {"beta": -1.5}),
     "linear": ({name: MATRICES[name] for name in "xwb"}, {}),
     "glu": ({name: MATRICES[name] for name in "xwv"}, {}),
     "swiglu": ({name: MATRICES[name] for name in "xwv"}, {}),

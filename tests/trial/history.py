@@ -23,6 +23,7 @@ from assay.tests.trial.failure import CLASSES, DIED, MALFORMED, NonConformance
 # Seconds that one failure may cost, and all failures: a process takes some where a library has started threads.
 SECONDS, ALL = 8.0, 30.0
 SHOWN = 4  # calls: the last one, and those before it
+COUNTS = (1, 2, 3, 4, 8, 16, 32, 64, 128, 256)  # of calls that may show it, the last one among them
 
 BY_OTHERS = "in a fresh process it conforms: it takes the calls before"
 BY_ITSELF = "one call shows it in a fresh process: it is not a fault of memory, batches or modes"
@@ -126,7 +127,9 @@ class Fresh:
 
     def shortest(self, asked: list[Asked], problem: NonConformance) -> list[Asked]:
         """The last of these calls, or a few, if they give the wrong element of the problem; or all of them."""
-        for count in range(1, min(SHOWN, len(asked) - 1) + 1):
+        for count in (n for n in COUNTS if n < len(asked)):
+            if time.monotonic() > self.until:
+                break
             self.worker.renew()
             if _is_wrong(self.worker.ask_again(asked[-count:])[-1], problem):
                 return asked[-count:]
