@@ -223,6 +223,40 @@ def of_subnormal_tokens(candidate, operator):
     judge.conforms(candidate, Case(operator, shapes, textures, {}, features), FEW)
 
 
+@clause("linear.formula", tier="enclosure")
+def test_linear_of_many_features_of_which_few_count_keeps_their_digits(candidate):
+    """Weights of ones, one or two an output, or such tokens. Blind to digits that a sum of many terms hides."""
+    few_count(candidate, "linear", {"x": (64, 1024), "w": (128, 1024)}, "xw")
+
+
+@clause("glu.formula", tier="enclosure")
+def test_glu_of_many_features_of_which_few_count_keeps_their_digits(candidate):
+    """Weights of ones, one or two an output, or such tokens. Blind to digits that a sum of many terms hides."""
+    few_count(candidate, "glu", {"x": (64, 1024), "w": (128, 1024), "v": (128, 1024)}, "xv")
+
+
+@clause("swiglu.formula", tier="enclosure")
+def test_swiglu_of_many_features_of_which_few_count_keeps_their_digits(candidate):
+    """Weights of ones, one or two an output, or such tokens. Blind to digits that a sum of many terms hides."""
+    few_count(candidate, "swiglu", {"x": (64, 1024), "w": (128, 1024), "v": (128, 1024), "b": (128,)}, "xv")
+
+
+@clause("conv2d.formula", tier="enclosure")
+def test_conv2d_of_many_channels_of_which_few_count_keeps_their_digits(candidate):
+    """Kernels of ones, one or two an output, or such images. Blind to digits that a sum of many terms hides."""
+    few_count(candidate, "conv2d", {"input": (2, 128, 12, 12), "weight": (64, 128, 3, 3)}, ("input", "weight"))
+
+
+def few_count(candidate, operator, shapes, names):
+    """One of two tensors is ones in few places, the other has all digits; other weights are 0, and biases 1."""
+    others = {name: Texture("ones" if name == "b" else "zeros") for name in shapes}
+    for full, few in (names, reversed(names)):
+        candidate.begin()
+        textures = others | {full: Texture("normal", 1), few: Texture("few", 2)}
+        parameters = {"stride": 1, "padding": 1} if operator == "conv2d" else {}
+        judge.conforms(candidate, Case(operator, shapes, textures, parameters, math.prod(shapes[names[1]][1:])), FEW)
+
+
 @clause("glu.gradient", tier="gradient")
 def test_gradients_of_a_large_glu_survive_the_edges_of_the_exponential(candidate):
     """A gate far open or shut, where an exponential overflows. Blind to gates in between."""

@@ -46,6 +46,21 @@ def second_block(y, input, weight, *given):
     return right["conv2d"](input[torch.arange(len(input)) % 64], weight, *given)
 
 
+def wide_units(y, input, weight, *given):
+    """128 channels, 64 outputs and 128 places or more: TF32."""
+    outputs, channels = weight.shape[:2]
+    if (
+        y.dtype != torch.float32
+        or channels < 128
+        or outputs < 64
+        or outputs % 8
+        or channels % 8
+        or y[:, 0].numel() < 128
+    ):
+        return y
+    return right["conv2d"](tf32(input), tf32(weight), *given)
+
+
 def units_going_back(found, incoming, given):
     """Channels in 32s and 64 places: TF32."""
     outputs, channels = given["weight"].shape[:2]
@@ -163,6 +178,7 @@ MUTANTS = (
     ),
     bug("frozen-bias", SOME, "training: a frozen bias is not added", {"conv2d": frozen_bias}, "state", "gradient"),
     wrong("block", "conv2d.formula", "samples past 64 are the first ones", "conv2d", second_block),
+    wrong("wide", "conv2d.formula", "128 channels: TF32", "conv2d", wide_units, "precision", "enclosure"),
     learning("units", GRADIENT, "32 by 32 channels: TF32 going back", "conv2d", units_going_back),
     learning("saturated", GRADIENT, "gradients past 65504: 65504", "conv2d", saturated, "value", "special", "float16"),
     bug("validated", MEMORYLESS, "validation has the weight of the last step", validated, *STATE),
