@@ -46,6 +46,7 @@ HANDED_BACK = (
     *("swapped_last", "channels_last", "chunked"),
 )
 OF_VECTORS = ("offset", "strided", "expanded")
+LAID = (None, 2, 2)  # so many tensors of each plain case: all of the first
 SEEDS = st.integers(0, 255)
 
 
@@ -62,7 +63,7 @@ def plain_cases(operator: str, seed: int) -> list[Case]:
     """Such a layer; of matrices others, of x of three axes, and of hundreds of outputs; a larger image."""
     case = spread(operator, seed)
     if operator == "conv2d":
-        return [case, case.changed(shapes={**case.shapes, "input": (2, 8, 30, 34)})]
+        return [case, case.changed(shapes={**case.shapes, "input": (2, 8, 32, 34)})]
     if operator not in ("linear", "glu", "swiglu"):
         return [case]
     wide = {name: {2: (264, 144), 1: (264,)}.get(len(shape), (6, 144)) for name, shape in case.shapes.items()}
@@ -99,7 +100,7 @@ def test_contract_one_tensor_of_any_layout_gives_what_a_copy_gives(candidate, op
     """Each in each. Blind to what is wrong anyway."""
     for number, plain in enumerate(plain_cases(operator, seed)):
         usual = candidate.ask(plain)
-        for copy, laid in one_laid(plain, list(plain.shapes)[: (None, 1, 2)[number]]):
+        for copy, laid in one_laid(plain, list(plain.shapes)[: LAID[number]]):
             candidate.calls.clear()
             one_answer(candidate, copy or plain, candidate.ask(copy) if copy else usual, candidate.ask(laid))
 
@@ -110,7 +111,7 @@ def test_contract_one_tensor_of_any_layout_has_the_gradients_of_a_copy(candidate
     """Each in each; who refuses to go back hands back no wrong number. Blind to what is wrong anyway."""
     for number, plain in enumerate(plain_cases(operator, seed)):
         usual = candidate.ask_gradient(plain)
-        for copy, laid in one_laid(plain, list(plain.shapes)[: (None, 1, 2)[number]]):
+        for copy, laid in one_laid(plain, list(plain.shapes)[: LAID[number]]):
             candidate.calls.clear()
             first = candidate.ask_gradient(copy) if copy else usual
             try:

@@ -185,13 +185,24 @@ def test_state_parameters_of_unequal_axes_give_their_own_results(candidate, oper
         are_right(candidate, cases, seen)
 
 
-def axes_of(operator, *axes):
+@clause("contract.memoryless", tier="state", operators=("conv2d", "max_pool2d"), gradient=True)
+def test_state_parameters_of_unequal_axes_have_their_own_gradients(candidate, operator):
+    """Kernel, stride and padding of one axis alone change, and the results are of one shape. Blind to wrong ones."""
+    for one, other in AXES:
+        candidate.begin()
+        cases = [axes_of(operator, *axes, side=17) for axes in ((one, one), (one, other), (other, other), (other, one))]
+        seen = [candidate.ask_gradient(case) for case in cases]
+        judged = [partial(judge.gradients_conform, candidate, *each) for each in zip(cases, seen, strict=True)]
+        right_alike(*judged)
+
+
+def axes_of(operator, *axes, side=9):
     """A layer with such a kernel, stride and padding along each axis."""
     kernel, stride, padding = zip(*axes, strict=True)
     if operator == "max_pool2d":
-        case = lasting(operator, input=(2, 3, 9, 9))
+        case = lasting(operator, input=(2, 3, side, side))
         return case.changed(parameters={"kernel_size": kernel, "stride": stride, "padding": padding})
-    case = lasting(operator, input=(2, 3, 9, 9), weight=(4, 3, *kernel))
+    case = lasting(operator, input=(2, 3, side, side), weight=(4, 3, *kernel))
     return case.changed(parameters={"stride": stride, "padding": padding})
 
 

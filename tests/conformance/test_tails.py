@@ -51,7 +51,7 @@ def test_swiglu_of_every_size_stays_within_its_enclosure(candidate, case):
 @clause("pad2d.zeros", tier="exact", share=SHARE)
 @every_size("pad2d")
 def test_pad2d_of_every_size_adds_zeros_and_leaves_the_rest(candidate, case):
-    """1 to 65 rows or columns, and planes of images. Blind to every size padded by more than one."""
+    """1 to 65 rows or columns, and planes of images. Blind to padding that is wider than four."""
     seen = candidate.ask(case)
     expected = padded(seen.call.tensors["x"].values, (case.parameters["padding"],) * 2, 0.0)
     judge.same_arrays(candidate, "padding is not zeros around the input", seen.output, expected)
@@ -60,7 +60,7 @@ def test_pad2d_of_every_size_adds_zeros_and_leaves_the_rest(candidate, case):
 @clause("pad2d.gradient", tier="gradient", share=SHARE)
 @every_size("pad2d")
 def test_pad2d_gradients_of_every_size_are_the_incoming_ones_within(candidate, case):
-    """1 to 65 rows or columns, and planes of images. Blind to every size padded by more than one."""
+    """1 to 65 rows or columns, and planes of images. Blind to padding that is wider than four."""
     seen = candidate.ask_gradient(case.changed(incoming=Texture("tiled normal", case.pick)))
     p = case.parameters["padding"]
     what, expected = "the gradient is not the incoming one within", seen.call.cotangent.values[..., p:-p, p:-p]

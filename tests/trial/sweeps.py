@@ -103,6 +103,14 @@ def _poolings(rng: random.Random) -> Iterator[Case]:
             yield Case("max_pool2d", {"input": shape}, {"input": texture}, parameters, 2**8, rng.randrange(2**16))
 
 
+def _paddings(rng: random.Random) -> Iterator[Case]:
+    """Around eight planes of each width, by several columns."""
+    for padding, columns in product((2, 3, 4), range(20, SIDES)):
+        texture = Texture("integers", rng.randrange(2**16))
+        shape = (2, 4, rng.randint(12, 20), columns)
+        yield Case("pad2d", {"x": shape}, {"x": texture}, {"padding": padding}, 1, rng.randrange(2**16))
+
+
 def _one_row(operator: str, rng: random.Random) -> Iterator[Case]:
     """As in decoding: x of one row, or of no rows at all, in turn."""
     weights, biases = ("w", "b") if operator == "linear" else ("wv", "bc")
@@ -121,7 +129,7 @@ def _one_row(operator: str, rng: random.Random) -> Iterator[Case]:
 MADE: dict[str, dict[str, Callable[[random.Random], Iterator[Case]]]] = {
     "swish": {},
     **{operator: {"one row": partial(_one_row, operator)} for operator in ("linear", "glu", "swiglu")},
-    "pad2d": {},
+    "pad2d": {"paddings": _paddings},
     "conv2d": {"settings": _convolutions},
     "max_pool2d": {"settings": _poolings},
 }
