@@ -154,7 +154,7 @@ def _observe(implementation: Implementation, call: Call, memory: Memory | None) 
     arrays = _make(call, library, memory)
     incoming = library.make(call.cotangent, call.dtype, call.device) if call.cotangent else None
     given = _given(call, library, arrays, incoming)
-    had = {name: library.accumulate(arrays[name]) for name in call.differentiate if call.accumulated}
+    had = _had(call, library, arrays)
     seen = Observation(call)
     before = surroundings.state(call.watched)
     start = time.perf_counter()
@@ -193,8 +193,14 @@ def _written_to(given: list[tuple[str, Any, Argument, int]], library: Any) -> tu
     )
 
 
+def _had(call: Call, library: Any, arrays: dict[str, Any]) -> dict[str, Any]:
+    """The gradients that tensors have before: of ones, if the call wants that."""
+    have = library.accumulate if call.accumulated else library.accumulated
+    return {name: have(arrays[name]) for name in call.differentiate}
+
+
 def _added_to(had: dict[str, Any], arrays: dict[str, Any], library: Any) -> tuple[str, ...]:
-    """The gradients of ones that tensors ``had`` and that are something else now."""
+    """The gradients of ones, or none, that tensors ``had`` and that are something else now."""
     return tuple(
         f"{name}.grad"
         for name, grad in had.items()

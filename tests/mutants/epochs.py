@@ -154,6 +154,14 @@ def whole_blocks(found, incoming, given):
     return {"b": kept.sum(0)} if "b" in found else {}
 
 
+def added_twice(found, incoming, given):
+    """W's is put where W keeps gradients, if there is none, and handed back, too."""
+    w = given["w"]
+    if w.is_leaf and w.grad is None:
+        w.grad = found["w"].clone()
+    return {}
+
+
 def recycled(found, incoming, given):
     """x's is written where x lies, if that is an activation."""
     x = given["x"]
@@ -348,6 +356,7 @@ MUTANTS = (
         "recycled", "contract.inputs-unchanged", "an activation is written to", "swiglu", recycled, "state", "contract"
     ),
     learning("deterministic", MEMORYLESS, "deterministic: b's by 32 rows", "linear", whole_blocks, *STATE),
+    learning("added", "contract.inputs-unchanged", "W.grad is set besides", "linear", added_twice, "state", "contract"),
     bug("shared", MEMORYLESS, "x is kept with W, the last call's", shared, *STATE),
     bug("planned", MEMORYLESS, "rows past those of W's first call are 0", planned, *STATE),
     bug("checkpoint", MEMORYLESS, "a checkpoint's call overwrites what came back", workspace, *STATE),
