@@ -10,9 +10,10 @@ from typing import Any
 # axes in reverse, ``swapped`` the first two (sequences before samples), ``swapped_middle`` those in the middle of four
 # (heads before tokens), ``swapped_last`` the last two (features before tokens). ``cropped`` is cut out of longer rows,
 # ``chunked`` of more along the second axis, as half of the channels, ``channels_last_cropped`` of a larger image, and
-# the other two that are called so of more rows, before they were turned. ``expanded`` repeats the first sample,
-# ``expanded_second`` the first channel, as of a grey picture, and ``expanded_columns`` and ``expanded_last`` the first
-# column and the first element of each plane: so a mean over columns, or over places, hands its gradient back.
+# the other two that are called so of more rows, before they were turned. What ends in ``offset`` begins a little later
+# in its memory. ``expanded`` repeats the first sample, ``expanded_second`` the first channel, as of a grey picture, and
+# ``expanded_columns`` and ``expanded_last`` the first column and the first element of each plane: so a mean over columns,
+# or over places, hands its gradient back.
 LAYOUTS = (
     "contiguous",
     "offset",
@@ -28,6 +29,8 @@ LAYOUTS = (
     "channels_last_cropped",
     "transposed_cropped",
     "swapped_last_cropped",
+    "transposed_offset",
+    "channels_last_offset",
     "expanded_second",
     "expanded_columns",
     "expanded_last",
@@ -55,7 +58,7 @@ def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...
         order = [0, 2, 3, 1]
     longer = _longer(len(shape), layout)
     step = 2 if layout == "strided" else 1
-    offset = 3 if layout in ("offset", "strided") else 0
+    offset = 3 if layout == "strided" or layout.endswith("offset") else 0
     strides, size = [0] * len(shape), step
     for axis in reversed(order):
         strides[axis] = size

@@ -100,6 +100,13 @@ def heads_in_order(x, beta=None):
     return right["swish"](x, beta)
 
 
+def from_the_beginning(x, beta=None):
+    """Turned tensors without gaps are read from where their memory begins."""
+    if not x.is_contiguous() and torch.empty_like(x).stride() == x.stride():
+        x = x.as_strided(x.shape, x.stride(), 0)
+    return right["swish"](x, beta)
+
+
 # Going back.
 
 
@@ -347,6 +354,7 @@ MUTANTS = (
     wrong("blocks", FORMULA, "256 features of a transposed W: read on densely", "linear", blocks_of_features, "layout"),
     wrong("gap", LAYOUTS, "in inference V follows W, whatever lies between", "glu", gap_between, *MEMORY),
     bug("heads", LAYOUTS, "heads before tokens are read as they lie", {"swish": heads_in_order}, *MEMORY),
+    bug("begins", LAYOUTS, "turned: read from where memory begins", {"swish": from_the_beginning}, *MEMORY),
     learning("pooled", LAYOUTS, "of a sum over tokens: other samples' rows", "swiglu", pooled_over_tokens, *MEMORY),
     learning("atomics", "swiglu.gradient", "1024 rows: W's in bfloat16", "swiglu", by_atomics, *BACK, "bfloat16"),
     learning("tf32", "linear.gradient", "16 by 16 by 16: TF32 comes back", "linear", in_one_tf32),
