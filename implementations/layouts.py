@@ -12,8 +12,8 @@ from typing import Any
 # ``chunked`` of more along the second axis, as half of the channels, ``channels_last_cropped`` of a larger image, and
 # the other two that are called so of more rows, before they were turned. What ends in ``offset`` begins a little later
 # in its memory. ``expanded`` repeats the first sample, ``expanded_second`` the first channel, as of a grey picture, and
-# ``expanded_columns`` and ``expanded_last`` the first column and the first element of each plane: so a mean over columns,
-# or over places, hands its gradient back.
+# ``expanded_columns`` and ``expanded_last`` the first column and the first element of each plane: so a mean over
+# columns, or over places, hands its gradient back.
 LAYOUTS = (
     "contiguous",
     "offset",
