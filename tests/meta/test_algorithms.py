@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assay.implementations.contract import Implementation
 from assay.reference.arithmetic import enclosure
 from assay.reference.arithmetic.algorithms import DEVIATIONS, Deviation
 from assay.reference.arithmetic.enclosure import Enclosure
@@ -22,6 +23,13 @@ from assay.reference.max_pool2d import max_pool2d_element
 from assay.reference.swish import swish_element
 from assay.reference.tensor import LargeTensor, Tensor
 from assay.tests.meta.oracles import budget
+from assay.tests.mutants.correct.transforms import both_ways_by_fft
+from assay.tests.mutants.dispatched import back
+from assay.tests.mutants.gradients import only
+from assay.tests.trial import judge
+from assay.tests.trial.candidate import Candidate
+from assay.tests.trial.cases import Case
+from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.textures import REALS, Texture
 
 SEEDS = st.integers(0, 2**16 - 1)
@@ -258,3 +266,41 @@ def test_what_is_no_convolution_has_no_bound(algorithm):
     ):
         with pytest.raises(Refusal, match=f"no cited error bound for algorithm={algorithm}"):
             formula()
+
+
+LAYER = {"input": (2, 3, 9, 10), "weight": (4, 3, 3, 3), "bias": (4,)}
+TRAINED = Case(
+    "conv2d",
+    LAYER,
+    {name: Texture("normal", k) for k, name in enumerate(LAYER)},
+    {"stride": 2, "padding": 1},
+    27,
+    incoming=Texture("normal", 9),
+)
+
+
+def going_back(conv2d, algorithm):
+    """A candidate that declares an algorithm in float64, both ways."""
+    declared = {"algorithm": algorithm, "accumulation": "float64"}
+    both = {f"conv2d.{direction}.float32": declared for direction in ("forward", "backward")}
+    return Candidate(Implementation("transforms", {"conv2d": conv2d}, precision=both), "float32")
+
+
+def test_gradients_by_fft_conform():
+    judge.gradient_conforms(going_back(both_ways_by_fft, "fft"), TRAINED)
+
+
+@pytest.mark.parametrize("name", LAYER)
+def test_gradients_by_fft_that_are_a_thousandth_too_large_do_not_conform(name):
+    wrong = back("conv2d", only(name, lambda gradient: gradient * 1.001))["conv2d"]
+
+    def in_float64(input, weight, bias, *how):
+        return wrong(input.double(), weight.double(), bias.double(), *how).to(input.dtype)
+
+    with pytest.raises(NonConformance, match=f"gradient of {name}"):
+        judge.gradient_conforms(going_back(in_float64, "fft"), TRAINED)
+
+
+def test_gradients_by_winograd_have_no_bound():
+    with pytest.raises(Refusal, match="no cited error bound for algorithm=winograd"):
+        judge.gradient_conforms(going_back(both_ways_by_fft, "winograd"), TRAINED)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from assay.reference.arithmetic.enclosure import Enclosure
 from assay.reference.arithmetic.precision import Precision
 from assay.reference.arithmetic.primitives import FLOAT
 from assay.reference.arithmetic.tape import Tape
+from assay.reference.conv2d import pair
 from assay.reference.tensor import Index, LargeTensor, Tensor
 from assay.spec import OPERATORS
 from assay.tests.trial.cases import Case
@@ -73,10 +74,43 @@ def backward(case: Case, call: Call, name: str, sparse: bool = False) -> Callabl
         return tape(case, call, Enclosure(precision), not_zero(incoming) if sparse else None)
 
     def under(precision: Precision) -> Callable[[Index], Ball]:
+        apart = 0.0
+        if call.operator == "conv2d" and precision.algorithm == "fft":
+            tensors = (call.arguments["input"].values, call.arguments["weight"].values, incoming.values)
+            apart = going_back_by_fft(name, precision, *tensors, call.arguments.get("stride") or 1)
+            precision = replace(precision, algorithm="direct")
         found = KEPT.get(("backward", sparse, precision, _asked(call)), partial(of_all, precision))
-        return lambda at: found((name, at))
+        return lambda at: found((name, at)).widened(0.0, apart) if apart else found((name, at))
 
     return under
+
+
+class Sized(NamedTuple):
+    """What the bound of a convolution by FFT needs of a tensor."""
+
+    shape: Index
+    norm: float
+
+
+def going_back_by_fft(
+    name: str, precision: Precision, image: Values, kernel: Values, incoming: Values, stride: Any
+) -> float:
+    """What a gradient of conv2d may be off by FFT: it is a convolution, too.
+
+    That of the image is one of the incoming gradient, whose elements the stride sets apart, by the kernel, summed over
+    the outputs; that of the kernel is one of the image by the incoming gradient, summed over the samples.
+    """
+    if name == "bias":
+        return 0.0
+    (samples, channels, *sides), (outputs, _, *taps) = image.shape, kernel.shape
+    spread = [(length - 1) * step + 1 for length, step in zip(incoming.shape[2:], pair(stride), strict=True)]
+    image_, kernel_, incoming_ = (tensor_of(values, FLOAT, "").norm for values in (image, kernel, incoming))
+    if name == "input":
+        sides = list(map(max, sides, spread))
+        of, by = Sized((samples, outputs, *sides), incoming_), Sized((channels, outputs, *taps), kernel_)
+    else:
+        of, by = Sized((channels, samples, *sides), image_), Sized((outputs, samples, *spread), incoming_)
+    return Enclosure(precision).apart(of, by) * (1.0 + 2.0 * precision.storage.unit)
 
 
 def exact_forward(case: Case, call: Call) -> Callable[[Index], float]:

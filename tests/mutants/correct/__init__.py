@@ -35,6 +35,9 @@ def declared(operator: str, direction: str = "forward", **words: Any) -> dict[st
     return {f"{operator}.{direction}.{dtype}": words for dtype in STORAGE}
 
 
+BY_FFT = {"algorithm": "fft", "accumulation": "float64"}
+
+
 @dataclass(frozen=True)
 class Variant:
     """Operators that are right, and what they say of themselves."""
@@ -117,7 +120,11 @@ VARIANTS: dict[str, Variant] = {
     "toeplitz": Variant({"conv2d": conv2d.toeplitz}, declared("conv2d", spreads=True)),
     "fft": Variant(
         {"conv2d": transforms.convolving(transforms.by_fft, torch.float64)},
-        declared("conv2d", algorithm="fft", accumulation="float64"),
+        declared("conv2d", **BY_FFT),
+    ),
+    "fft-back": Variant(
+        {"conv2d": transforms.both_ways_by_fft},
+        declared("conv2d", **BY_FFT) | declared("conv2d", "backward", **BY_FFT),
     ),
     "fft-float32": Variant({"conv2d": transforms.convolving(transforms.by_fft)}, declared("conv2d", algorithm="fft")),
     "winograd": Variant(

@@ -36,6 +36,15 @@ def by_winograd(x: Any, w: Any, stride: Any) -> Any:
     return every[:, :, :: stride[0], :: stride[1]]
 
 
+@refusing_conv2d
+def both_ways_by_fft(input: Any, weight: Any, bias: Any, stride: Any, padding: Any) -> Any:
+    """In float64; going back, PyTorch's derivatives of the transforms, which are transforms."""
+    if not len(input):
+        return F.conv2d(input, weight, bias, stride, padding)
+    result = by_fft(framed(input.double(), padding), weight.double(), stride)
+    return (result if bias is None else result + bias.double()[:, None, None]).to(input.dtype)
+
+
 def convolving(algorithm: Function, wide: Any = None) -> Function:
     """conv2d by ``algorithm`` in the format ``wide`` (or in at least float32), and the bias added in it."""
 
