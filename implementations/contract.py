@@ -56,6 +56,17 @@ def signature(operator: str) -> str:
     return f"{operator}{inspect.Signature(unannotated)}"
 
 
+def completed(operator: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments of a call by name: what is left out of it has its default.
+
+    >>> completed("conv2d", {"input": 1, "weight": 2, "stride": None, "padding": 3})
+    {'input': 1, 'weight': 2, 'bias': None, 'stride': 1, 'padding': 3}
+    """
+    _, *parameters = inspect.signature(getattr(Operators, operator)).parameters.values()
+    given = {name: value for name, value in arguments.items() if value is not None}
+    return {each.name: given.get(each.name, each.default) for each in parameters}
+
+
 OPERATOR_NAMES = ("swish", "glu", "swiglu", "linear", "pad2d", "conv2d", "max_pool2d", "conv2d_parameters")
 
 # Gradients of "torch" are asked for by `torch.autograd.grad`: a checkpoint has to be of `use_reentrant=False`.
@@ -66,7 +77,8 @@ OPERATOR_NAMES = ("swish", "glu", "swiglu", "linear", "pad2d", "conv2d", "max_po
 #              keys operator.direction.dtype, values as in assay.reference.arithmetic.precision.Precision.declared
 #   devices    the devices it supports, ("cpu",) by default for "numpy", any that torch has for "torch"
 #   dtypes     the dtypes it supports, all that its array library has by default
-#   vjp        vjp(operator, arguments, cotangent) -> {name: gradient}: its own differentiation
+#   vjp        vjp(operator, arguments, cotangent) -> {name: gradient}: its own differentiation; arguments are all of
+#              a call's, by name, with the defaults above, and gradients those of its tensors
 #   gradients  False if it has none: reported as not provided
 ARRAYS = ("torch", "numpy")
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from assay.implementations import surroundings
 from assay.implementations.arrays import Argument, Values, arrays_of, made_together
-from assay.implementations.contract import Implementation
+from assay.implementations.contract import Implementation, completed
 
 PACKAGE = str(Path(__file__).resolve().parents[1])
 ITSELF = "other elements of its own"  # which a result shares its memory with, if it is expanded
@@ -254,7 +254,7 @@ def _run(
         with library.under(call.setting):
             result, gradients = library.gradients(run, arrays, call.differentiate, incoming, *how)
         return result, gradients
-    arguments = {name: arrays.get(name, value) for name, value in call.arguments.items()}
+    arguments = completed(call.operator, {**call.arguments, **arrays})
     return run(arrays), dict(implementation.vjp(call.operator, arguments, incoming))
 
 

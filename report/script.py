@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from assay.implementations.arrays import BETWEEN, Argument, Values
+from assay.implementations.contract import completed
 from assay.implementations.layouts import own_memory, places_together, strides_of
 from assay.implementations.observe import Call
 from assay.implementations.settings import written
@@ -93,7 +94,9 @@ def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
     names = ", ".join(call.differentiate)
     lines = _made("incoming", call.cotangent, call, array)
     if array != "torch":
-        given = ", ".join(f"{name!r}: {text}" for name, text in zip(call.arguments, arguments, strict=False))
+        told = zip(call.arguments, arguments, strict=False)
+        texts = completed(call.operator, {name: text for name, text in told if text != "None"})
+        given = ", ".join(f"{name!r}: {text}" for name, text in texts.items())
         return [*lines, *_shown(f"candidate.vjp({call.operator!r}, {{{given}}}, incoming)", call)]
     lines += [f"{name}.requires_grad_()" for name in call.differentiate]
     lines += [f"{name}.grad = torch.ones_like({name})" for name in call.differentiate if call.accumulated]

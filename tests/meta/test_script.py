@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from assay.implementations.arrays import Argument, arrays_of, made_together
+from assay.implementations.contract import Implementation
 from assay.implementations.layouts import LAYOUTS, TOGETHER
-from assay.implementations.observe import Call
+from assay.implementations.observe import Call, observe
 from assay.report.script import SPELLED_OUT, script
 from assay.tests.trial.textures import laid
 
@@ -120,6 +121,27 @@ def test_in_inference_all_but_the_first_tensor_are_parameters(tmp_path):
     kinds = [(type(x), type(w), w.requires_grad, recording) for x, w, none, recording in given if none is None]
     assert kinds == [(torch.Tensor, torch.nn.Parameter, False, False)] * 2
     assert given[0][1] is given[1][1]
+
+
+def test_who_differentiates_is_given_what_a_call_leaves_out(tmp_path):
+    """In the script as by the judge."""
+    given = []
+    call = Call(
+        "conv2d",
+        {"input": Argument(np.ones((1, 1, 2, 2))), "weight": Argument(np.ones((1, 1, 1, 1))), "padding": 1},
+        "float32",
+        "cpu",
+        Argument(np.ones((1, 1, 4, 4))),
+        ("input", "weight"),
+    )
+    operators = {"conv2d": lambda *arguments: np.ones((1, 1, 4, 4), np.float32)}
+    vjp = lambda operator, arguments, incoming: given.append(arguments) or {}  # noqa: E731
+    observe(Implementation("own", operators, array="numpy", vjp=vjp), call)
+    (tmp_path / "script.py").write_text(script("", "numpy", [call], "wrong"))
+    runpy.run_path(str(tmp_path / "script.py"), {"candidate": types.SimpleNamespace(vjp=vjp)})
+    words = [{name: value for name, value in each.items() if name not in call.tensors} for each in given]
+    assert words == [{"bias": None, "stride": 1, "padding": 1}] * 2
+    assert [list(each) for each in given] == [["input", "weight", "bias", "stride", "padding"]] * 2
 
 
 @pytest.mark.parametrize("back", [False, True])
