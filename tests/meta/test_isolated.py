@@ -157,14 +157,6 @@ def test_an_operator_that_costs_too_much_is_not_called_again(strange, monkeypatc
         observe(strange, call(2))
 
 
-def test_who_asks_for_too_much_memory_is_told_the_limit(tmp_path):
-    path = tmp_path / "greedy.py"
-    path.write_text("import numpy as np\narray = 'numpy'\ndef swish(x, beta=1.0): return np.ones(2**30)[: len(x)]\n")
-    asked = Call("swish", {"x": Argument(np.ones(2))}, "float64", "cpu")
-    seen = observe(started(str(path), Place(memory=2**30)), asked)
-    assert seen.fault.startswith("raised ") and "its process may take 1 GiB more (--memory-limit)" in seen.fault
-
-
 def test_functions_that_loading_replaces_are_named(tmp_path):
     path = tmp_path / "patches.py"
     path.write_text("import time\ntime.perf_counter = lambda: 0.0\narray = 'numpy'\ndef swish(x, beta=1.0): return x\n")

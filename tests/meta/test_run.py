@@ -1,4 +1,4 @@
-"""The words of a run, checked before anything is run."""
+"""The words of a run, checked before anything is run, and its limits."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import os
 import re
 
 import hypothesis
+import numpy as np
 import pytest
 import torch
 from hypothesis.internal.conjecture import providers
 
 from assay import cli
+from assay.implementations.arrays import Argument
+from assay.implementations.isolated import Place, started
+from assay.implementations.observe import Call, observe
 from assay.spec import OPERATORS
 from assay.tests.trial.laws import BUDGETS, all_laws, at_budget, clause
 from assay.tests.trial.run import UsageProblem, make_run
@@ -96,3 +100,11 @@ def test_workers_share_the_cores_by_threads_that_do_not_spin(monkeypatch, cores,
     monkeypatch.setattr(pytest, "main", lambda options: 0)
     assert cli.main(["check", "torch", "-n", workers]) == 0
     assert (os.environ["OMP_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"]) == (threads, "PASSIVE")
+
+
+def test_who_asks_for_too_much_memory_is_told_the_limit(tmp_path):
+    path = tmp_path / "greedy.py"
+    path.write_text("import numpy as np\narray = 'numpy'\ndef swish(x, beta=1.0): return np.ones(2**30)[: len(x)]\n")
+    asked = Call("swish", {"x": Argument(np.ones(2))}, "float64", "cpu")
+    seen = observe(started(str(path), Place(memory=2**30)), asked)
+    assert seen.fault.startswith("raised ") and "its process may take 1 GiB more (--memory-limit)" in seen.fault
