@@ -18,6 +18,7 @@ from assay.implementations.observe import Call
 from assay.implementations.settings import written
 
 SPELLED_OUT = 64  # elements that are written as hexadecimal floats; longer tensors are packed
+FEW = 8  # elements of a longer one, all others zero, that are written with their places
 
 
 def script(recipe: str, array: str, calls: Sequence[Call], verdict: str) -> str:
@@ -169,12 +170,20 @@ def _is_of_one_number(values: Values) -> bool:
     return values.size > 1 and np.all(values == first) and np.all(np.signbit(values) == np.signbit(first))
 
 
+def _is_of_few_numbers(values: Values) -> bool:
+    """Whether it is zeros but for a few elements; a negative zero is none of these."""
+    return values.size > SPELLED_OUT and np.count_nonzero(values) <= FEW and not np.signbit(values[values == 0]).any()
+
+
 def _is_packed(values: Values) -> bool:
-    return values.size > SPELLED_OUT and not _is_of_one_number(values)
+    return values.size > SPELLED_OUT and not _is_of_one_number(values) and not _is_of_few_numbers(values)
 
 
 def _values(values: Values) -> str:
     flat = np.ascontiguousarray(values).ravel()
+    if _is_of_few_numbers(values):
+        at = np.flatnonzero(flat).tolist()
+        return f"np.bincount({at}, [{', '.join(_literal(float(flat[k])) for k in at)}], {flat.size})"
     if _is_packed(values):
         with np.errstate(over="ignore"):
             kind = "<f4" if np.array_equal(flat.astype("<f4"), flat, equal_nan=True) else "<f8"

@@ -30,6 +30,7 @@ ODD = [-0.0, np.inf, -np.inf, np.nan, 2.0**-149]
         (np.full(4 * SPELLED_OUT, -0.0), "np.full((256,), -0.0)"),
         (np.array([0.0] * SPELLED_OUT + [-0.0]), "'<f4'"),
         (np.full(2, -np.inf), "np.full((2,), float('-inf'))"),
+        (np.bincount([3, 99], [257.0, np.inf], 100), "np.bincount([3, 99], [257.0, float('inf')], 100)"),
     ],
     ids=[
         "few",
@@ -39,6 +40,7 @@ ODD = [-0.0, np.inf, -np.inf, np.nan, 2.0**-149]
         "one number",
         "zeros of both signs",
         "one infinity",
+        "zeros but for two",
     ],
 )
 def test_the_numbers_are_the_same_bit_for_bit(tmp_path, values, packed):
