@@ -7,6 +7,7 @@ to; any strides, offset or expanded view is accepted; an empty batch gives an em
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,14 +46,19 @@ class Operators(Protocol):
         """The learned tensors of a convolutional layer with these arguments, as a sequence."""
 
 
+@functools.cache
+def _parameters(operator: str) -> tuple[inspect.Parameter, ...]:
+    _, *parameters = inspect.signature(getattr(Operators, operator)).parameters.values()
+    return tuple(parameters)
+
+
 def signature(operator: str) -> str:
     """How an operator is called, as text.
 
     >>> signature("linear")
     'linear(x, w, b=None)'
     """
-    _, *parameters = inspect.signature(getattr(Operators, operator)).parameters.values()
-    unannotated = [each.replace(annotation=inspect.Parameter.empty) for each in parameters]
+    unannotated = [each.replace(annotation=inspect.Parameter.empty) for each in _parameters(operator)]
     return f"{operator}{inspect.Signature(unannotated)}"
 
 
@@ -62,9 +68,8 @@ def completed(operator: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     >>> completed("conv2d", {"input": 1, "weight": 2, "stride": None, "padding": 3})
     {'input': 1, 'weight': 2, 'bias': None, 'stride': 1, 'padding': 3}
     """
-    _, *parameters = inspect.signature(getattr(Operators, operator)).parameters.values()
     given = {name: value for name, value in arguments.items() if value is not None}
-    return {each.name: given.get(each.name, each.default) for each in parameters}
+    return {each.name: given.get(each.name, each.default) for each in _parameters(operator)}
 
 
 OPERATOR_NAMES = ("swish", "glu", "swiglu", "linear", "pad2d", "conv2d", "max_pool2d", "conv2d_parameters")

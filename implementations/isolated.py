@@ -112,15 +112,18 @@ class Worker:
 
     def observe_in_turn(self, calls: Sequence[Call]) -> tuple[list[Observation], list[Values]]:
         """As `observe.observe_in_turn`. Who keeps no memory between calls is asked for each alone."""
-        memory = self.greeting.flag("memory")
         seen = []
-        for number, call in enumerate(calls):
-            known = self._known(call)
-            words = ("kept" if number else "new") if memory else ""
-            seen.append(known or self._ask(call, words))
+        for call, word in self.in_turn(calls):
+            seen.append(self._known(call) or self._ask(call, word))
             if seen[-1].died:
                 return seen, []
+        memory = self.greeting.flag("memory")
         return seen, self._kept() if memory else [values for each in seen for values in each.arrays()]
+
+    def in_turn(self, calls: Iterable[Call]) -> list[Asked]:
+        """Calls on one memory as they are asked, where memory is kept between calls."""
+        memory = self.greeting.flag("memory")
+        return [(call, ("kept" if number else "new") if memory else "") for number, call in enumerate(calls)]
 
     def renew(self) -> None:
         """Have a process that has answered nothing yet.

@@ -9,8 +9,10 @@ import sys
 import numpy as np
 import pytest
 
+from assay.implementations.channel import Message
 from assay.implementations.contract import Implementation
-from assay.implementations.isolated import Place, started
+from assay.implementations.isolated import Place, Worker, started
+from assay.implementations.observe import Call
 from assay.report.failures import record, text
 from assay.tests.trial import history, judge
 from assay.tests.trial.candidate import Candidate
@@ -195,6 +197,14 @@ def test_what_a_large_layer_does_not_take_is_left_out(judged):
     assert found["earlier_calls"] == []
     assert "while PyTorch is set to 5 threads" in found["input"]
     assert "torch.set_num_threads(5)" in found["script"]
+
+
+@pytest.mark.parametrize(("memory", "words"), [("yes", ["", "new", "kept", ""]), ("no", [""] * 4)])
+def test_who_keeps_no_memory_between_calls_is_asked_for_each_alone(memory, words):
+    worker = Worker.__new__(Worker)
+    worker.greeting = Message([("memory", memory)])
+    calls = [Call("swish", {}, "float32", "cpu", in_turn=turned) for turned in (False, True, True, False)]
+    assert history.as_asked(calls, worker) == list(zip(calls, words, strict=True))
 
 
 def test_what_does_not_show_again_is_said_not_to(judged):

@@ -137,7 +137,11 @@ def test_who_differentiates_is_given_what_a_call_leaves_out(tmp_path):
         ("input", "weight"),
     )
     operators = {"conv2d": lambda *arguments: np.ones((1, 1, 4, 4), np.float32)}
-    vjp = lambda operator, arguments, incoming: given.append(arguments) or {}  # noqa: E731
+
+    def vjp(operator, arguments, incoming):
+        given.append(arguments)
+        return {}
+
     observe(Implementation("own", operators, array="numpy", vjp=vjp), call)
     (tmp_path / "script.py").write_text(script("", "numpy", [call], "wrong"))
     runpy.run_path(str(tmp_path / "script.py"), {"candidate": types.SimpleNamespace(vjp=vjp)})

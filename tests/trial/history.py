@@ -7,6 +7,7 @@ will do; where it does not, the calls are left out that it fails without. So a r
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -68,18 +69,19 @@ def _trace_back(problem: NonConformance, fresh: Fresh) -> None:
         return
     vars(problem).update(vars(found) | {"alone": alone, "notes": problem.notes})
     last = [number for number, (call, _) in enumerate(fresh.asked) if found.of_last and call is found.calls[-1]]
-    asked = fresh.asked[: last[0] + 1] if last else [*before, *in_words(found.calls)]  # large calls are not kept
+    # What a process was asked in large calls is not kept.
+    asked = fresh.asked[: last[0] + 1] if last else [*before, *as_asked(found.calls, fresh.worker)]
     problem.calls = [call for call, _ in (fresh.shortest(asked, found) if found.of_last else asked)]
     problem.complete = True
 
 
-def in_words(calls: Sequence[Call]) -> list[Asked]:
+def as_asked(calls: Sequence[Call], worker: Worker) -> list[Asked]:
     """The calls of an example as its process was asked them."""
-    turns = [False, *(call.in_turn for call in calls)]
-    return [
-        (call, ("kept" if before else "new") if call.in_turn else "")
-        for call, before in zip(calls, turns, strict=False)
-    ]
+    asked: list[Asked] = []
+    for turned, group in itertools.groupby(calls, lambda call: call.in_turn):
+        alike = list(group)
+        asked += worker.in_turn(alike) if turned else [(call, "") for call in alike]
+    return asked
 
 
 class Fresh:

@@ -95,12 +95,12 @@ class Sized(NamedTuple):
 def going_back_by_fft(
     name: str, precision: Precision, image: Values, kernel: Values, incoming: Values, stride: Any
 ) -> float:
-    """What a gradient of conv2d may be off by FFT: it is a convolution, too.
+    """What a gradient of conv2d may be off by FFT, where that is declared: it is a convolution, too.
 
     That of the image is one of the incoming gradient, whose elements the stride sets apart, by the kernel, summed over
     the outputs; that of the kernel is one of the image by the incoming gradient, summed over the samples.
     """
-    if name == "bias":
+    if name == "bias" or precision.algorithm != "fft":
         return 0.0
     (samples, channels, *sides), (outputs, _, *taps) = image.shape, kernel.shape
     spread = [(length - 1) * step + 1 for length, step in zip(incoming.shape[2:], pair(stride), strict=True)]
