@@ -146,6 +146,11 @@ def printed(found, tmp_path):
     return [float(word) for word in re.findall(r"[-+.e\d]+", ran.stdout)]
 
 
+def numbers(told):
+    """Those of x in what a report says of a call."""
+    return [float(each) for each in re.findall(r"-?[\d.]+(?:e[-+]\d+)?", re.split(r"\)[:=, ]*", told.split(";")[0])[1])]
+
+
 @pytest.mark.parametrize(
     ("source", "law", "before"),
     [(AFTER_EIGHT, ENCLOSURE, 8), (BY_SHAPE, ENCLOSURE, 1), (AFTER_EIGHT, HUNDREDTH, 8)],
@@ -156,6 +161,13 @@ def test_the_script_makes_the_calls_that_the_fault_takes_and_no_others(judged, t
     assert len(found["earlier_calls"]) == before
     assert found["got"] in printed(found, tmp_path)
     assert "the script below" in text(found)
+    assert found["class"] == "state"  # whatever the law's tier
+
+
+def test_what_stays_of_the_call_itself_is_shown_by_it_on_other_numbers(judged):
+    found = judged(BY_SHAPE, ENCLOSURE)
+    (earlier,), (x, *_) = found["earlier_calls"], found["input"]
+    assert [-number for number in numbers(earlier)] == numbers(x)[::-1]
 
 
 @pytest.mark.parametrize(("source", "between"), [(AGAIN, False), (BETWEEN, True)])
@@ -182,7 +194,7 @@ def test_calls_of_another_law_are_found(judged, tmp_path):
 
 def test_calls_that_were_made_to_simplify_the_example_are_found(judged):
     found = judged(BY_PLAN, "conv2d_counts_each_element_under_the_kernel")
-    assert found["alone"] == history.BY_OTHERS
+    assert (found["alone"], found["class"]) == (history.BY_OTHERS, "state")
     assert len(found["earlier_calls"]) == 1
 
 

@@ -52,6 +52,7 @@ class NonConformance(AssertionError):
     of_last: bool = False  # the wrong element is of the last call's answer, and not of several answers
     complete: bool = False  # these calls show it in a process that has answered nothing else
     alone: str = ""  # what is to be said where the example by itself does not
+    after_others: bool = False  # its last call by itself conforms, in a process that has answered nothing else
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -71,6 +72,6 @@ def verdict_of(problem: BaseException | None) -> BaseException | None:
         while isinstance(found, BaseExceptionGroup):
             found = found.exceptions[0]
         if isinstance(found, NonConformance):
-            found.alone = ONCE
+            found.alone, found.after_others = ONCE, True
         return found or problem
     return problem

@@ -64,15 +64,16 @@ def _trace_back(problem: NonConformance, fresh: Fresh) -> None:
         before = fresh.as_few_as_will_do(fresh.example.asked)
         found, alone = fresh.failure, BY_OTHERS if before else UNTRACED
     if found is None:
-        problem.alone = alone
+        problem.alone, problem.after_others = alone, True
     if not isinstance(found, NonConformance):
         return
-    vars(problem).update(vars(found) | {"alone": alone, "notes": problem.notes})
+    vars(problem).update(vars(found) | {"alone": alone, "after_others": bool(alone), "notes": problem.notes})
     last = [number for number, (call, _) in enumerate(fresh.asked) if found.of_last and call is found.calls[-1]]
     # What a process was asked in large calls is not kept.
     asked = fresh.asked[: last[0] + 1] if last else [*before, *as_asked(found.calls, fresh.worker)]
-    problem.calls = [call for call, _ in (fresh.shortest(asked, found) if found.of_last else asked)]
-    problem.complete = True
+    if found.of_last:
+        asked = fresh.shortest(asked, problem)
+    problem.calls, problem.complete = [call for call, _ in asked], True
 
 
 def as_asked(calls: Sequence[Call], worker: Worker) -> list[Asked]:
@@ -102,7 +103,13 @@ class Fresh:
         return found
 
     def as_few_as_will_do(self, past: Sequence[Asked]) -> list[Asked]:
-        """The calls of the past after which the example fails, or none where it never does."""
+        """The calls of the past after which the example fails, or none where it never does.
+
+        Its own last call on other numbers is tried first: who reads it sees at once what stays of a call.
+        """
+        last = self.example.problem.calls[-1:]
+        if last and self._fails(other := [(on_other_numbers(last[0]), "")]):
+            return other
         kept = next((past[-count:] for count in (1, 8, 64, 512, 4096) if self._fails(past[-count:])), [])
         while len(kept) > 1:
             size = -(-len(kept) // 8)
@@ -128,14 +135,27 @@ class Fresh:
         return time.monotonic() < self.until and isinstance(self.outcome(before), NonConformance)
 
     def shortest(self, asked: list[Asked], problem: NonConformance) -> list[Asked]:
-        """The last of these calls, or a few, if they give the wrong element of the problem; or all of them."""
-        for count in (n for n in COUNTS if n < len(asked)):
+        """The last of these calls, or a few, if they give the wrong element of the problem; or all of them.
+
+        One before it on other numbers is tried as soon as the last one by itself has conformed.
+        """
+        *_, (last, memory) = asked
+        few = [asked[-count:] for count in COUNTS if count < len(asked)]
+        few[1:1] = [] if memory or len(asked) == 1 else [[(on_other_numbers(last), ""), (last, "")]]
+        for tried in few:
             if time.monotonic() > self.until:
                 break
             self.worker.renew()
-            if _is_wrong(self.worker.ask_again(asked[-count:])[-1], problem):
-                return asked[-count:]
+            if _is_wrong(self.worker.ask_again(tried)[-1], problem):
+                return tried
+            problem.after_others = True
         return asked
+
+
+def on_other_numbers(call: Call) -> Call:
+    """The call, each of whose tensors has its numbers in reverse, negated, and lies in memory as it did."""
+    others = {name: replace(each, values=-np.flip(each.values)) for name, each in call.tensors.items()}
+    return replace(call, arguments={**call.arguments, **others})
 
 
 def _is_wrong(seen: Observation, problem: NonConformance) -> bool:
@@ -158,6 +178,8 @@ def is_of_one_call(problem: NonConformance) -> bool:
 
 def class_of(problem: NonConformance, tier: str) -> str:
     """The class of a failure: that of its tier, unless it is known to be of another, or there was no answer."""
-    if tier == "state" and is_of_one_call(problem):
+    if problem.after_others:
+        tier = "state"
+    elif tier == "state" and is_of_one_call(problem):
         tier = "gradient" if problem.subject.startswith("gradient") else "enclosure"
     return problem.kind or (MALFORMED if problem.malformed else CLASSES[tier])
