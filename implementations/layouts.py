@@ -39,7 +39,8 @@ TIED = LAYOUTS[-2:]  # which make ties in the windows of a plane
 
 # How tensors may lie in one memory: in the order of the arguments, from the last on, by rows in turn, in order and
 # each with its axes in reverse, as the parts of a fused weight that is stored so, or in order and as much apart as the
-# first is long, as parts of which others lie between them.
+# first is long, as parts of which others lie between them. Or one is another, or that with its axes in reverse: as in
+# "v = w", "v = w.T", or "w = x, v = x.T".
 TOGETHER = ("in order", "reversed", "interleaved", "turned", "apart")
 
 
@@ -91,9 +92,10 @@ def places_together(
     Of those of one shape that are ``interleaved`` the first row of each comes first, then the second: ``fused[0::2]``
     and ``fused[1::2]`` lie so.
     """
+    same = same_tensors(order)
     groups: dict[Any, list[str]] = {}
     gap = math.prod(next(iter(shapes.values()))) if order == "apart" else 0
-    for name in reversed(shapes) if order == "reversed" else shapes:
+    for name in [name for name in (reversed(shapes) if order == "reversed" else shapes) if name not in same]:
         groups.setdefault(shapes[name] if order == "interleaved" and shapes[name] else name, []).append(name)
     found, start = dict[str, tuple[int, tuple[int, ...]]](), 0
     for names in groups.values():
@@ -104,4 +106,13 @@ def places_together(
             offset = start + number * (steps[0] if steps else 1)
             found[name] = offset, tuple(step * (len(names) if axis == 0 else 1) for axis, step in enumerate(steps))
         start += len(names) * math.prod(shape) + gap
+    for name, (other, turned) in same.items():
+        offset, strides = found[other]
+        found[name] = offset, strides[::-1] if turned else strides
     return start, found
+
+
+def same_tensors(order: str) -> dict[str, tuple[str, bool]]:
+    """Which tensor is another one, and whether with its axes in reverse: of "v = w.T", {"v": ("w", True)}."""
+    ties = (tie.split(" = ") for tie in order.split(", ") if " = " in tie)
+    return {name: (other.removesuffix(".T"), other.endswith(".T")) for name, other in ties}

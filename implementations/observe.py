@@ -17,6 +17,7 @@ import numpy as np
 from assay.implementations import surroundings
 from assay.implementations.arrays import Argument, Values, arrays_of, made_together
 from assay.implementations.contract import Implementation, completed
+from assay.implementations.layouts import same_tensors
 
 PACKAGE = str(Path(__file__).resolve().parents[1])
 ITSELF = "other elements of its own"  # which a result shares its memory with, if it is expanded
@@ -48,7 +49,7 @@ class Call:
     hidden: bool = False  # the tensors are results of others, and none is a leaf
     checkpointed: bool = False  # it is made once more while going back
     accumulated: bool = False  # the inputs have gradients already, to which nothing is to be added
-    together: str = ""  # how tensors lie in one memory, of `arrays.TOGETHER`, if they do
+    together: str = ""  # how tensors lie in one memory, as `layouts.TOGETHER` says, if they do
     setting: str = ""  # of `settings.SETTINGS`, that PyTorch has meanwhile
 
     @property
@@ -232,6 +233,9 @@ def _make(call: Call, library: Any, memory: Memory | None) -> dict[str, Any]:
 def _made(call: Call, library: Any) -> dict[str, Any]:
     if call.together:
         made = made_together(library, call.tensors, call.dtype, call.device, call.together)
+        whole = {name: other for name, (other, turned) in same_tensors(call.together).items() if not turned}
+        if call.cotangent is None:  # each has a gradient of its own otherwise
+            made |= {name: made[other] for name, other in whole.items()}
     else:
         made = {name: library.make(argument, call.dtype, call.device) for name, argument in call.tensors.items()}
     return made | {name: library.parameter(made[name]) for name in call.parameters}

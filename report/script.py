@@ -13,7 +13,7 @@ import numpy as np
 
 from assay.implementations.arrays import BETWEEN, Argument, Values
 from assay.implementations.contract import completed
-from assay.implementations.layouts import own_memory, places_together, strides_of
+from assay.implementations.layouts import own_memory, places_together, same_tensors, strides_of
 from assay.implementations.observe import Call
 from assay.implementations.settings import written
 
@@ -75,8 +75,12 @@ def _put_together(call: Call, array: str) -> list[str]:
         lines = [f"memory = torch.full(({size},), float('nan'), dtype={first}.dtype, device={first}.device)"]
     else:
         lines = [f"memory = np.full({size}, np.nan, {first}.dtype)"]
+    whole = same_tensors(call.together) if call.cotangent is None else {}
     for name, (offset, strides) in places.items():
-        if array == "torch":
+        other, turned = whole.get(name, ("", True))
+        if not turned:
+            lines.append(f"{name} = {other}")
+        elif array == "torch":
             lines.append(f"{name} = memory.as_strided({shapes[name]}, {strides}, {offset}).copy_({name})")
         else:
             steps = f"[step * memory.itemsize for step in {strides}]"

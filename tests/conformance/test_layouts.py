@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.implementations.layouts import LAYOUTS, TIED, TOGETHER
+from assay.implementations.layouts import LAYOUTS, TIED, TOGETHER, same_tensors
+from assay.reference.tensor import Index
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import (
     ALL,
@@ -20,6 +22,7 @@ from assay.tests.conformance.test_contract import (
     lying,
 )
 from assay.tests.trial.alike import one_answer
+from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import RAISED, NonConformance
 from assay.tests.trial.laws import clause
@@ -48,6 +51,14 @@ HANDED_BACK = (
 OF_VECTORS = ("offset", "strided", "expanded")
 LAID = (None, 2, 2)  # so many tensors of each plain case: all of the first
 SEEDS = st.integers(0, 255)
+# Tensors that are another one, or that turned; they are of this many rows and columns.
+SAME = {
+    "swish": ("beta = x",),
+    "linear": ("w = x", "w = x.T"),
+    **dict.fromkeys(("glu", "swiglu"), ("v = w", "v = w.T", "w = x, v = x.T")),
+    "conv2d": ("weight = input", "weight = input.T"),
+}
+SQUARES = (2, 3, 8, 17, 32, 45, 64, 100, 129)
 
 
 def spread(operator: str, seed: int) -> Case:
@@ -92,6 +103,44 @@ def test_contract_wide_tensors_in_one_memory_give_what_others_give(candidate, op
     lengths = {2: (131, 24), 1: (131,)}
     case = case.changed(shapes={name: lengths.get(len(shape), shape) for name, shape in case.shapes.items()})
     one_answer(candidate, case, *(candidate.answer(case, together=together) for together in ("", *TOGETHER)))
+
+
+def of_one_shape(operator: str, size: int) -> dict[str, Index]:
+    """The shapes of a layer whose tensors are of one shape, but for biases; of images up to 17 rows."""
+    if operator == "swish":
+        return {"x": (1,), "beta": (1,)}
+    if operator == "conv2d":
+        return dict.fromkeys(("input", "weight"), (3, min(size, 17), min(size, 17), 3))
+    return {name: (size,) * min(len(shape), 2) for name, shape in SPREAD[operator][0].items()}
+
+
+def tied(candidate: Candidate, operator: str, seed: int) -> Iterator[tuple[Case, str]]:
+    """Such layers, in which some tensors hold what others do, or that turned; and which."""
+    for size, ties in itertools.product(SQUARES, SAME[operator]):
+        shapes = of_one_shape(operator, size)
+        textures = {name: Texture("normal", seed + k) for k, name in enumerate(shapes)}
+        for name, (other, turned) in same_tensors(ties).items():
+            held = textures[other].fill(shapes[other], candidate.format).values
+            textures[name] = textures[other].holding(held.T if turned else held, 1)
+        parameters = SPREAD[operator][1] if operator == "conv2d" else {}
+        candidate.calls.clear()
+        yield Case(operator, shapes, textures, parameters, 9 * size**2, seed, Texture("few", seed)), ties
+
+
+@clause("contract.layouts", tier="contract", operators=tuple(SAME), share=12)
+@given(seed=SEEDS)
+def test_contract_one_tensor_given_twice_is_taken_for_two(candidate, operator, seed):
+    """Or beside its own transpose, of the same memory. Blind to a tensor and a part of it."""
+    for case, ties in tied(candidate, operator, seed):
+        one_answer(candidate, case, candidate.ask(case), candidate.answer(case, together=ties))
+
+
+@clause("contract.layouts", tier="contract", operators=tuple(SAME), gradient=True, share=12)
+@given(seed=SEEDS)
+def test_contract_one_tensor_given_twice_has_two_gradients(candidate, operator, seed):
+    """As of two tensors in one memory. Blind to a tensor and a part of it."""
+    for case, ties in tied(candidate, operator, seed):
+        one_answer(candidate, case, candidate.ask_gradient(case), candidate.ask_gradient(case, together=ties))
 
 
 @clause("contract.layouts", tier="contract", operators=ALL, share=6)

@@ -78,6 +78,30 @@ def test_tensors_lie_as_in_the_call(tmp_path, array, layout, together):
         assert address(given[1]) == address(given[0]) + apart[together]
 
 
+@pytest.mark.parametrize("array", ["torch", "numpy"])
+@pytest.mark.parametrize(("ties", "same"), [("w = x", True), ("w = x.T", False)])
+def test_one_tensor_given_twice_is_one(tmp_path, array, ties, same):
+    """In the call and in its script; or two of one memory, where one is turned."""
+    given = []
+
+    def linear(x, w, b=None):
+        given.append((x, w))
+        return x * 1.0
+
+    values = np.arange(6.0).reshape(2, 3)
+    tensors = {"x": Argument(values), "w": Argument(values if same else values.T)}
+    call = Call("linear", {**tensors, "b": None}, "float64", "cpu", together=ties)
+    observe(Implementation("own", {"linear": linear}, array=array), call)
+    (tmp_path / "script.py").write_text(script("", array, [call], "wrong"))
+    runpy.run_path(str(tmp_path / "script.py"), {"candidate": types.SimpleNamespace(linear=linear)})
+    for x, w in given:
+        assert (x is w) is same
+        assert address(x) == address(w)
+        for tensor, argument in zip((x, w), tensors.values(), strict=True):
+            assert np.array_equal(arrays_of(array).read(tensor), argument.values)
+    assert len(given) == 2
+
+
 def address(tensor):
     return tensor.ctypes.data if isinstance(tensor, np.ndarray) else tensor.data_ptr()
 

@@ -13,6 +13,7 @@ from assay.tests.mutants import (
     epochs,
     epochs_of_images,
     gates,
+    given_twice,
     glu,
     gradients,
     imaging,
@@ -73,6 +74,7 @@ KINDS = (
     lasting_back,
     epochs,
     epochs_of_images,
+    given_twice,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 
