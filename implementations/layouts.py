@@ -13,7 +13,7 @@ from typing import Any
 # the other two that are called so of more rows, before they were turned. What ends in ``offset`` begins a little later
 # in its memory. ``expanded`` repeats the first sample, ``expanded_second`` the first channel, as of a grey picture, and
 # ``expanded_columns`` and ``expanded_last`` the first column and the first element of each plane: so a mean over
-# columns, or over places, hands its gradient back.
+# columns, or over places, hands its gradient back. ``expanded_all`` repeats one element, as the sum of all does.
 LAYOUTS = (
     "contiguous",
     "offset",
@@ -34,8 +34,9 @@ LAYOUTS = (
     "expanded_second",
     "expanded_columns",
     "expanded_last",
+    "expanded_all",
 )
-TIED = LAYOUTS[-2:]  # which make ties in the windows of a plane
+TIED = LAYOUTS[-3:]  # which make ties in the windows of a plane
 
 # How tensors may lie in one memory: in the order of the arguments, from the last on, by rows in turn, in order and
 # each with its axes in reverse, as the parts of a fused weight that is stored so, or in order and as much apart as the
@@ -80,7 +81,8 @@ def _longer(ndim: int, layout: str) -> Collection[int]:
 def own_memory(ndim: int, layout: str) -> tuple[slice, ...]:
     """The index of the elements that have memory of their own: along an axis of stride 0, the first."""
     axes = {"expanded": range(1), "expanded_second": range(1, 2), "expanded_columns": range(ndim - 1, ndim)}
-    once = (axes | {"expanded_last": range(min(2, ndim - 1), ndim)}).get(layout, ())
+    axes |= {"expanded_last": range(min(2, ndim - 1), ndim), "expanded_all": range(ndim)}
+    once = axes.get(layout, ())
     return tuple(slice(1) if axis in once else slice(None) for axis in range(ndim))
 
 

@@ -45,7 +45,7 @@ OF_INPUTS = tuple(layout for layout in LAYOUTS[1:] if layout not in (*TIED, "exp
 ALWAYS = ("expanded", "channels_last", "transposed_cropped", "swapped_last_cropped")  # layouts that are always tried
 # How gradients come back, always tried: from means and sums over an axis or several, from what was turned or cut.
 HANDED_BACK = (
-    *("expanded_last", "expanded_columns", "expanded_second", "expanded"),
+    *("expanded_all", "expanded_last", "expanded_columns", "expanded_second", "expanded"),
     *("swapped_last", "channels_last", "chunked"),
 )
 OF_VECTORS = ("offset", "strided", "expanded")

@@ -123,6 +123,7 @@ def test_between_the_elements_lies_nan(shape, layout, seed):
         ("expanded_second", (24, (12, 0, 1), 0)),
         ("expanded_columns", (24, (12, 4, 0), 0)),
         ("expanded_last", (24, (12, 4, 0), 0)),
+        ("expanded_all", (24, (0, 0, 0), 0)),
     ],
 )
 def test_a_layout_lies_as_it_is_called(layout, expected):
