@@ -8,22 +8,21 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from assay.implementations import surroundings
-from assay.implementations.arrays import Argument, Values, arrays_of, made_together
-from assay.implementations.contract import Implementation, completed
-from assay.implementations.layouts import same_tensors
+from assay.implementations.arrays import Argument, Values, arrays_of
+from assay.implementations.contract import Implementation
+from assay.implementations.running import made, run
 
 PACKAGE = str(Path(__file__).resolve().parents[1])
 ITSELF = "other elements of its own"  # which a result shares its memory with, if it is expanded
 OUTPUT = "standard output"  # which a call may not write to
 NO_GRAD = "no_grad"  # where no gradients are recorded, and tensors are what they are otherwise
-WAYS_BACK = ("interrupted", "twice", "halved", "hidden", "checkpointed")
 # Arguments that may be None and stand last: in inference they are given so, as `torch.nn.Linear` does.
 NONE_AT_THE_END = ("b", "c")
 COPIED = 2**12  # elements up to which copies of two arrays' bytes are the quickest to compare: they fit into a cache
@@ -49,6 +48,7 @@ class Call:
     hidden: bool = False  # the tensors are results of others, and none is a leaf
     checkpointed: bool = False  # it is made once more while going back
     accumulated: bool = False  # the inputs have gradients already, to which nothing is to be added
+    beside: bool = False  # it is made in a thread of its own, over and over, while others make it on other numbers
     together: str = ""  # how tensors lie in one memory, as `layouts.TOGETHER` says, if they do
     setting: str = ""  # of `settings.SETTINGS`, that PyTorch has meanwhile
 
@@ -56,6 +56,11 @@ class Call:
     def tensors(self) -> dict[str, Argument]:
         """The tensor arguments by name."""
         return {name: value for name, value in self.arguments.items() if isinstance(value, Argument)}
+
+    def on_other_numbers(self) -> Call:
+        """The call, each of whose tensors has its numbers in reverse, negated, and lies in memory as it did."""
+        others = {name: replace(each, values=-np.flip(each.values)) for name, each in self.tensors.items()}
+        return replace(self, arguments={**self.arguments, **others})
 
     def arguments_to_give(self) -> dict[str, Any]:
         """All but the last that are None, which take their defaults: in inference biases do not."""
@@ -152,7 +157,7 @@ def observe(implementation: Implementation, call: Call, memory: Memory | None = 
 
 def _observe(implementation: Implementation, call: Call, memory: Memory | None) -> Observation:
     library = arrays_of(implementation.array)
-    arrays = _make(call, library, memory)
+    arrays = made(call, library, memory)
     incoming = library.make(call.cotangent, call.dtype, call.device) if call.cotangent else None
     given = _given(call, library, arrays, incoming)
     had = _had(call, library, arrays)
@@ -160,7 +165,7 @@ def _observe(implementation: Implementation, call: Call, memory: Memory | None) 
     before = surroundings.state(call.watched)
     start = time.perf_counter()
     try:
-        result, gradients = _run(implementation, call, library, arrays, incoming)
+        result, gradients = run(implementation, call, library, arrays, incoming)
         library.synchronise(call.device)
     except Exception as problem:
         seen.raised = type(problem).__name__
@@ -221,45 +226,6 @@ def _observe_parameters(implementation: Implementation, call: Call) -> Observati
     except Exception as problem:
         seen.raised, seen.fault = type(problem).__name__, f"gave no sequence of tensors: {_where(problem)}"
     return seen
-
-
-def _make(call: Call, library: Any, memory: Memory | None) -> dict[str, Any]:
-    if memory:
-        return {name: memory.make(library, name, argument, call) for name, argument in call.tensors.items()}
-    with library.recording(call.recording):  # in inference, a model's tensors may have been made so
-        return _made(call, library)
-
-
-def _made(call: Call, library: Any) -> dict[str, Any]:
-    if call.together:
-        made = made_together(library, call.tensors, call.dtype, call.device, call.together)
-        whole = {name: other for name, (other, turned) in same_tensors(call.together).items() if not turned}
-        if call.cotangent is None:  # each has a gradient of its own otherwise
-            made |= {name: made[other] for name, other in whole.items()}
-    else:
-        made = {name: library.make(argument, call.dtype, call.device) for name, argument in call.tensors.items()}
-    return made | {name: library.parameter(made[name]) for name in call.parameters}
-
-
-def _run(
-    implementation: Implementation, call: Call, library: Any, arrays: dict[str, Any], incoming: Any
-) -> tuple[Any, dict[str, Any]]:
-    function = implementation.operators[call.operator]
-
-    def run(given: Mapping[str, Any]) -> Any:
-        return function(*(given.get(name, value) for name, value in call.arguments_to_give().items()))
-
-    library.poison(call.poison, call.dtype, call.device)
-    if incoming is None:
-        with library.recording(call.recording), library.under(call.setting):
-            return run(arrays), {}
-    if implementation.vjp is None:
-        how = [word for word in WAYS_BACK if getattr(call, word)]
-        with library.under(call.setting):
-            result, gradients = library.gradients(run, arrays, call.differentiate, incoming, *how)
-        return result, gradients
-    arguments = completed(call.operator, {**call.arguments, **arrays})
-    return run(arrays), dict(implementation.vjp(call.operator, arguments, incoming))
 
 
 def _describe(seen: Observation, result: Any, library: Any, arrays: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from assay.implementations.observe import NO_GRAD, Call, Observation
 VERSION = "1"
 GRADIENT = "gradient:"  # before the name of the input that it is of
 RESULT, INCOMING = "result", "incoming"
-FLAGS = ("watched", "interrupted", "twice", "halved", "hidden", "checkpointed", "accumulated")
+FLAGS = ("watched", "interrupted", "twice", "halved", "hidden", "checkpointed", "accumulated", "beside")
 OPTIONAL = ("recording", "poison", *FLAGS, "together", "setting")  # fields of a call that are said where they are set
 
 

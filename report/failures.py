@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from assay.implementations.arrays import BETWEEN, Argument
+from assay.implementations.beside import OTHERS
 from assay.implementations.contract import signature
 from assay.implementations.observe import NO_GRAD, Call
 from assay.report.script import script
@@ -218,6 +219,7 @@ def _inputs(call: Call) -> list[str]:
     lines += ["the tensors are results of others: clones"] * call.hidden
     lines += ["it is made once more while going back, from a checkpoint"] * call.checkpointed
     lines += ["the inputs have gradients already, of ones"] * call.accumulated
+    lines += [f"in a thread, while {OTHERS} others call it on these numbers reversed and negated"] * call.beside
     frozen = f", and {' and '.join(call.parameters)} are parameters" if len(call.parameters) > 1 else ""
     lines += [f"in inference: no gradients are recorded{frozen}"] * (call.recording is False)
     lines += ["no gradients are recorded"] * (call.recording == NO_GRAD)

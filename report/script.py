@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from assay.implementations.arrays import BETWEEN, Argument, Values
+from assay.implementations.beside import OTHERS
 from assay.implementations.contract import completed
 from assay.implementations.layouts import own_memory, places_together, same_tensors, strides_of
 from assay.implementations.observe import Call
@@ -52,6 +53,8 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -> 
         lines += [f"{name} = torch.nn.Parameter({name}, requires_grad=False)" for name in new]
     given = call.arguments_to_give()
     arguments = [name if isinstance(value, Argument) else repr(value) for name, value in given.items()]
+    if call.beside:
+        return lines + _beside_lines(call, arguments, array)
     if call.cotangent is None:
         in_inference = array == "torch" and call.recording is not None
         mode = f"with torch.{call.recording or 'inference_mode'}():"
@@ -118,6 +121,45 @@ def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
     back = f"dict(zip({list(call.differentiate)!r}, torch.autograd.grad(result, [{names}], incoming)))"
     asked += _shown(f"(result, {back})" if call.in_turn else back, call)
     return lines + (written(call.setting, asked) if call.setting else asked)
+
+
+def _beside_lines(call: Call, arguments: list[str], array: str) -> list[str]:
+    """All that a call gives between whose lines another thread makes another, and beside which others are made."""
+    mode = f"torch.{call.recording or 'inference_mode'}()" if array == "torch" and call.recording is not None else ""
+    turned = "-{0}.flip(tuple(range({0}.ndim)))" if array == "torch" else "-np.flip({0})"
+    others = [turned.format(each) if each in call.tensors else each for each in arguments]
+    lines = _made("incoming", call.cotangent, call, array) if call.cotangent else []
+    lines += [f"{name}.requires_grad_()" for name in call.differentiate if array == "torch"]
+    return [
+        *lines,
+        "import contextlib, sys",
+        "from concurrent.futures import ThreadPoolExecutor, wait",
+        "def run(*given):",
+        f"    with {mode or 'contextlib.nullcontext()'}:",
+        f"        return {_answer(call, array)}",
+        "def step(frame, event, argument):",
+        "    if event == 'line':",
+        "        wait([pool.submit(run, *others)], 1)",
+        "    return step",
+        f"mine, others = ({', '.join(arguments)},), ({', '.join(others)},)",
+        f"with ThreadPoolExecutor({1 + OTHERS}) as pool:",
+        "    sys.settrace(step)",
+        "    found = [run(*mine)]",
+        "    sys.settrace(None)",
+        "    later = [pool.submit(run, *(others if k % 3 else mine)) for k in range(300)]",
+        "print(*{str(each) for each in [*found, *(one.result() for one in later[::3])]}, sep='\\n')",
+    ]
+
+
+def _answer(call: Call, array: str) -> str:
+    """What is asked of the candidate, ``given`` its arguments in order."""
+    if call.cotangent is None:
+        return f"candidate.{call.operator}(*given)"
+    names = list(call.arguments)
+    if array != "torch":
+        return f"candidate.vjp({call.operator!r}, dict(zip({names!r}, given)), incoming)"
+    places = [names.index(name) for name in call.differentiate]
+    return f"torch.autograd.grad(candidate.{call.operator}(*given), [given[k] for k in {places}], incoming)"
 
 
 def _calls_in_between(call: Call, arguments: list[str]) -> list[str]:

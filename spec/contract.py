@@ -87,6 +87,13 @@ CLAUSES = (
         torch("torch.Tensor.requires_grad, frozen parameters"),
     ),
     Clause(
+        "contract.threads",
+        "calls from several threads at once give what they give one after the other, and another thread than the first "
+        "may call",
+        "torch",
+        torch("Autograd mechanics, Multithreaded Autograd; CPU threading"),
+    ),
+    Clause(
         "contract.surroundings",
         "settings, random numbers and other people's functions are left as they were, and nothing is printed",
         "torch",

@@ -45,6 +45,7 @@ FOUND = {
     "contract.results-kept": "state-one-buffer",
     "contract.some-gradients": "contract-frozen-weight",
     "contract.recording": "state-wrong-in-inference",
+    "contract.threads": "threads-constants",
     "contract.surroundings": "state-default-dtype",
 }
 MADE = {mutant.clause: mutant.id for mutant in (*witnesses.MUTANTS, *witnesses_of_images.MUTANTS)}

@@ -36,6 +36,7 @@ from assay.tests.mutants import (
     state,
     swiglu,
     swish,
+    threads,
     tokens,
     training,
     unusual,
@@ -75,6 +76,7 @@ KINDS = (
     epochs,
     epochs_of_images,
     given_twice,
+    threads,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 

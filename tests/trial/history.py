@@ -17,7 +17,8 @@ import numpy as np
 
 from assay.implementations.isolated import Asked, GivenUp, Worker
 from assay.implementations.load import LoadError
-from assay.implementations.observe import WAYS_BACK, Call, Observation
+from assay.implementations.observe import Call, Observation
+from assay.implementations.running import WAYS_BACK
 from assay.tests.trial.candidate import Candidate, Tally
 from assay.tests.trial.failure import CLASSES, DIED, MALFORMED, NonConformance
 
@@ -108,7 +109,7 @@ class Fresh:
         Its own last call on other numbers is tried first: who reads it sees at once what stays of a call.
         """
         last = self.example.problem.calls[-1:]
-        if last and self._fails(other := [(on_other_numbers(last[0]), "")]):
+        if last and self._fails(other := [(last[0].on_other_numbers(), "")]):
             return other
         kept = next((past[-count:] for count in (1, 8, 64, 512, 4096) if self._fails(past[-count:])), [])
         while len(kept) > 1:
@@ -141,7 +142,7 @@ class Fresh:
         """
         *_, (last, memory) = asked
         few = [asked[-count:] for count in COUNTS if count < len(asked)]
-        few[1:1] = [] if memory or len(asked) == 1 else [[(on_other_numbers(last), ""), (last, "")]]
+        few[1:1] = [] if memory or len(asked) == 1 else [[(last.on_other_numbers(), ""), (last, "")]]
         for tried in few:
             if time.monotonic() > self.until:
                 break
@@ -150,12 +151,6 @@ class Fresh:
                 return tried
             problem.after_others = True
         return asked
-
-
-def on_other_numbers(call: Call) -> Call:
-    """The call, each of whose tensors has its numbers in reverse, negated, and lies in memory as it did."""
-    others = {name: replace(each, values=-np.flip(each.values)) for name, each in call.tensors.items()}
-    return replace(call, arguments={**call.arguments, **others})
 
 
 def _is_wrong(seen: Observation, problem: NonConformance) -> bool:
@@ -168,12 +163,12 @@ def _is_wrong(seen: Observation, problem: NonConformance) -> bool:
 
 
 def is_of_one_call(problem: NonConformance) -> bool:
-    """Whether one plain call is known to show the failure: one that nothing interrupts, and that is not inference."""
+    """Whether one plain call is known to show the failure: not interrupted, beside no other, not in inference."""
     if not (problem.complete and problem.of_last and len(problem.calls) == 1):
         return False
     (call,) = problem.calls
     ways = any(getattr(call, way) for way in WAYS_BACK)
-    return not (ways or call.setting or call.recording is not None)
+    return not (ways or call.beside or call.setting or call.recording is not None)
 
 
 def class_of(problem: NonConformance, tier: str) -> str:

@@ -1,0 +1,80 @@
+"""One call: its tensors are made, and the candidate is run on them, in the way that the call says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.implementations.arrays import made_together
+from assay.implementations.beside import beside_others
+from assay.implementations.contract import Implementation, completed
+from assay.implementations.layouts import same_tensors
+
+if TYPE_CHECKING:
+    from assay.implementations.observe import Call, Memory
+
+Answer = tuple[Any, dict[str, Any]]
+WAYS_BACK = ("interrupted", "twice", "halved", "hidden", "checkpointed")
+
+
+def made(call: Call, library: Any, memory: Memory | None = None) -> dict[str, Any]:
+    """The tensors of a call by name: those of the memory where they fit, new ones where there is none."""
+    if memory:
+        return {name: memory.make(library, name, argument, call) for name, argument in call.tensors.items()}
+    with library.recording(call.recording):  # in inference, a model's tensors may have been made so
+        return _new(call, library)
+
+
+def _new(call: Call, library: Any) -> dict[str, Any]:
+    if call.together:
+        found = made_together(library, call.tensors, call.dtype, call.device, call.together)
+        whole = {name: other for name, (other, turned) in same_tensors(call.together).items() if not turned}
+        if call.cotangent is None:  # each has a gradient of its own otherwise
+            found |= {name: found[other] for name, other in whole.items()}
+    else:
+        found = {name: library.make(argument, call.dtype, call.device) for name, argument in call.tensors.items()}
+    return found | {name: library.parameter(found[name]) for name in call.parameters}
+
+
+def run(implementation: Implementation, call: Call, library: Any, arrays: dict[str, Any], incoming: Any) -> Answer:
+    """The result, and the gradients by name, of which there are some where ``incoming`` comes back.
+
+    Raises:
+        Exception: whatever the candidate raises.
+    """
+    once = partial(_once, implementation, call, library, arrays, incoming)
+    if not call.beside:
+        return once()
+    other = call.on_other_numbers()
+    others = made(other, library)
+    beside = partial(_once, implementation, other, library, others, incoming)
+    return beside_others(once, beside, partial(_alike, library))
+
+
+def _once(implementation: Implementation, call: Call, library: Any, arrays: dict[str, Any], incoming: Any) -> Answer:
+    function = implementation.operators[call.operator]
+
+    def forward(given: Mapping[str, Any]) -> Any:
+        return function(*(given.get(name, value) for name, value in call.arguments_to_give().items()))
+
+    library.poison(call.poison, call.dtype, call.device)
+    if incoming is None:
+        with library.recording(call.recording), library.under(call.setting):
+            return forward(arrays), {}
+    if implementation.vjp is None:
+        how = [word for word in WAYS_BACK if getattr(call, word)]
+        with library.under(call.setting):
+            result, gradients = library.gradients(forward, arrays, call.differentiate, incoming, *how)
+        return result, gradients
+    arguments = completed(call.operator, {**call.arguments, **arrays})
+    return forward(arrays), dict(implementation.vjp(call.operator, arguments, incoming))
+
+
+def _alike(library: Any, first: Answer, second: Answer) -> bool:
+    """Whether a result, and gradients, are those of another time, as far as they are arrays."""
+    pairs = zip((first[0], *first[1].values()), (second[0], *second[1].values()), strict=True)
+    read = [tuple(map(library.read, pair)) for pair in pairs if all(map(library.is_array, pair))]
+    return all(np.array_equal(*pair, equal_nan=True) for pair in read)

@@ -1,0 +1,77 @@
+"""A call beside others: what two calls share shows every time, and who has thought of threads is left in peace."""
+
+from __future__ import annotations
+
+import threading
+import types
+
+import numpy as np
+import pytest
+
+from assay.implementations.arrays import Argument
+from assay.implementations.beside import TURNS, beside_others
+from assay.implementations.contract import Implementation
+from assay.implementations.observe import Call, observe
+from assay.report.script import script
+
+PLACE = {}
+
+
+def in_one_place(number):
+    PLACE["number"] = number
+    return PLACE["number"]
+
+
+def in_one_place_behind_a_lock(number, lock=threading.Lock()):  # noqa: B008  one for all calls
+    with lock:
+        PLACE["number"] = number
+        return PLACE["number"]
+
+
+def in_its_own_place(number):
+    place = {"number": number}
+    return place["number"]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "expected"), [(in_one_place, 2), (in_one_place_behind_a_lock, 1), (in_its_own_place, 1)]
+)
+def test_what_two_calls_share_is_seen_and_a_lock_is_heeded(kernel, expected):
+    assert beside_others(lambda: kernel(1), lambda: kernel(2), int.__eq__) == expected
+
+
+def test_it_is_made_so_often_and_never_where_it_was_asked_for():
+    threads = []
+    beside_others(lambda: threads.append(threading.get_ident()), lambda: None, lambda first, second: True)
+    assert len(threads) == 2 + TURNS
+    assert set(threads) == {threads[0]} != {threading.get_ident()}
+
+
+def test_what_another_thread_raises_is_raised():
+    def wrong():
+        raise ValueError("not in this thread")
+
+    with pytest.raises(ValueError, match="not in this thread"):
+        beside_others(lambda: 1, wrong, int.__eq__)
+
+
+def swish(x, beta=1.0):
+    PLACE["x"] = x
+    return PLACE["x"] / (1 + np.exp(-beta * PLACE["x"]))
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_call_and_its_script_show_it_alike(capsys, back):
+    """The kernel keeps its input where the next call does: between its lines stands another's."""
+    x = np.array([1.0, 2.0])
+    cotangent = Argument(np.ones(2)) if back else None
+    call = Call("swish", {"x": Argument(x), "beta": 1.0}, "float64", "cpu", cotangent, ("x",) * back, beside=True)
+
+    def vjp(operator, arguments, incoming):
+        return {"x": swish(arguments["x"]) * incoming}
+
+    seen = observe(Implementation("own", {"swish": swish}, array="numpy", vjp=vjp if back else None), call)
+    got = seen.gradients["x"] if back else seen.output
+    assert not np.allclose(got, x / (1 + np.exp(-x)))
+    exec(script("", "numpy", [call], "wrong"), {"candidate": types.SimpleNamespace(swish=swish, vjp=vjp)})
+    assert all(f"{number:.8f}" in capsys.readouterr().out for number in got[:1])
