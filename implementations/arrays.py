@@ -21,7 +21,6 @@ from assay.implementations.layouts import TOGETHER, own_memory, places_together,
 Values = npt.NDArray[np.float64]
 
 POISONED = 4  # blocks: a result, and tensors between
-BETWEEN = 66  # calls between a call and its going back: of a network of so many layers of one shape
 
 
 @dataclass(frozen=True)
@@ -138,41 +137,50 @@ class TorchArrays:
         return array.grad
 
     def gradients(
-        self, run: Any, arrays: dict[str, Any], names: Sequence[str], incoming: Any, *how: str
+        self, run: Any, arrays: dict[str, Any], names: Sequence[str], incoming: Any, *how: str, between: Any = None
     ) -> tuple[Any, dict[str, Any]]:
         """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``, in these ways of `Call`.
 
-        If "interrupted", it runs many times on other values of these shapes before it goes back, as a layer of many
-        that are alike, and every other time with the same tensors but for the first, as one that is called in turn.
-        If "twice", it has gone back before from half of ``incoming``, if it can: what `torch.compile` makes refuses.
-        If "halved", the result is, in place, and it goes back from twice ``incoming``: with the same gradients, if it
-        can. If "hidden", it is given clones of the tensors, as the results of other layers; what is written to those is
-        written to the tensors then. If "checkpointed", it runs once more while going back.
+        ``between`` is called before it goes back. If "recurrent", it has run on another first tensor as well, in the
+        same graph, from which zeros come back. If "twice", it has gone back before from half of ``incoming``, if it
+        can: what `torch.compile` makes refuses. If "halved", the result is, in place, and it goes back from twice
+        ``incoming``: with the same gradients, if it can. If "hidden", it is given clones of the tensors, as the results
+        of other layers; what is written to those is written to the tensors then. If "checkpointed", it runs once more
+        while going back.
         """
         leaves = {name: arrays[name].requires_grad_() for name in names}
         given = arrays | {name: leaf.clone() for name, leaf in leaves.items()} if "hidden" in how else arrays
         result = self._checkpointed(run, given) if "checkpointed" in how else run(given)
-        if "interrupted" in how:
-            others = {name: -0.5 * each.flip(tuple(range(each.ndim))) for name, each in arrays.items()}
-            shared = arrays | dict(list(others.items())[:1])
-            kept = [run(shared if k % 2 else others) for k in range(BETWEEN)]
-            del kept
-        if not (self.is_array(result) and result.requires_grad):
+        results, incomings = [result], [incoming]
+        if "recurrent" in how:
+            other = run(given | dict(list(self.turned(arrays).items())[:1]))
+            results += [other] if other.requires_grad else []
+            incomings += [self.torch.zeros_like(other)] if other.requires_grad else []
+        if between:
+            between()
+        if not all(self.is_array(each) and each.requires_grad for each in results):
             return result, dict.fromkeys(leaves)
         try:
-            if "halved" in how:
-                result, incoming = result.mul_(0.5), 2.0 * incoming
-            back = partial(self.torch.autograd.grad, result, list(leaves.values()), allow_unused=True)
-            if "twice" in how:
-                with contextlib.suppress(Exception):  # who refuses to go back twice gives no wrong number
-                    back(0.5 * incoming, retain_graph=True)
-            found = back(incoming)
+            found = self._back(results, list(leaves.values()), incomings, how)
         except Exception as problem:
             problem.add_note("going back")
             raise
         if "hidden" in how:
             self._written_back(given, leaves)
         return result, dict(zip(leaves, found, strict=True))
+
+    def _back(self, results: list[Any], leaves: list[Any], incomings: list[Any], how: Sequence[str]) -> Any:
+        if "halved" in how:
+            results, incomings = [each.mul_(0.5) for each in results], [2.0 * each for each in incomings]
+        back = partial(self.torch.autograd.grad, results, leaves, allow_unused=True)
+        if "twice" in how:
+            with contextlib.suppress(Exception):  # who refuses to go back twice gives no wrong number
+                back([0.5 * each for each in incomings], retain_graph=True)
+        return back(incomings)
+
+    def turned(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """Each array with its numbers in reverse, times -0.5."""
+        return {name: -0.5 * each.detach().flip(tuple(range(each.ndim))) for name, each in arrays.items()}
 
     def _checkpointed(self, run: Any, given: dict[str, Any]) -> Any:
         return importlib.import_module("torch.utils.checkpoint").checkpoint(run, given, use_reentrant=False)

@@ -47,6 +47,7 @@ class Call:
     halved: bool = False  # the result is, in place, before going back from twice what comes in
     hidden: bool = False  # the tensors are results of others, and none is a leaf
     checkpointed: bool = False  # it is made once more while going back
+    recurrent: bool = False  # it is made on another first tensor as well, in one graph, from which zeros come back
     accumulated: bool = False  # the inputs have gradients already, to which nothing is to be added
     beside: bool = False  # it is made in a thread of its own, over and over, while others make it on other numbers
     together: str = ""  # how tensors lie in one memory, as `layouts.TOGETHER` says, if they do
@@ -73,8 +74,9 @@ class Call:
 
     @property
     def parameters(self) -> list[str]:
-        """The tensors that are a model's parameters, and learn no more: in inference all but the first."""
-        return list(self.tensors)[1:] if self.recording is False else []
+        """The tensors that are a model's parameters: all but the first, in inference, or in turn where they learn."""
+        learn = (self.in_turn or self.recurrent) and self.cotangent is not None
+        return list(self.tensors)[1:] if learn or self.recording is False else []
 
 
 @dataclass

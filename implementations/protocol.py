@@ -14,7 +14,7 @@ from assay.implementations.observe import NO_GRAD, Call, Observation
 VERSION = "1"
 GRADIENT = "gradient:"  # before the name of the input that it is of
 RESULT, INCOMING = "result", "incoming"
-FLAGS = ("watched", "interrupted", "twice", "halved", "hidden", "checkpointed", "accumulated", "beside")
+FLAGS = ("watched", "interrupted", "twice", "halved", "hidden", "checkpointed", "recurrent", "accumulated", "beside")
 OPTIONAL = ("recording", "poison", *FLAGS, "together", "setting")  # fields of a call that are said where they are set
 
 
@@ -147,6 +147,7 @@ def read_call(message: Message) -> Call:
         tuple(message.all("differentiate")),
         {"no": False, NO_GRAD: NO_GRAD}.get(message.get("recording")),
         int(message.get("poison", "0")),
+        in_turn=bool(message.get("memory")),
         together=message.get("together", ""),
         setting=message.get("setting", ""),
         **{key: message.flag(key) for key in FLAGS},

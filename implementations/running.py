@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.implementations.arrays import made_together
+from assay.implementations.arrays import Argument, made_together
 from assay.implementations.beside import beside_others
 from assay.implementations.contract import Implementation, completed
 from assay.implementations.layouts import same_tensors
@@ -17,7 +18,18 @@ if TYPE_CHECKING:
     from assay.implementations.observe import Call, Memory
 
 Answer = tuple[Any, dict[str, Any]]
-WAYS_BACK = ("interrupted", "twice", "halved", "hidden", "checkpointed")
+WAYS_BACK = ("interrupted", "twice", "halved", "hidden", "checkpointed", "recurrent")
+BETWEEN = 66  # calls between a call and its going back: of a network of so many layers of one shape
+# What operators are given that are called in between, besides: tensors of sevens of these shapes, and parameters.
+NEIGHBOURS: dict[str, tuple[Any, ...]] = {
+    "swish": ((4, 8),),
+    "linear": ((4, 8), (8, 8)),
+    "glu": ((4, 8), (8, 8), (8, 8)),
+    "swiglu": ((4, 8), (8, 8), (8, 8)),
+    "pad2d": ((1, 2, 6, 6), 1),
+    "conv2d": ((1, 2, 6, 6), (3, 2, 3, 3)),
+    "max_pool2d": ((1, 2, 6, 6), 2),
+}
 
 
 def made(call: Call, library: Any, memory: Memory | None = None) -> dict[str, Any]:
@@ -66,11 +78,28 @@ def _once(implementation: Implementation, call: Call, library: Any, arrays: dict
             return forward(arrays), {}
     if implementation.vjp is None:
         how = [word for word in WAYS_BACK if getattr(call, word)]
+        between = partial(_call_others, implementation, call, library, forward, arrays) if call.interrupted else None
         with library.under(call.setting):
-            result, gradients = library.gradients(forward, arrays, call.differentiate, incoming, *how)
-        return result, gradients
+            found: Answer = library.gradients(forward, arrays, call.differentiate, incoming, *how, between=between)
+        return found
     arguments = completed(call.operator, {**call.arguments, **arrays})
     return forward(arrays), dict(implementation.vjp(call.operator, arguments, incoming))
+
+
+def _call_others(
+    implementation: Implementation, call: Call, library: Any, forward: Callable[[Any], Any], arrays: dict[str, Any]
+) -> None:
+    """Many times on other values of these shapes, as layers that are alike; every other time with the same tensors but
+    for the first, as one that is called in turn; and the other operators that the candidate has."""
+    others = library.turned(arrays)
+    shared = arrays | dict(list(others.items())[:1])
+    kept = [forward(shared if k % 2 else others) for k in range(BETWEEN)]
+    del kept
+    for name in [name for name in NEIGHBOURS if name in implementation.operators and name != call.operator]:
+        sevens = [Argument(np.full(each, 7.0)) if isinstance(each, tuple) else each for each in NEIGHBOURS[name]]
+        made = [library.make(each, call.dtype, call.device) if isinstance(each, Argument) else each for each in sevens]
+        with contextlib.suppress(Exception):  # who cannot is told elsewhere
+            implementation.operators[name](*made)
 
 
 def _alike(library: Any, first: Answer, second: Answer) -> bool:

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from assay.implementations.arrays import BETWEEN, Argument
+from assay.implementations.arrays import Argument
 from assay.implementations.beside import OTHERS
 from assay.implementations.contract import signature
 from assay.implementations.observe import NO_GRAD, Call
+from assay.implementations.running import BETWEEN
 from assay.report.script import script
 from assay.spec import CLAUSES
 from assay.tests.trial import history
@@ -213,14 +214,18 @@ def _inputs(call: Call) -> list[str]:
     lines = [f"{name} {describe(name, value)}" for name, value in call.arguments.items() if value is not None]
     lines += [f"incoming gradient {describe('incoming', call.cotangent)}"] if call.cotangent else []
     words = f"{BETWEEN} calls, on these numbers reversed, times -0.5, in turn with those of all but the first tensor,"
-    lines += [f"{words} before it goes back"] * call.interrupted
+    lines += [f"{words} and one of each other operator, before it goes back"] * call.interrupted
     lines += ["it has gone back already, from half of the incoming gradient"] * call.twice
     lines += ["the result is halved in place, and the incoming gradient doubled"] * call.halved
     lines += ["the tensors are results of others: clones"] * call.hidden
     lines += ["it is made once more while going back, from a checkpoint"] * call.checkpointed
+    lines += [
+        "in one graph with it a call on its first tensor reversed, times -0.5; zeros come back there"
+    ] * call.recurrent
     lines += ["the inputs have gradients already, of ones"] * call.accumulated
     lines += [f"in a thread, while {OTHERS} others call it on these numbers reversed and negated"] * call.beside
     frozen = f", and {' and '.join(call.parameters)} are parameters" if len(call.parameters) > 1 else ""
+    lines += [f"{', '.join(call.parameters)}: parameters"] * bool(call.parameters and call.cotangent)
     lines += [f"in inference: no gradients are recorded{frozen}"] * (call.recording is False)
     lines += ["no gradients are recorded"] * (call.recording == NO_GRAD)
     lines += [f"while PyTorch is set to {call.setting}"] * bool(call.setting)

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from assay.implementations.arrays import BETWEEN, Argument, Values
+from assay.implementations.arrays import Argument, Values
 from assay.implementations.beside import OTHERS
 from assay.implementations.contract import completed
 from assay.implementations.layouts import own_memory, places_together, same_tensors, strides_of
 from assay.implementations.observe import Call
+from assay.implementations.running import BETWEEN, NEIGHBOURS
 from assay.implementations.settings import written
 
 SPELLED_OUT = 64  # elements that are written as hexadecimal floats; longer tensors are packed
@@ -99,7 +100,6 @@ def _written_over(name: str, argument: Argument, array: str) -> list[str]:
 
 def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
     assert call.cotangent is not None
-    names = ", ".join(call.differentiate)
     lines = _made("incoming", call.cotangent, call, array)
     if array != "torch":
         told = zip(call.arguments, arguments, strict=False)
@@ -113,14 +113,23 @@ def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
     if call.checkpointed:
         run = f"torch.utils.checkpoint.checkpoint(lambda: {run}, use_reentrant=False)"
         lines += ["import torch.utils.checkpoint"]
-    asked = [f"result = {run}"]
-    asked += _calls_in_between(call, arguments) if call.interrupted else []
-    if call.twice:
-        asked += [f"torch.autograd.grad(result, [{names}], 0.5 * incoming, retain_graph=True)"]
-    asked += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] if call.halved else []
-    back = f"dict(zip({list(call.differentiate)!r}, torch.autograd.grad(result, [{names}], incoming)))"
-    asked += _shown(f"(result, {back})" if call.in_turn else back, call)
+    asked = [f"result = {run}", *_going_back(call, arguments)]
     return lines + (written(call.setting, asked) if call.setting else asked)
+
+
+def _going_back(call: Call, arguments: list[str]) -> list[str]:
+    """From ``result``, after whatever is done before."""
+    first, *others = arguments
+    names, results, incomings, lines = ", ".join(call.differentiate), "result", "incoming", list[str]()
+    if call.recurrent and len(call.differentiate) > 1:
+        turned = f"-0.5 * {first}.detach().flip(tuple(range({first}.ndim)))"
+        lines.append(f"other = candidate.{call.operator}({', '.join((turned, *others))})")
+        results, incomings = "[result, other]", "[incoming, torch.zeros_like(other)]"
+    lines += _calls_in_between(call, arguments) if call.interrupted else []
+    lines += [f"torch.autograd.grad(result, [{names}], 0.5 * incoming, retain_graph=True)"] * call.twice
+    lines += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] * call.halved
+    back = f"dict(zip({list(call.differentiate)!r}, torch.autograd.grad({results}, [{names}], {incomings})))"
+    return lines + _shown(f"(result, {back})" if call.in_turn else back, call)
 
 
 def _beside_lines(call: Call, arguments: list[str], array: str) -> list[str]:
@@ -168,7 +177,14 @@ def _calls_in_between(call: Call, arguments: list[str]) -> list[str]:
     others = [turned.format(each) if each in call.tensors else each for each in arguments]
     shared = [text if each == first else each for each, text in zip(arguments, others, strict=True)]
     run = f"candidate.{call.operator}(*(({', '.join(shared)},) if k % 2 else ({', '.join(others)},)))"
-    return [f"for k in range({BETWEEN}):  # other calls, before the first goes back", f"    {run}"]
+    seven = f"torch.full(each, 7.0, dtype={first}.dtype, device={first}.device)"
+    return [
+        f"for k in range({BETWEEN}):  # other calls, before the first goes back",
+        f"    {run}",
+        f"for name, given in {NEIGHBOURS}.items():  # and other operators",
+        f"    if name != {call.operator!r} and hasattr(candidate, name):",
+        f"        getattr(candidate, name)(*({seven} if isinstance(each, tuple) else each for each in given))",
+    ]
 
 
 def _tensors(call: Call) -> list[Argument]:

@@ -96,7 +96,7 @@ def test_state_new_values_in_the_same_memory_have_their_own_gradients(candidate,
 def test_state_calls_in_between_change_no_gradient(candidate, operator, data):
     """As in a network; it goes back in two parts, or from a checkpoint. Blind to more than 66 in between."""
     case = data.draw(DIFFERENTIATED[operator](VALUES))
-    ways: list[dict[str, bool]] = [{}, {"twice": True}, {"twice": True, "interrupted": True}, {"checkpointed": True}]
+    ways = [{}, {"twice": True}, {"twice": True, "interrupted": True}, {"checkpointed": True}, {"recurrent": True}]
     one_answer(candidate, case, *(candidate.ask_gradient(case, **way) for way in ways))
 
 
