@@ -25,6 +25,7 @@ OUTPUT = "standard output"  # which a call may not write to
 NO_GRAD = "no_grad"  # where no gradients are recorded, and tensors are what they are otherwise
 # Arguments that may be None and stand last: in inference they are given so, as `torch.nn.Linear` does.
 NONE_AT_THE_END = ("b", "c")
+PARTS = 3  # of a fused layer, as of queries, keys and values
 COPIED = 2**12  # elements up to which copies of two arrays' bytes are the quickest to compare: they fit into a cache
 
 
@@ -44,6 +45,7 @@ class Call:
     interrupted: bool = False  # by other calls, before it goes back
     twice: bool = False  # it has gone back before, from half of what comes in
     in_turn: bool = False  # on the memory of the call before, if there was one
+    part: int = 0  # of this number, from 1 on, of the same memory, are all tensors but the first; none if 0
     halved: bool = False  # the result is, in place, before going back from twice what comes in
     hidden: bool = False  # the tensors are results of others, and none is a leaf
     checkpointed: bool = False  # it is made once more while going back
@@ -76,7 +78,7 @@ class Call:
     def parameters(self) -> list[str]:
         """The tensors that are a model's parameters: all but the first, in inference, or in turn where they learn."""
         learn = (self.in_turn or self.recurrent) and self.cotangent is not None
-        return list(self.tensors)[1:] if learn or self.recording is False else []
+        return list(self.tensors)[1:] if (learn or self.recording is False) and not self.part else []
 
 
 @dataclass
@@ -118,6 +120,8 @@ class Memory:
 
     def make(self, library: Any, name: str, argument: Argument, call: Call) -> Any:
         """A tensor of these values: the last one of this name and shape, overwritten, if there is one."""
+        if call.part and name != next(iter(call.tensors)):
+            return self._part(library, name, argument, call)
         last = self.arrays.get(name)
         if last is not None and tuple(last.shape) == argument.values.shape:
             library.overwrite(last, argument.values)
@@ -125,6 +129,14 @@ class Memory:
         made = library.make(Argument(argument.values), call.dtype, call.device)
         self.arrays[name] = library.parameter(made) if name in call.parameters else made
         return self.arrays[name]
+
+    def _part(self, library: Any, name: str, argument: Argument, call: Call) -> Any:
+        rows, *others = argument.values.shape
+        if name not in self.arrays:
+            self.arrays[name] = library.make(Argument(np.zeros((PARTS * rows, *others))), call.dtype, call.device)
+        part = self.arrays[name][(call.part - 1) * rows : call.part * rows]
+        library.overwrite(part, argument.values)
+        return part
 
     def keep(self, seen: Observation, result: Any, gradients: Mapping[str, Any]) -> None:
         """The result and the gradients of which `Observation.arrays` has the values: views of them, which is enough."""

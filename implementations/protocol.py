@@ -15,7 +15,14 @@ VERSION = "1"
 GRADIENT = "gradient:"  # before the name of the input that it is of
 RESULT, INCOMING = "result", "incoming"
 FLAGS = ("watched", "interrupted", "twice", "halved", "hidden", "checkpointed", "recurrent", "accumulated", "beside")
-OPTIONAL = ("recording", "poison", *FLAGS, "together", "setting")  # fields of a call that are said where they are set
+OPTIONAL = (
+    "recording",
+    "poison",
+    "part",
+    *FLAGS,
+    "together",
+    "setting",
+)  # fields of a call that are said where they are set
 
 
 def greeting(implementation: Implementation, dtypes: tuple[str, ...], **more: object) -> Message:
@@ -148,6 +155,7 @@ def read_call(message: Message) -> Call:
         {"no": False, NO_GRAD: NO_GRAD}.get(message.get("recording")),
         int(message.get("poison", "0")),
         in_turn=bool(message.get("memory")),
+        part=int(message.get("part", "0")),
         together=message.get("together", ""),
         setting=message.get("setting", ""),
         **{key: message.flag(key) for key in FLAGS},

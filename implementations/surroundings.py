@@ -45,6 +45,11 @@ TRUSTED = (
     ("torch.cuda", "synchronize"),
 )
 
+# What a library may change once, when it is first used.
+ONCE = (
+    *(THREADS, "filters of warnings", "level of logging", "limit of recursion"),
+    *("handler of Ctrl-C", "collection of garbage", "precision of decimals"),
+)
 LEAST = math.ulp(0.0)
 DRAWS = (random.random, np.random.random)  # by name, they could be somebody else's later
 

@@ -14,7 +14,7 @@ import numpy as np
 from assay.implementations.arrays import Argument
 from assay.implementations.beside import OTHERS
 from assay.implementations.contract import signature
-from assay.implementations.observe import NO_GRAD, Call
+from assay.implementations.observe import NO_GRAD, PARTS, Call
 from assay.implementations.running import BETWEEN
 from assay.report.script import script
 from assay.spec import CLAUSES
@@ -216,6 +216,7 @@ def _inputs(call: Call) -> list[str]:
     words = f"{BETWEEN} calls, on these numbers reversed, times -0.5, in turn with those of all but the first tensor,"
     lines += [f"{words} and one of each other operator, before it goes back"] * call.interrupted
     lines += ["it has gone back already, from half of the incoming gradient"] * call.twice
+    lines += [f"all but the first tensor are part {call.part} of {PARTS} of one memory"] * bool(call.part)
     lines += ["the result is halved in place, and the incoming gradient doubled"] * call.halved
     lines += ["the tensors are results of others: clones"] * call.hidden
     lines += ["it is made once more while going back, from a checkpoint"] * call.checkpointed

@@ -15,7 +15,7 @@ from assay.implementations.arrays import Argument, Values
 from assay.implementations.beside import OTHERS
 from assay.implementations.contract import completed
 from assay.implementations.layouts import own_memory, places_together, same_tensors, strides_of
-from assay.implementations.observe import Call
+from assay.implementations.observe import PARTS, Call
 from assay.implementations.running import BETWEEN, NEIGHBOURS
 from assay.implementations.settings import written
 
@@ -44,10 +44,7 @@ def script(recipe: str, array: str, calls: Sequence[Call], verdict: str) -> str:
 
 def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -> list[str]:
     """One call; of the tensors that are ``made`` already, those that fit are written over."""
-    lines: list[str] = []
-    for name, value in call.tensors.items():
-        again = made.get(name) == value.values.shape
-        lines += _written_over(name, value, array) if again else _made(name, value, call, array)
+    lines = _tensor_lines(call, array, made)
     lines += _put_together(call, array) if call.together else []
     if array == "torch":
         new = [name for name in call.parameters if made.get(name) != call.tensors[name].values.shape]
@@ -65,6 +62,20 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -> 
         within = in_inference and not call.in_turn
         return [mode, *(f"    {line}" for line in lines)] if within else lines
     return lines + _gradient_lines(call, arguments, array)
+
+
+def _tensor_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -> list[str]:
+    lines: list[str] = []
+    for number, (name, value) in enumerate(call.tensors.items()):
+        again = made.get(name) == value.values.shape
+        if call.part and number:
+            lines += [] if again else _made(f"{name}s", Argument(np.zeros((PARTS, *value.values.shape))), call, array)
+            lines += [f"{name} = {name}s[{call.part - 1}]"]
+        if again or (call.part and number):
+            lines += _written_over(name, value, array)
+        else:
+            lines += _made(name, value, call, array)
+    return lines
 
 
 def _shown(answer: str, call: Call, under: str = "") -> list[str]:

@@ -11,12 +11,13 @@ from functools import partial
 
 import numpy as np
 
-from assay.implementations.observe import NO_GRAD
+from assay.implementations.observe import NO_GRAD, PARTS
 from assay.implementations.settings import SETTINGS
+from assay.implementations.surroundings import ONCE
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, MODES
 from assay.tests.conformance.test_layers import WIDE, layer
-from assay.tests.conformance.test_state import refused, reseeded, stay_as_they_are
+from assay.tests.conformance.test_state import changed_nothing, refused, reseeded, stay_as_they_are
 from assay.tests.trial import judge
 from assay.tests.trial.alike import one_answer, right_alike
 from assay.tests.trial.failure import NonConformance
@@ -81,6 +82,16 @@ def test_state_the_first_call_of_a_process_is_as_right_as_the_second(candidate, 
         begin_anew(candidate)
         first, second = (candidate.answer(case, recording=recording) for _ in range(2))
         one_answer(candidate, case, second, first)
+
+
+@clause("contract.surroundings", tier="state", operators=ALL, dtypes=("float32",))
+def test_state_the_first_call_of_a_process_leaves_settings_and_random_numbers_alone(candidate, operator):
+    """Whose shapes nobody has asked about either. Blind to what is made once: threads, say, and filters of warnings."""
+    case = lasting(operator)
+    for recording in MODES:
+        begin_anew(candidate)
+        seen = candidate.observe(operator, case.arguments(candidate.format), recording=recording, watched=True)
+        changed_nothing(candidate, seen, ", at the first call of a process", ONCE)
 
 
 @clause("contract.memoryless", tier="state", operators=ALL, dtypes=("float32",))
@@ -249,12 +260,24 @@ def test_state_a_refused_call_changes_no_result(candidate, operator):
     one_answer(candidate, case, first, candidate.ask(case))
 
 
+@clause("contract.memoryless", tier="state", operators=SUMMED)
+def test_state_parts_of_one_memory_give_their_own_results(candidate, operator):
+    """As of fused queries, keys and values, one after the other. Blind to gradients of parts."""
+    for recording in (*MODES, NO_GRAD):
+        candidate.begin()
+        cases = [reseeded(lasting(operator), k) for k in range(PARTS)]
+        seen, _ = candidate.answers_in_turn(cases, recording=recording, parts=True)
+        are_right(candidate, cases, seen)
+
+
 @clause("contract.memoryless", tier="state", operators=ALL)
 def test_state_other_settings_change_no_large_result(candidate, operator):
-    """Of large layers, by default dtype, determinism, number of threads. Blind to what is wrong anyway."""
-    candidate.begin()
-    case = of_reals(layer(operator, *WIDE[operator]))
-    one_answer(candidate, case, *(candidate.answer(case, setting=each) for each in ("", *SETTINGS)))
+    """Of large layers, and of one sample, by default dtype, determinism, threads. Blind to what is wrong anyway."""
+    (shapes, parameters), (first, *_) = WIDE[operator], OPERATORS[operator].tensors
+    for samples in (*shapes[first][:1], 1):
+        candidate.begin()
+        case = of_reals(layer(operator, {**shapes, first: (samples, *shapes[first][1:])}, parameters))
+        one_answer(candidate, case, *(candidate.answer(case, setting=each) for each in ("", *SETTINGS)))
 
 
 @clause("contract.memoryless", tier="state", operators=ALL, gradient=True)

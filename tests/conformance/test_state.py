@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from operator import ne
@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.implementations.observe import NO_GRAD, OUTPUT
+from assay.implementations.observe import NO_GRAD, OUTPUT, Observation
 from assay.implementations.settings import BY_DEFAULT
 from assay.implementations.surroundings import THREADS
 from assay.reference.arithmetic.formats import Format
@@ -265,8 +265,13 @@ def leaves_alone(candidate: Candidate, case: Case, when: str = "", *back: Any) -
         candidate.calls.pop()  # a pool of threads may grow as it is used, and is full some day
     else:
         candidate.calls.append(seen.call)
+    changed_nothing(candidate, seen, when)
+
+
+def changed_nothing(candidate: Candidate, seen: Observation, when: str = "", but: Collection[str] = ()) -> None:
+    """Hold a watched call to having changed no settings, ``but`` these, and nobody's functions."""
     candidate.compared()
-    others = [name for name in seen.disturbed if name != OUTPUT]
+    others = [name for name in seen.disturbed if name not in (OUTPUT, *but)]
     did = [f"changed {name}" if "'s " in name else f"changed the {name}" for name in others]
     did += [f"wrote to the {OUTPUT}"] * (OUTPUT in seen.disturbed)
     demand(seen, not did, f"{' and '.join(did)}{when}")

@@ -107,17 +107,23 @@ class Candidate:
         return again
 
     def answers_in_turn(
-        self, cases: Sequence[Case], back: bool = False, recording: bool | str | None = None, wanted: Sequence[str] = ()
+        self,
+        cases: Sequence[Case],
+        back: bool = False,
+        recording: bool | str | None = None,
+        wanted: Sequence[str] = (),
+        parts: bool = False,
     ) -> tuple[list[Observation], list[Values]]:
         """The well-formed answers to cases, each on the memory of the last, and what they hold after the last call.
 
         Going ``back``, with the gradients of the ``wanted`` tensors, or of all; else with their ``recording`` as in
-        `answer`.
+        `answer`. All tensors but the first are ``parts`` of a memory, one behind the other, if that is wanted.
 
         Raises:
             NonConformance: as `ask`, and as `ask_gradient`.
         """
-        return self.answers_in_modes(cases, [BACK if back else recording] * len(cases), wanted)
+        calls = [self._asking(case, BACK if back else recording, wanted) for case in cases]
+        return self._answered(cases, [replace(call, part=k * parts) for k, call in enumerate(calls, 1)])
 
     def answers_in_modes(
         self, cases: Sequence[Case], modes: Sequence[bool | str | None], wanted: Sequence[str] = ()
@@ -127,7 +133,9 @@ class Candidate:
         Raises:
             NonConformance: as `answers_in_turn`.
         """
-        calls = [self._asking(case, mode, wanted) for case, mode in zip(cases, modes, strict=True)]
+        return self._answered(cases, [self._asking(*each, wanted) for each in zip(cases, modes, strict=True)])
+
+    def _answered(self, cases: Sequence[Case], calls: Sequence[Call]) -> tuple[list[Observation], list[Values]]:
         self.calls += calls
         try:
             seen, kept = observe_in_turn(self.implementation, calls)
