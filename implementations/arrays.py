@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.implementations import settings
-from assay.implementations.layouts import TOGETHER, own_memory, places_together, strides_of
+from assay.implementations.layouts import TOGETHER, memory_of, places_together, strided
 
 Values = npt.NDArray[np.float64]
 
@@ -55,15 +55,12 @@ class TorchArrays:
     def make(self, argument: Argument, dtype: str, device: str) -> Any:
         """A tensor with these values on ``device``."""
         torch = self.torch
-        values = torch.from_numpy(np.array(argument.values)).to(device=device, dtype=self.dtypes[dtype])
         if argument.layout == "contiguous":
+            values = torch.from_numpy(np.array(argument.values)).to(device=device, dtype=self.dtypes[dtype])
             return values.clone() if dtype == "float64" and device == "cpu" else values
-        size, strides, offset = strides_of(argument.values.shape, argument.layout)
-        memory = torch.full((size,), float("nan"), dtype=self.dtypes[dtype], device=device)
-        view = memory.as_strided(argument.values.shape, strides, offset)
-        held = own_memory(values.ndim, argument.layout)
-        view[held].copy_(values[held])
-        return view
+        memory, strides, offset = memory_of(argument.values, argument.layout)
+        lying = torch.from_numpy(memory).to(device=device, dtype=self.dtypes[dtype]).clone()
+        return lying.as_strided(argument.values.shape, strides, offset)
 
     def view(self, memory: Any, shape: tuple[int, ...], offset: int, strides: tuple[int, ...]) -> Any:
         """Part of a memory of one axis."""
@@ -124,7 +121,7 @@ class TorchArrays:
         return bool(a.numel() and a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
 
     def overlaps(self, array: Any) -> bool:
-        """Whether elements of a tensor share their memory: along an axis of stride 0, all do."""
+        """Whether elements of a tensor share their memory: along an axis of stride 0, all do; so do frames."""
         return _overlap(array.shape, array.stride())
 
     def accumulate(self, array: Any) -> Any:
@@ -137,7 +134,7 @@ class TorchArrays:
         return array.grad
 
     def gradients(
-        self, run: Any, arrays: dict[str, Any], names: Sequence[str], incoming: Any, *how: str, between: Any = None
+        self, run: Any, arrays: dict[str, Any], names: Sequence[str], incoming: Any, *how: str, between: Any
     ) -> tuple[Any, dict[str, Any]]:
         """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``, in these ways of `Call`.
 
@@ -156,8 +153,7 @@ class TorchArrays:
             other = run(given | dict(list(self.turned(arrays).items())[:1]))
             results += [other] if other.requires_grad else []
             incomings += [self.torch.zeros_like(other)] if other.requires_grad else []
-        if between:
-            between()
+        between()
         if not all(self.is_array(each) and each.requires_grad for each in results):
             return result, dict.fromkeys(leaves)
         try:
@@ -198,7 +194,15 @@ class TorchArrays:
 
 
 def _overlap(shape: Sequence[int], strides: Sequence[int]) -> bool:
-    return 0 not in shape and any(size > 1 and step == 0 for size, step in zip(shape, strides, strict=True))
+    """Whether two elements have one place: none have where each step is longer than all that shorter ones reach."""
+    reached = 0
+    for step, size in sorted((abs(step), size) for size, step in zip(shape, strides, strict=True) if size > 1):
+        if step <= reached:
+            along = (step * np.arange(size) for size, step in zip(shape, strides, strict=True))
+            places = sum(np.ix_(*along), np.int64(0))
+            return np.unique(places).size < places.size
+        reached += step * (size - 1)
+    return False
 
 
 def _numpy_dtypes() -> dict[str, Any]:
@@ -217,15 +221,12 @@ class NumpyArrays:
         return None if device == "cpu" else "numpy has the CPU alone"
 
     def make(self, argument: Argument, dtype: str, device: str) -> Any:
-        size, strides, offset = strides_of(argument.values.shape, argument.layout)
-        view = _strided(np.full(size, np.nan, self.dtypes[dtype]), argument.values.shape, strides, offset)
-        held = own_memory(view.ndim, argument.layout)
-        view[held] = argument.values[held]
-        return view
+        memory, strides, offset = memory_of(argument.values, argument.layout)
+        return strided(memory.astype(self.dtypes[dtype]), argument.values.shape, strides, offset)
 
     def view(self, memory: Any, shape: tuple[int, ...], offset: int, strides: tuple[int, ...]) -> Any:
         """Part of a memory of one axis."""
-        return _strided(memory, shape, strides, offset)
+        return strided(memory, shape, strides, offset)
 
     def overwrite(self, array: Any, values: Values) -> None:
         array[...] = values
@@ -288,13 +289,9 @@ def made_together(
     size, places = places_together({name: each.values.shape for name, each in tensors.items()}, order)
     memory = np.full(size, np.nan)
     for name, (offset, strides) in places.items():
-        _strided(memory, tensors[name].values.shape, strides, offset)[...] = tensors[name].values
+        strided(memory, tensors[name].values.shape, strides, offset)[...] = tensors[name].values
     flat = library.make(Argument(memory), dtype, device)
     return {name: library.view(flat, each.values.shape, *places[name]) for name, each in tensors.items()}
-
-
-def _strided(memory: Any, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:
-    return np.lib.stride_tricks.as_strided(memory[offset:], shape, [step * memory.itemsize for step in strides])
 
 
 _LIBRARIES = {"torch": TorchArrays, "numpy": NumpyArrays}

@@ -6,6 +6,8 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
+
 # How a tensor lies in memory. Whatever lies between its elements is NaN: who reads it, shows it. ``transposed`` has all
 # axes in reverse, ``swapped`` the first two (sequences before samples), ``swapped_middle`` those in the middle of four
 # (heads before tokens), ``swapped_last`` the last two (features before tokens). ``cropped`` is cut out of longer rows,
@@ -13,10 +15,12 @@ from typing import Any
 # the other two that are called so of more rows, before they were turned. What ends in ``offset`` begins a little later
 # in its memory. ``expanded`` repeats the first sample, ``expanded_second`` the first channel, as of a grey picture, and
 # ``expanded_columns`` and ``expanded_last`` the first column and the first element of each plane: so a mean over
-# columns, or over places, hands its gradient back. ``expanded_all`` repeats one element, as the sum of all does.
+# columns, or over places, hands its gradient back. ``expanded_all`` repeats one element, as the sum of all does; rows
+# of ``expanded_frames`` are windows of a signal that overlap by half. ``offset_even`` begins 8 bytes later in float32.
 LAYOUTS = (
     "contiguous",
     "offset",
+    "offset_even",
     "strided",
     "transposed",
     "swapped",
@@ -35,8 +39,9 @@ LAYOUTS = (
     "expanded_columns",
     "expanded_last",
     "expanded_all",
+    "expanded_frames",
 )
-TIED = LAYOUTS[-3:]  # which make ties in the windows of a plane
+TIED = LAYOUTS[-4:]  # which make ties in the windows of a plane
 
 # How tensors may lie in one memory: in the order of the arguments, from the last on, by rows in turn, in order and
 # each with its axes in reverse, as the parts of a fused weight that is stored so, or in order and as much apart as the
@@ -60,14 +65,15 @@ def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...
         order = [0, 2, 3, 1]
     longer = _longer(len(shape), layout)
     step = 2 if layout == "strided" else 1
-    offset = 3 if layout == "strided" or layout.endswith("offset") else 0
+    offset = 3 if layout == "strided" or layout.endswith("offset") else 2 * (layout == "offset_even")
     strides, size = [0] * len(shape), step
     for axis in reversed(order):
         strides[axis] = size
         size *= max(shape[axis], 1) + (axis in longer)
-    held = own_memory(len(shape), layout)
-    strides = [0 if part == slice(1) else stride for part, stride in zip(held, strides, strict=True)]
-    return offset + size + offset, tuple(strides), offset
+    if layout == "expanded_frames" and len(shape) > 1:
+        strides[-2] = (shape[-1] + 1) // 2
+    once = _once(len(shape), layout)
+    return offset + size + offset, tuple(0 if axis in once else step for axis, step in enumerate(strides)), offset
 
 
 def _longer(ndim: int, layout: str) -> Collection[int]:
@@ -78,12 +84,23 @@ def _longer(ndim: int, layout: str) -> Collection[int]:
     return (axes | {"transposed_cropped": (0,), "swapped_last_cropped": (ndim - 1,)}).get(layout, ())
 
 
-def own_memory(ndim: int, layout: str) -> tuple[slice, ...]:
-    """The index of the elements that have memory of their own: along an axis of stride 0, the first."""
+def _once(ndim: int, layout: str) -> Collection[int]:
+    """The axes along which there is one element in memory."""
     axes = {"expanded": range(1), "expanded_second": range(1, 2), "expanded_columns": range(ndim - 1, ndim)}
-    axes |= {"expanded_last": range(min(2, ndim - 1), ndim), "expanded_all": range(ndim)}
-    once = axes.get(layout, ())
-    return tuple(slice(1) if axis in once else slice(None) for axis in range(ndim))
+    return (axes | {"expanded_last": range(min(2, ndim - 1), ndim), "expanded_all": range(ndim)}).get(layout, ())
+
+
+def strided(memory: Any, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:
+    """Part of numpy's memory of one axis; ``strides`` are in elements."""
+    return np.lib.stride_tricks.as_strided(memory[offset:], shape, [step * memory.itemsize for step in strides])
+
+
+def memory_of(values: Any, layout: str) -> tuple[Any, tuple[int, ...], int]:
+    """A memory of NaN in which these values lie so, and their strides and offset in it."""
+    size, strides, offset = strides_of(values.shape, layout)
+    memory = np.full(size, np.nan)
+    strided(memory, values.shape, strides, offset)[...] = values
+    return memory, strides, offset
 
 
 def places_together(

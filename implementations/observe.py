@@ -43,6 +43,7 @@ class Call:
     poison: int = 0  # elements of NaN to leave in the memory that the result may be given
     watched: bool = False  # for what it does to random numbers, too
     interrupted: bool = False  # by other calls, before it goes back
+    visited: bool = False  # before it goes back, by a call of each other operator
     twice: bool = False  # it has gone back before, from half of what comes in
     in_turn: bool = False  # on the memory of the call before, if there was one
     part: int = 0  # of this number, from 1 on, of the same memory, are all tensors but the first; none if 0

@@ -10,11 +10,12 @@ from assay.implementations.arrays import Argument
 from assay.implementations.channel import SIZES, Message
 from assay.implementations.contract import OPERATOR_NAMES, Implementation
 from assay.implementations.observe import NO_GRAD, Call, Observation
+from assay.implementations.running import WAYS_BACK
 
 VERSION = "1"
 GRADIENT = "gradient:"  # before the name of the input that it is of
 RESULT, INCOMING = "result", "incoming"
-FLAGS = ("watched", "interrupted", "twice", "halved", "hidden", "checkpointed", "recurrent", "accumulated", "beside")
+FLAGS = ("watched", *WAYS_BACK, "accumulated", "beside")
 OPTIONAL = (
     "recording",
     "poison",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from assay.implementations.observe import Call, Memory
 
 Answer = tuple[Any, dict[str, Any]]
-WAYS_BACK = ("interrupted", "twice", "halved", "hidden", "checkpointed", "recurrent")
+WAYS_BACK = ("interrupted", "visited", "twice", "halved", "hidden", "checkpointed", "recurrent")
 BETWEEN = 66  # calls between a call and its going back: of a network of so many layers of one shape
 # What operators are given that are called in between, besides: tensors of sevens of these shapes, and parameters.
 NEIGHBOURS: dict[str, tuple[Any, ...]] = {
@@ -78,7 +78,7 @@ def _once(implementation: Implementation, call: Call, library: Any, arrays: dict
             return forward(arrays), {}
     if implementation.vjp is None:
         how = [word for word in WAYS_BACK if getattr(call, word)]
-        between = partial(_call_others, implementation, call, library, forward, arrays) if call.interrupted else None
+        between = partial(_call_others, implementation, call, library, forward, arrays)
         with library.under(call.setting):
             found: Answer = library.gradients(forward, arrays, call.differentiate, incoming, *how, between=between)
         return found
@@ -89,17 +89,22 @@ def _once(implementation: Implementation, call: Call, library: Any, arrays: dict
 def _call_others(
     implementation: Implementation, call: Call, library: Any, forward: Callable[[Any], Any], arrays: dict[str, Any]
 ) -> None:
-    """Many times on other values of these shapes, as layers that are alike; every other time with the same tensors but
-    for the first, as one that is called in turn; and the other operators that the candidate has."""
-    others = library.turned(arrays)
-    shared = arrays | dict(list(others.items())[:1])
-    kept = [forward(shared if k % 2 else others) for k in range(BETWEEN)]
-    del kept
-    for name in [name for name in NEIGHBOURS if name in implementation.operators and name != call.operator]:
+    """What is called before it goes back, if anything is.
+
+    "interrupted": many times on other values of these shapes, as layers that are alike; every other time with the same
+    tensors but for the first, as one that is called in turn. "visited": the other operators that the candidate has.
+    """
+    if call.interrupted:
+        others = library.turned(arrays)
+        shared = arrays | dict(list(others.items())[:1])
+        kept = [forward(shared if k % 2 else others) for k in range(BETWEEN)]
+        del kept
+    for name in NEIGHBOURS if call.visited else ():
         sevens = [Argument(np.full(each, 7.0)) if isinstance(each, tuple) else each for each in NEIGHBOURS[name]]
         made = [library.make(each, call.dtype, call.device) if isinstance(each, Argument) else each for each in sevens]
-        with contextlib.suppress(Exception):  # who cannot is told elsewhere
-            implementation.operators[name](*made)
+        if name in implementation.operators and name != call.operator:
+            with contextlib.suppress(Exception):  # who cannot is told elsewhere
+                implementation.operators[name](*made)
 
 
 def _alike(library: Any, first: Answer, second: Answer) -> bool:

@@ -214,7 +214,8 @@ def _inputs(call: Call) -> list[str]:
     lines = [f"{name} {describe(name, value)}" for name, value in call.arguments.items() if value is not None]
     lines += [f"incoming gradient {describe('incoming', call.cotangent)}"] if call.cotangent else []
     words = f"{BETWEEN} calls, on these numbers reversed, times -0.5, in turn with those of all but the first tensor,"
-    lines += [f"{words} and one of each other operator, before it goes back"] * call.interrupted
+    lines += [f"{words} before it goes back"] * call.interrupted
+    lines += ["a call of each other operator before it goes back"] * call.visited
     lines += ["it has gone back already, from half of the incoming gradient"] * call.twice
     lines += [f"all but the first tensor are part {call.part} of {PARTS} of one memory"] * bool(call.part)
     lines += ["the result is halved in place, and the incoming gradient doubled"] * call.halved

@@ -14,7 +14,7 @@ import numpy as np
 from assay.implementations.arrays import Argument, Values
 from assay.implementations.beside import OTHERS
 from assay.implementations.contract import completed
-from assay.implementations.layouts import own_memory, places_together, same_tensors, strides_of
+from assay.implementations.layouts import places_together, same_tensors, strides_of
 from assay.implementations.observe import PARTS, Call
 from assay.implementations.running import BETWEEN, NEIGHBOURS
 from assay.implementations.settings import written
@@ -137,6 +137,7 @@ def _going_back(call: Call, arguments: list[str]) -> list[str]:
         lines.append(f"other = candidate.{call.operator}({', '.join((turned, *others))})")
         results, incomings = "[result, other]", "[incoming, torch.zeros_like(other)]"
     lines += _calls_in_between(call, arguments) if call.interrupted else []
+    lines += _calls_of_others(call) if call.visited else []
     lines += [f"torch.autograd.grad(result, [{names}], 0.5 * incoming, retain_graph=True)"] * call.twice
     lines += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] * call.halved
     back = f"dict(zip({list(call.differentiate)!r}, torch.autograd.grad({results}, [{names}], {incomings})))"
@@ -188,10 +189,13 @@ def _calls_in_between(call: Call, arguments: list[str]) -> list[str]:
     others = [turned.format(each) if each in call.tensors else each for each in arguments]
     shared = [text if each == first else each for each, text in zip(arguments, others, strict=True)]
     run = f"candidate.{call.operator}(*(({', '.join(shared)},) if k % 2 else ({', '.join(others)},)))"
+    return [f"for k in range({BETWEEN}):  # other calls, before the first goes back", f"    {run}"]
+
+
+def _calls_of_others(call: Call) -> list[str]:
+    first, *_ = call.tensors
     seven = f"torch.full(each, 7.0, dtype={first}.dtype, device={first}.device)"
     return [
-        f"for k in range({BETWEEN}):  # other calls, before the first goes back",
-        f"    {run}",
         f"for name, given in {NEIGHBOURS}.items():  # and other operators",
         f"    if name != {call.operator!r} and hasattr(candidate, name):",
         f"        getattr(candidate, name)(*({seven} if isinstance(each, tuple) else each for each in given))",
@@ -211,13 +215,14 @@ def _made(name: str, argument: Argument, call: Call, array: str) -> list[str]:
         made = [f"{name} = {values}.astype({call.dtype!r})"]
         return made if plain else [*made, *_numpy_view(name, shape, size, strides, offset, call.dtype)]
     where = f"dtype=torch.{call.dtype}, device={call.device!r}"
-    made = [f"{name} = torch.tensor({values}, {where})"]
     if plain:
-        return made
-    view = f"torch.full(({size},), float('nan'), {where}).as_strided({shape}, {strides}, {offset})"
-    held = [":1" if part == slice(1) else ":" for part in own_memory(len(shape), argument.layout)]
-    part = f"[{', '.join(held)}]" if ":1" in held else ""
-    return [*made, f"view = {view}  # {argument.layout}", f"view{part}.copy_({name}{part})", f"{name} = view"]
+        return [f"{name} = torch.tensor({values}, {where})"]
+    view = f"np.lib.stride_tricks.as_strided(memory[{offset}:], {shape}, {[8 * step for step in strides]})"
+    return [
+        f"memory = np.full({size}, np.nan)  # {argument.layout}",
+        f"{view}[...] = {values}",
+        f"{name} = torch.tensor(memory, {where}).as_strided({shape}, {strides}, {offset})",
+    ]
 
 
 def _numpy_view(name: str, shape: Any, size: int, strides: Any, offset: int, dtype: str) -> list[str]:

@@ -208,7 +208,7 @@ def own_memory(case: Case) -> Case:
 def test_contract_the_result_has_memory_of_its_own(candidate, operator, data):
     """Writing to one element changes no other, and no input. Blind to memory of other calls, and padding by 0."""
     case = own_memory(data.draw(CASES[operator](FAMILIES)))
-    for each in (case, lying(case, "expanded")):
+    for each in (case, lying(case, "expanded"), lying(case, "expanded_frames")):
         seen = answered(candidate, each)
         demand(seen, not seen.shares, f"returned a result that lies in the memory of {' and '.join(seen.shares)}")
 

@@ -48,7 +48,7 @@ HANDED_BACK = (
     *("expanded_all", "expanded_last", "expanded_columns", "expanded_second", "expanded"),
     *("swapped_last", "channels_last", "chunked"),
 )
-OF_VECTORS = ("offset", "strided", "expanded")
+OF_VECTORS = ("offset", "offset_even", "strided", "expanded")
 LAID = (None, 2, 2)  # so many tensors of each plain case: all of the first
 SEEDS = st.integers(0, 255)
 # Tensors that are another one, or that turned; they are of this many rows and columns.

@@ -8,12 +8,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assay.reference.conv2d import pair
 from assay.tests.trial import judge
 from assay.tests.trial.aligned import aligned_cases
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
 from assay.tests.trial.plain import pooled, pooled_back, values_of
-from assay.tests.trial.planes import Palette, holding, untied_cases
+from assay.tests.trial.planes import Palette, holding, untied_cases, windows_of
 from assay.tests.trial.textures import Texture, rounded
 from assay.tests.trial.usual import Blocks
 from assay.tests.trial.whole import gradients_are_exact
@@ -107,3 +108,38 @@ def test_max_pool2d_gives_nan_of_either_sign(candidate):
         judge.conforms_exactly(
             candidate, Case("max_pool2d", {"input": (1, 2, 6, 6)}, {"input": texture}, {"kernel_size": 2})
         )
+
+
+SIDE_BY_SIDE = {"kernel_size": 2, "padding": 0}
+
+
+@clause("max_pool2d.gradient", tier="special", gradient=True)
+def test_max_pool2d_gradients_of_a_window_with_one_nan_go_to_it(candidate):
+    """It is what was taken, at each place of a window in turn. Blind to more than one NaN."""
+    for place, parameters in enumerate((SIDE_BY_SIDE,) * 4 + (OVERLAPPING,)):
+        candidate.begin()
+        values = np.random.default_rng(place).permutation(72).reshape(1, 2, 6, 6) - 36.0
+        values[0, 0, place // 2, place % 2] = values[0, 0, 4, 2] = values[0, 1, 3, 3] = math.nan
+        texture = Texture("normal").holding(values, 1)
+        case = Case("max_pool2d", {"input": (1, 2, 6, 6)}, {"input": texture}, parameters, 2**8)
+        judge.gradient_conforms_exactly(candidate, case.changed(incoming=Texture("digits", place)))
+
+
+@clause("max_pool2d.gradient-ties", tier="gradient")
+def test_max_pool2d_gradients_of_minus_infinity_at_the_border_reach_no_other_window(candidate):
+    """What padding cuts of a masked map, every other of these windows in turn. Blind to what padding, a tie, keeps."""
+    texture = Texture("normal").holding(np.full((1, 2, 11, 11), -math.inf), 1)
+    for kernel, padding in ((3, 1), (2, 1), (5, 2), ((2, 3), (0, 1))):
+        parameters = {"kernel_size": kernel, "padding": padding}
+        case = Case("max_pool2d", {"input": (1, 2, 11, 11)}, {"input": texture}, parameters)
+        cut = [window for window in windows_of(case) if len(window[1]) < math.prod(pair(kernel))]
+        for asked in (cut[::2], cut[1::2]):
+            candidate.begin()
+            incoming = np.zeros(case.result_shape)
+            for at, _ in asked:
+                incoming[at] = 3.0
+            seen = candidate.ask_gradient(case.changed(incoming=Texture("normal").holding(incoming, 1)))
+            others = np.ones(2 * 11 * 11, dtype=bool)
+            others[[place for _, positions in asked for place in positions]] = False
+            astray = seen.gradients["input"].ravel()[others]
+            judge.same_arrays(candidate, "an element of another window has a derivative", astray, np.zeros_like(astray))

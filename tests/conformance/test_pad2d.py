@@ -95,3 +95,27 @@ def test_pad2d_gradient_drops_what_falls_on_the_padding(candidate, case, special
         candidate.ask_gradient(case)  # which says what is wrong
     what = f"{special} on the padding came back to the input"
     judge.same_arrays(candidate, what, gradient, within(case, incoming), "gradient of x")
+
+
+WIDE = (67, 70, 96, 127, 128, 129, 140)
+
+
+@clause("pad2d.zeros", tier="exact")
+def test_pad2d_by_more_than_the_input_adds_zeros_and_leaves_the_rest(candidate):
+    """By 67 to 140, around few elements. Blind to planes that are large."""
+    for k, padding in enumerate(WIDE):
+        candidate.begin()
+        x = Texture("normal", k).fill((2, 1 + k % 3, 2 + k % 2), candidate.format).values
+        expected, got = np.pad(x, [(0, 0)] + [(padding, padding)] * 2), candidate.values("pad2d", x, padding)
+        judge.same_arrays(candidate, "padding is not zeros around the input", got, expected)
+
+
+@clause("pad2d.gradient", tier="gradient")
+def test_pad2d_gradient_of_few_elements_is_the_incoming_one_amid_wide_padding(candidate):
+    """By 67 to 140, around few elements. Blind to planes that are large."""
+    for k, padding in enumerate(WIDE):
+        candidate.begin()
+        case = Case("pad2d", {"x": (2, 1 + k % 3, 2)}, {"x": Texture("normal", k)}, {"padding": padding})
+        seen = candidate.ask_gradient(case.changed(incoming=Texture("normal", k)))
+        expected, got = within(case, seen.call.cotangent.values), seen.gradients["x"]
+        judge.same_arrays(candidate, "the gradient is not the incoming one within", got, expected, "gradient of x")

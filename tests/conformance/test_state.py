@@ -96,8 +96,8 @@ def test_state_new_values_in_the_same_memory_have_their_own_gradients(candidate,
 def test_state_calls_in_between_change_no_gradient(candidate, operator, data):
     """As in a network; it goes back in two parts, or from a checkpoint. Blind to more than 66 in between."""
     case = data.draw(DIFFERENTIATED[operator](VALUES))
-    ways = [{}, {"twice": True}, {"twice": True, "interrupted": True}, {"checkpointed": True}, {"recurrent": True}]
-    one_answer(candidate, case, *(candidate.ask_gradient(case, **way) for way in ways))
+    ways = ((), ("twice",), ("twice", "interrupted"), ("checkpointed",), ("recurrent",), ("visited",))
+    one_answer(candidate, case, *(candidate.ask_gradient(case, **dict.fromkeys(way, True)) for way in ways))
 
 
 @clause("contract.no-alias", tier="state", operators=ALL, gradient=True)

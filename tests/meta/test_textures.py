@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument, arrays_of
-from assay.implementations.layouts import LAYOUTS, own_memory, strides_of
+from assay.implementations.layouts import LAYOUTS, strides_of
 from assay.reference.arithmetic.formats import STORAGE
 from assay.tests.meta.oracles import SEEDS, budget
 from assay.tests.trial.cases import conv2d_cases, gated_cases, linear_cases
@@ -104,8 +104,19 @@ def test_between_the_elements_lies_nan(shape, layout, seed):
     argument = Texture("normal", seed, (), layout).fill(shape, STORAGE["float32"])
     made = arrays_of("torch").make(argument, "float32", "cpu")
     memory = made.as_strided((made.untyped_storage().nbytes() // 4,), (1,), 0)
-    numbers = argument.values[own_memory(len(shape), layout)].size
-    assert int((~memory.isnan()).sum()) == (numbers if shape else 1)
+    _, strides, offset = strides_of(shape, layout)
+    places = {offset + int(np.dot(index, strides)) for index in np.ndindex(*shape)}
+    assert set(np.flatnonzero(~memory.isnan().numpy())) == places
+
+
+@budget(100)
+@given(shape=SHAPE, layout=LAYOUT, seed=SEEDS)
+def test_elements_that_share_their_memory_are_seen(shape, layout, seed):
+    for library in map(arrays_of, ("torch", "numpy")):
+        made = library.make(Texture("normal", seed, (), layout).fill(shape, STORAGE["float32"]), "float32", "cpu")
+        _, strides, _ = strides_of(shape, layout)
+        places = {int(np.dot(index, strides)) for index in np.ndindex(*shape)}
+        assert library.overlaps(made) is (len(places) < math.prod(shape))
 
 
 @pytest.mark.parametrize(
@@ -124,6 +135,8 @@ def test_between_the_elements_lies_nan(shape, layout, seed):
         ("expanded_columns", (24, (12, 4, 0), 0)),
         ("expanded_last", (24, (12, 4, 0), 0)),
         ("expanded_all", (24, (0, 0, 0), 0)),
+        ("expanded_frames", (24, (12, 2, 1), 0)),
+        ("offset_even", (28, (12, 4, 1), 2)),
     ],
 )
 def test_a_layout_lies_as_it_is_called(layout, expected):

@@ -39,6 +39,8 @@ from assay.tests.mutants import (
     threads,
     tokens,
     training,
+    unmet,
+    unseen,
     unusual,
     values,
     witnesses,
@@ -77,6 +79,8 @@ KINDS = (
     epochs_of_images,
     given_twice,
     threads,
+    unmet,
+    unseen,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 

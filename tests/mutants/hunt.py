@@ -69,13 +69,16 @@ def trials(mutant: Mutant, laws: Iterable[Law]) -> list[Trial]:
 def soonest_first(given: Iterable[Trial]) -> list[Trial]:
     """The trials by tier, in the order that kills soonest; within a tier as they come.
 
-    Before them what asks about the first call: in a judged run it has a new process, here there is one object.
+    Before them what asks about the first call: in a judged run it has a new process, here an object of its own.
     """
     return sorted(given, key=lambda trial: (not trial[0].name.startswith(FIRST), ORDER.index(trial[0].tier)))
 
 
 def hunt(mutant: Mutant, given: Sequence[Trial], budget: str, whole: bool = False) -> list[Finding]:
-    """Run the trials on one object of the mutant, in order: to the first kill, or all of them."""
+    """Run the trials on one object of the mutant, in order: to the first kill, or all of them.
+
+    What has a new process in a judged run has an object of its own here.
+    """
     return list(findings(mutant, given, budget, whole))
 
 
@@ -84,7 +87,8 @@ def findings(mutant: Mutant, given: Sequence[Trial], budget: str, whole: bool = 
     implementation = mutant.implementation()
     with searching(budget, dict.fromkeys(law for law, _ in given)):
         for law, operator in given:
-            found = _tried(law, operator, Candidate(implementation, mutant.dtype))
+            asked = mutant.implementation() if law.name.startswith(FIRST) else implementation
+            found = _tried(law, operator, Candidate(asked, mutant.dtype))
             yield found
             if found.caught and not whole:
                 return

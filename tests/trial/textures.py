@@ -14,7 +14,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument, Values
-from assay.implementations.layouts import LAYOUTS, own_memory
+from assay.implementations.layouts import LAYOUTS, memory_of, strided
 from assay.reference.arithmetic.formats import FLOAT64, TF32, Format
 
 # From the simplest, which shrinking prefers, to the nastiest.
@@ -98,9 +98,10 @@ class Given(Texture):
 
 def laid(values: Values, layout: str) -> Argument:
     """An argument that lies so, and holds what such a tensor can: an expanded one repeats what it has."""
-    held = own_memory(values.ndim, layout.removeprefix(REPEATED))
-    if slice(1) in held and values.size:
-        values = np.array(np.broadcast_to(values[held], values.shape))
+    way = layout.removeprefix(REPEATED)
+    if way.startswith("expanded") and values.size:
+        memory, *place = memory_of(values, way)
+        values = np.array(strided(memory, values.shape, *place))
     return Argument(values, "contiguous" if layout.startswith(REPEATED) else layout)
 
 

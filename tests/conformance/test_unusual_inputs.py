@@ -1,0 +1,197 @@
+"""What few inputs are: padded batches, outputs without weights, no features, sums that overflow, windows of -inf."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from assay.implementations.arrays import Argument
+from assay.tests.conformance.test_contract import MODES, demand
+from assay.tests.conformance.test_layers import not_finite
+from assay.tests.conformance.test_magnitudes import dense, times
+from assay.tests.trial import judge
+from assay.tests.trial.candidate import well_formed
+from assay.tests.trial.cases import Case
+from assay.tests.trial.laws import clause
+from assay.tests.trial.textures import Texture
+
+FEW = 12  # elements of a result that are judged, beside the suspected
+PADDED = (30, 48, 33)  # rows, features and outputs of a batch of which few rows are full
+FULL = (5, 17)
+BATCH, OUTPUTS = 16, 6  # of a layer whose gradients overflow
+LAYER = {"x": (BATCH, 4), "w": (OUTPUTS, 4), "b": (OUTPUTS,)}
+GATES = LAYER | {"v": (OUTPUTS, 4), "c": (OUTPUTS,)}
+IMAGES = {"input": (2, 3, 5, 6), "weight": (OUTPUTS, 3, 3, 3), "bias": (OUTPUTS,)}
+HALF_OPEN = Texture("zeros", 0, tuple((k, -3.0) for k in range(OUTPUTS)))  # where x and W are ones
+
+
+# --- padded batches
+
+
+def a_padded_batch_conforms(candidate, operator):
+    """Judge a batch of which two rows hold numbers, in training and in inference."""
+    for recording in MODES:
+        candidate.begin()
+        full = np.isin(np.arange(PADDED[0]), FULL)[:, None]
+        case = times(candidate, dense(operator, *PADDED), x=full)
+        judge.answer_conforms(candidate, case, candidate.answer(case, recording=recording), FEW)
+
+
+@clause("linear.formula", tier="enclosure")
+def test_linear_of_a_padded_batch_stays_within_its_enclosure(candidate):
+    """Most rows are zero, and few are full. Blind to rows that are full in part."""
+    a_padded_batch_conforms(candidate, "linear")
+
+
+@clause("glu.formula", tier="enclosure")
+def test_glu_of_a_padded_batch_stays_within_its_enclosure(candidate):
+    """Most rows are zero, and few are full. Blind to rows that are full in part."""
+    a_padded_batch_conforms(candidate, "glu")
+
+
+@clause("swiglu.formula", tier="enclosure")
+def test_swiglu_of_a_padded_batch_stays_within_its_enclosure(candidate):
+    """Most rows are zero, and few are full. Blind to rows that are full in part."""
+    a_padded_batch_conforms(candidate, "swiglu")
+
+
+# --- outputs without weights
+
+
+def a_nan_reaches_pruned_outputs(candidate, operator, names):
+    """Give x a NaN in one row, where half of the outputs have no weights but zeros. Zero times NaN is NaN."""
+    rows, features, outputs = 3, 24, 10
+    for recording in MODES:
+        candidate.begin()
+        held = {name: np.tile(np.arange(outputs) % 2.0, (features, 1)).T for name in names}
+        x = np.ones((rows, features))
+        x[1, 7] = math.nan
+        arguments = {"x": Argument(x)} | {name: Argument(values) for name, values in held.items()}
+        seen = candidate.observe(operator, arguments, recording=recording)
+        well_formed(seen, (rows, outputs))
+        expected = np.zeros((rows, outputs))
+        expected[1] = math.nan
+        what = "a NaN in x does not reach outputs whose weights are zero, or reaches another row"
+        judge.same_arrays(candidate, what, not_finite(seen.output), expected)
+
+
+@clause("linear.special", tier="special")
+def test_a_nan_reaches_the_outputs_of_linear_that_have_no_weights_but_zeros(candidate):
+    """Half of them, in training and in inference. Blind to infinities, which such weights need not pass on."""
+    a_nan_reaches_pruned_outputs(candidate, "linear", "w")
+
+
+@clause("glu.special", tier="special")
+def test_a_nan_reaches_the_outputs_of_glu_that_have_no_weights_but_zeros(candidate):
+    """Half of them, in training and in inference. Blind to infinities, which such weights need not pass on."""
+    a_nan_reaches_pruned_outputs(candidate, "glu", "wv")
+
+
+@clause("swiglu.special", tier="special")
+def test_a_nan_reaches_the_outputs_of_swiglu_that_have_no_weights_but_zeros(candidate):
+    """Half of them, in training and in inference. Blind to infinities, which such weights need not pass on."""
+    a_nan_reaches_pruned_outputs(candidate, "swiglu", "wv")
+
+
+# --- no features
+
+
+def biases_are_left(candidate, operator, hold=judge.conforms):
+    """Judge results of no features, with biases and without."""
+    weights, biases = ("w", "b") if operator == "linear" else ("wv", "bc")
+    for given in (biases, ""):
+        candidate.begin()
+        shapes = {"x": (3, 0), **dict.fromkeys(weights, (5, 0)), **dict.fromkeys(given, (5,))}
+        case = Case(operator, shapes, {name: Texture("digits", k) for k, name in enumerate(shapes)})
+        hold(candidate, case)
+
+
+@clause("linear.bias", tier="exact")
+def test_linear_of_no_features_is_its_bias_or_nothing(candidate):
+    """The empty sum is zero. Blind to other sizes that are zero."""
+    biases_are_left(candidate, "linear", judge.conforms_exactly)
+
+
+@clause("glu.biases", tier="enclosure")
+def test_glu_of_no_features_is_what_its_biases_give(candidate):
+    """Empty sums are zero. Blind to other sizes that are zero."""
+    biases_are_left(candidate, "glu")
+
+
+@clause("swiglu.biases", tier="enclosure")
+def test_swiglu_of_no_features_is_what_its_biases_give(candidate):
+    """Empty sums are zero. Blind to other sizes that are zero."""
+    biases_are_left(candidate, "swiglu")
+
+
+# --- gradients whose sums overflow
+
+
+def sums_overflow(candidate, operator, shapes, parameters, **textures):
+    """Have half of the largest number come back everywhere: every gradient is a sum beyond it, in whatever order."""
+    candidate.begin()
+    held = dict.fromkeys(shapes, Texture("ones")) | textures
+    case = Case(operator, shapes, held, parameters)
+    half = np.full(case.result_shape, candidate.format.largest / 2.0)
+    seen = candidate.ask_gradient(case.changed(incoming=Texture("normal").holding(half, 1)))
+    for name, each in seen.gradients.items():
+        candidate.compared(each.size)
+        demand(seen, not np.isfinite(each).any(), f"gave numbers for a gradient of {name} whose sum overflows")
+
+
+@clause("linear.gradient", tier="special", gradient=True)
+def test_gradients_of_linear_whose_sums_overflow_are_no_numbers(candidate):
+    """By which a scale of losses is halved. Blind to sums that overflow on the way alone."""
+    sums_overflow(candidate, "linear", LAYER, {})
+
+
+@clause("glu.gradient", tier="special", gradient=True)
+def test_gradients_of_glu_whose_sums_overflow_are_no_numbers(candidate):
+    """By which a scale of losses is halved. Blind to sums that overflow on the way alone."""
+    sums_overflow(candidate, "glu", GATES, {}, b=HALF_OPEN, c=Texture("zeros"))
+
+
+@clause("swiglu.gradient", tier="special", gradient=True)
+def test_gradients_of_swiglu_whose_sums_overflow_are_no_numbers(candidate):
+    """By which a scale of losses is halved. Blind to sums that overflow on the way alone."""
+    sums_overflow(candidate, "swiglu", GATES, {}, b=HALF_OPEN, c=Texture("zeros"))
+
+
+@clause("conv2d.gradient", tier="special", gradient=True)
+def test_gradients_of_conv2d_whose_sums_overflow_are_no_numbers(candidate):
+    """By which a scale of losses is halved. Blind to sums that overflow on the way alone."""
+    sums_overflow(candidate, "conv2d", IMAGES, {"stride": 1, "padding": 0})
+
+
+# --- sizes that are multiples
+
+
+def multiples_are_refused(candidate, operator, **weights):
+    """Twice and three times as many features as the weights have are errors."""
+    for features, times_, rows in ((4, 2, 2), (4, 3, 6), (16, 2, 8), (3, 3, 9)):
+        candidate.begin()
+        sizes = {"x": (rows, features * times_)} | {name: (5, features)[:axes] for name, axes in weights.items()}
+        arguments = {name: Argument(np.ones(shape)) for name, shape in sizes.items()}
+        judge.refuses(candidate, operator, arguments, f"for tensors of the sizes {sizes}")
+
+
+@clause("glu.refuses-sizes", tier="contract")
+def test_glu_refuses_a_multiple_of_its_features(candidate):
+    """Which a matrix of other rows would hold. Blind to which error it is."""
+    multiples_are_refused(candidate, "glu", w=2, v=2)
+    multiples_are_refused(candidate, "glu", w=2, v=2, b=1, c=1)
+
+
+@clause("swiglu.refuses-sizes", tier="contract")
+def test_swiglu_refuses_a_multiple_of_its_features(candidate):
+    """Which a matrix of other rows would hold. Blind to which error it is."""
+    multiples_are_refused(candidate, "swiglu", w=2, v=2)
+    multiples_are_refused(candidate, "swiglu", w=2, v=2, b=1, c=1)
+
+
+@clause("linear.refuses-sizes", tier="contract")
+def test_linear_refuses_a_multiple_of_its_features(candidate):
+    """Which a matrix of other rows would hold. Blind to which error it is."""
+    multiples_are_refused(candidate, "linear", w=2)
+    multiples_are_refused(candidate, "linear", w=2, b=1)
