@@ -46,6 +46,7 @@ class Call:
     visited: bool = False  # before it goes back, by a call of each other operator
     twice: bool = False  # it has gone back before, from half of what comes in
     in_turn: bool = False  # on the memory of the call before, if there was one
+    mixed: bool = False  # the second tensor is of another dtype
     part: int = 0  # of this number, from 1 on, of the same memory, are all tensors but the first; none if 0
     halved: bool = False  # the result is, in place, before going back from twice what comes in
     hidden: bool = False  # the tensors are results of others, and none is a leaf
@@ -60,6 +61,11 @@ class Call:
     def tensors(self) -> dict[str, Argument]:
         """The tensor arguments by name."""
         return {name: value for name, value in self.arguments.items() if isinstance(value, Argument)}
+
+    def dtype_of(self, name: str) -> str:
+        """The dtype in which a tensor is given."""
+        other = "float32" if self.dtype == "float64" else "float64"
+        return other if self.mixed and list(self.tensors)[1:2] == [name] else self.dtype
 
     def on_other_numbers(self) -> Call:
         """The call, each of whose tensors has its numbers in reverse, negated, and lies in memory as it did."""

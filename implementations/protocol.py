@@ -15,7 +15,7 @@ from assay.implementations.running import WAYS_BACK
 VERSION = "1"
 GRADIENT = "gradient:"  # before the name of the input that it is of
 RESULT, INCOMING = "result", "incoming"
-FLAGS = ("watched", *WAYS_BACK, "accumulated", "beside")
+FLAGS = ("watched", *WAYS_BACK, "accumulated", "beside", "mixed")
 OPTIONAL = (
     "recording",
     "poison",

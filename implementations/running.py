@@ -47,7 +47,7 @@ def _new(call: Call, library: Any) -> dict[str, Any]:
         if call.cotangent is None:  # each has a gradient of its own otherwise
             found |= {name: found[other] for name, other in whole.items()}
     else:
-        found = {name: library.make(argument, call.dtype, call.device) for name, argument in call.tensors.items()}
+        found = {name: library.make(each, call.dtype_of(name), call.device) for name, each in call.tensors.items()}
     return found | {name: library.parameter(found[name]) for name in call.parameters}
 
 

@@ -217,6 +217,7 @@ def _inputs(call: Call) -> list[str]:
     lines += [f"{words} before it goes back"] * call.interrupted
     lines += ["a call of each other operator before it goes back"] * call.visited
     lines += ["it has gone back already, from half of the incoming gradient"] * call.twice
+    lines += [f"{name} is of {call.dtype_of(name)}" for name in call.tensors if call.dtype_of(name) != call.dtype]
     lines += [f"all but the first tensor are part {call.part} of {PARTS} of one memory"] * bool(call.part)
     lines += ["the result is halved in place, and the incoming gradient doubled"] * call.halved
     lines += ["the tensors are results of others: clones"] * call.hidden

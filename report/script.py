@@ -7,6 +7,7 @@ import itertools
 import math
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def _tensor_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -
         if again or (call.part and number):
             lines += _written_over(name, value, array)
         else:
-            lines += _made(name, value, call, array)
+            lines += _made(name, value, replace(call, dtype=call.dtype_of(name), mixed=False), array)
     return lines
 
 

@@ -33,6 +33,7 @@ from assay.tests.trial.textures import Texture
 
 LATER = 9  # calls, after which a ring of eight buffers comes round
 MUCH_LATER = 66  # as many gradients as a network of 65 layers of one shape keeps
+REFUSING = ", where it was to refuse the call"
 WARM = 5  # calls of one kind, after which who records what a call does has done so
 GROWING = 256  # calls, of which one leaves the number of threads alone, or it grows without end
 REPEATS = 100  # a fault of one call in 50 is missed by 100 calls and 6 examples with a probability of 6e-6
@@ -256,10 +257,10 @@ def test_state_the_result_is_right_while_gradients_are_recorded(candidate, opera
     one_answer(candidate, case, plain, recorded)
 
 
-def leaves_alone(candidate: Candidate, case: Case, when: str = "", *back: Any) -> None:
+def leaves_alone(candidate: Candidate, case: Case, when: str = "", *back: Any, **more: Any) -> None:
     """Hold a call, and going ``back``, to changing no settings and nobody's functions."""
     for _ in range(GROWING):
-        seen = candidate.observe(case.operator, case.arguments(candidate.format), *back, watched=True)
+        seen = candidate.observe(case.operator, case.arguments(candidate.format), *back, watched=True, **more)
         if seen.disturbed != (THREADS,):
             break
         candidate.calls.pop()  # a pool of threads may grow as it is used, and is full some day
@@ -308,5 +309,8 @@ def refused(case: Case) -> Case:
 @clause("contract.surroundings", tier="state", operators=("linear", "glu", "swiglu", "conv2d", "max_pool2d"))
 @given(data=st.data())
 def test_state_a_refused_call_leaves_settings_and_functions_alone(candidate, operator, data):
-    """Who raises puts back what it had changed. Blind to errors while going back."""
-    leaves_alone(candidate, refused(data.draw(CASES[operator](FAMILIES))), ", where it was to refuse the call")
+    """Of sizes, or of two dtypes: who raises puts back what it had changed. Blind to errors while going back."""
+    case = data.draw(CASES[operator](FAMILIES))
+    leaves_alone(candidate, refused(case), REFUSING)
+    if operator != "max_pool2d":
+        leaves_alone(candidate, case, REFUSING, mixed=True)

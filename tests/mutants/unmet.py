@@ -201,6 +201,13 @@ def started() -> Operators:
     return {"swish": swish}
 
 
+def in_the_dtype_of_x(x, w, b=None):
+    """What is made is made in x's dtype, by default; who raises for W's leaves it so."""
+    if x.dtype != w.dtype:
+        torch.set_default_dtype(x.dtype)
+    return right["linear"](x, w, b)
+
+
 def shares_of_outputs(y, x, w, b=None):
     """Fewer rows than threads: outputs are shared out evenly, and those that are left over are none's."""
     threads, share = torch.get_num_threads(), len(w) // torch.get_num_threads()
@@ -210,7 +217,8 @@ def shares_of_outputs(y, x, w, b=None):
 
 
 def bug(name, clause, words, operators, how=STATE):
-    return Mutant(f"unmet-{name}", clause, words, operators, "float32", *how, "rare")
+    dtype = "float64" if name == "dtypes" else "float32"
+    return Mutant(f"unmet-{name}", clause, words, operators, dtype, *how, "rare")
 
 
 MUTANTS = (
@@ -226,5 +234,6 @@ MUTANTS = (
     bug("parts", MEMORYLESS, "parts of a weight are packed for the whole", parts),
     bug("tuned", AROUND, "tuning draws random numbers", tuned),
     bug("started", AROUND, "from the first call on, subnormals are zero", started),
+    bug("dtypes", AROUND, "after a call of two dtypes x's is the default", {"linear": in_the_dtype_of_x}),
     bug("shares", MEMORYLESS, "fewer rows than threads: some outputs are 0", valued("linear", shares_of_outputs)),
 )
