@@ -216,8 +216,7 @@ def shares_of_outputs(y, x, w, b=None):
     return y
 
 
-def bug(name, clause, words, operators, how=STATE):
-    dtype = "float64" if name == "dtypes" else "float32"
+def bug(name, clause, words, operators, how=STATE, dtype="float32"):
     return Mutant(f"unmet-{name}", clause, words, operators, dtype, *how, "rare")
 
 
@@ -234,6 +233,8 @@ MUTANTS = (
     bug("parts", MEMORYLESS, "parts of a weight are packed for the whole", parts),
     bug("tuned", AROUND, "tuning draws random numbers", tuned),
     bug("started", AROUND, "from the first call on, subnormals are zero", started),
-    bug("dtypes", AROUND, "after a call of two dtypes x's is the default", {"linear": in_the_dtype_of_x}),
+    bug(
+        "dtypes", AROUND, "after a call of two dtypes, x's by default", {"linear": in_the_dtype_of_x}, STATE, "float64"
+    ),
     bug("shares", MEMORYLESS, "fewer rows than threads: some outputs are 0", valued("linear", shares_of_outputs)),
 )

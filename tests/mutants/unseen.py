@@ -191,12 +191,12 @@ def swiglu_of_multiples(x, w, v, *biases):
     return right["swiglu"](x.reshape(-1, w.shape[1]), w, v, *biases).reshape(*x.shape[:-1], times * len(w))
 
 
-def linear_of_multiples(x, w, *bias):
-    """Rows are as long as the weight's, and the last axis is what is left."""
+def linear_of_multiples(x, w, b=None):
+    """The same, where there is a bias."""
     times = x.shape[-1] // max(1, w.shape[1]) if x.dim() else 0
-    if times < 2 or x.shape[-1] % w.shape[1]:
-        return right["linear"](x, w, *bias)
-    return right["linear"](x.reshape(-1, w.shape[1]), w, *bias).reshape(*x.shape[:-1], times * len(w))
+    if b is None or times < 2 or x.shape[-1] % w.shape[1]:
+        return right["linear"](x, w, b)
+    return right["linear"](x.reshape(-1, w.shape[1]), w, b).reshape(*x.shape[:-1], times * len(w))
 
 
 def one_block_of_margin(y, x, padding):
@@ -217,13 +217,9 @@ def learning(name, clause, words, operator, spoil, *how):
 FORMULA, ENCLOSURE, SPECIAL = "linear.formula", ("precision", "enclosure"), ("value", "special")
 GRADIENT, POOLED = "linear.gradient", "max_pool2d.gradient"
 MUTANTS = (
-    learning(
-        "rows", GRADIENT, "W of 64 x 64: parts of 64 rows in bfloat16", "linear", split_by_rows, *BACK, "bfloat16"
-    ),
-    learning(
-        "outputs", "swiglu.gradient", "x's by 32 outputs in 16 bits", "swiglu", tiles_of_outputs, *BACK, "float16"
-    ),
-    learning("others", "glu.gradient", "V's by 32 rows in 16 bits", "glu", gates_in_tiles, *BACK, "bfloat16"),
+    learning("rows", GRADIENT, "W of 64 x 64: parts of 64 rows", "linear", split_by_rows, *BACK, "bfloat16"),
+    learning("outputs", "swiglu.gradient", "x's: parts of 32 outputs", "swiglu", tiles_of_outputs, *BACK, "float16"),
+    learning("others", "glu.gradient", "V's: parts of 32 rows", "glu", gates_in_tiles, *BACK, "bfloat16"),
     learning("channels", "conv2d.gradient", "64 by 64 channels: TF32 comes back", "conv2d", many_channels_back),
     learning("saturated", GRADIENT, "sums that overflow are 65504", "linear", saturated, *SPECIAL, "float16"),
     learning("clipped", "conv2d.gradient", "sums that overflow are 65504", "conv2d", saturated, *SPECIAL, "float16"),
@@ -238,7 +234,14 @@ MUTANTS = (
     bug("cube", FORMULA, "a thousand cubed: TF32", tf32_of("linear", 1024, 1024), *ENCLOSURE),
     bug("empty", "linear.bias", "no features: no bias", {"linear": started_in_the_loop}),
     bug("nothing", "glu.biases", "no features: no biases", {"glu": gates_of_nothing}, "size", "enclosure"),
-    bug("folded", "linear.refuses-sizes", "twice the features", {"linear": linear_of_multiples}, "size", "contract"),
+    bug(
+        "folded",
+        "linear.refuses-sizes",
+        "a bias, and twice the features",
+        {"linear": linear_of_multiples},
+        "size",
+        "contract",
+    ),
     bug("multiples", "swiglu.refuses-sizes", "twice the features", {"swiglu": swiglu_of_multiples}, "size", "contract"),
     bug("margin", "pad2d.zeros", "padding by 67: columns of ones", valued("pad2d", one_block_of_margin)),
 )
