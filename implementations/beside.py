@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from types import FrameType
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 
 TURNS, OTHERS = 12, 2  # calls that are made beside others, and threads that make those
 LINES = 200  # of a call, between which others are made at most
+SECONDS = 2.0  # after which no other call is made between lines, nor the call itself once more
 WAIT = 0.5  # seconds that a line waits: who holds a lock meanwhile has thought of threads
 # Modules whose lines are none of a candidate's.
 OURS, LIBRARIES = __name__.rpartition(".")[0], sys.stdlib_module_names | {"torch", "numpy"}
@@ -32,11 +34,11 @@ def beside_others(
             other()
 
     def again() -> Answer:
-        plain, found = once(), between_lines(once, other)
+        plain, found, until = once(), between_lines(once, other), time.monotonic() + SECONDS
         beside = [pool.submit(others) for _ in range(OTHERS)]
         try:
             for _ in range(TURNS):
-                if not alike(plain, found):
+                if not alike(plain, found) or time.monotonic() > until:
                     break
                 found = once()
         finally:
@@ -51,14 +53,14 @@ def beside_others(
 
 def between_lines(once: Callable[[], Answer], other: Callable[[], object]) -> Answer:
     """The answer of a call, between whose lines of Python the other one is made, in another thread."""
-    left = LINES
+    left, until = LINES, time.monotonic() + SECONDS
 
     def step(frame: FrameType, event: str, argument: Any) -> Any:
         nonlocal left
         module = str(frame.f_globals.get("__name__"))
         if module.startswith(OURS) or module.partition(".")[0] in LIBRARIES:
             return None
-        if event == "line" and left > 0:
+        if event == "line" and left > 0 and time.monotonic() < until:
             left -= 1
             try:
                 pool.submit(other).result(WAIT)

@@ -117,13 +117,19 @@ def put_to_all(
 
 def of_large_cases(law: Law) -> bool:
     """Whether this is a law of production sizes, of usual layers, or of every size."""
-    return law.module.endswith(("test_large", "test_usual", "test_tails", "test_layers"))
+    of_modules = law.module.endswith(("test_large", "test_usual", "test_tails", "test_layers", "test_wide_gradients"))
+    return of_modules or of_many_calls(law)
+
+
+def of_many_calls(law: Law) -> bool:
+    """Whether this is a law of which one example makes hundreds of calls, or calls of matrices in many sizes."""
+    return law.module.endswith("test_threads") or "given_twice" in law.name
 
 
 def of_own_cases(law: Law) -> bool:
     """Whether this is a law of large layers that it makes itself: it draws none that could be left out."""
     of_modules = law.module.endswith(("test_layers", "test_lifetimes", "test_magnitudes", "test_training"))
-    return of_modules or "one_tensor_of_any_layout" in law.name
+    return of_modules or of_many_calls(law) or "one_tensor_of_any_layout" in law.name
 
 
 def too_large(given: Iterable[Any]) -> bool:
