@@ -20,7 +20,7 @@ from assay.tests.trial.textures import Texture, laid, rounded
 from assay.tests.trial.whole import sums_once
 
 FEW = 12  # elements of a result that are judged, beside the suspected
-COUNT = 4  # features that are judged, of each row and output that is
+COUNT = 8  # features that are judged, of each row and output that is
 SIZES = ((128, 64, 64), (131, 70, 66))  # rows, features, outputs
 STALLING = ((4200, 64, 72), (20, 72, 4200))
 TOKENS, CUBE = (128, 512, 512), (1024, 1024, 1024)
@@ -141,9 +141,10 @@ def are_permitted(candidate, case, seen, outputs, places):
     enclosure = Enclosure(candidate.precision(case.operator, "backward"))
     permitted = tape(case, seen.call, enclosure, outputs)
     for name, held in places.items():
-        for at in dict.fromkeys(held):
-            got, what = float(seen.gradients[name][at]), f"the gradient of {name} is outside what is permitted"
-            judge.within(candidate, what, at, got, permitted((name, at)), f"gradient of {name}")
+        got, balls = seen.gradients[name], {at: permitted((name, at)) for at in held}
+        what = f"the gradient of {name} is outside what is permitted"
+        for at in sorted(balls, key=lambda at: -balls[at].margin(float(got[at]))):
+            judge.within(candidate, what, at, float(got[at]), balls[at], f"gradient of {name}")
 
 
 @clause("linear.gradient", tier="gradient")

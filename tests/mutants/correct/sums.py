@@ -95,7 +95,7 @@ def linear_by(total: Function, stored: bool = False) -> Function:
     def linear(x, w, b=None):
         x_, w_, b_ = widened(x.dtype if stored else wide_of(x), x, w, b)
         terms = x_.movedim(-1, 0).unsqueeze(-1) * w_.T.reshape(w.shape[1], *[1] * (x.ndim - 1), w.shape[0])
-        result = total(terms)
+        result = total(terms) if len(terms) else terms.sum(0)
         return (result if b is None else result + b_).to(x.dtype)
 
     return linear
