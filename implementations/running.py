@@ -57,13 +57,14 @@ def run(implementation: Implementation, call: Call, library: Any, arrays: dict[s
     Raises:
         Exception: whatever the candidate raises.
     """
-    once = partial(_once, implementation, call, library, arrays, incoming)
     if not call.beside:
-        return once()
+        return _once(implementation, call, library, arrays, incoming)
+
+    def anew(asked: Call) -> Answer:
+        return _once(implementation, asked, library, made(asked, library), incoming)
+
     other = call.on_other_numbers()
-    others = made(other, library)
-    beside = partial(_once, implementation, other, library, others, incoming)
-    return beside_others(once, beside, partial(_alike, library))
+    return beside_others(lambda: anew(call), lambda: anew(other), partial(_alike, library))
 
 
 def _once(implementation: Implementation, call: Call, library: Any, arrays: dict[str, Any], incoming: Any) -> Answer:

@@ -88,15 +88,16 @@ def weight_of_the_first_call(name):
 
 
 def one_buffer(name):
-    """Writes every result of one shape to the same memory."""
+    """Writes every result of one shape to the same memory, a thread to its own."""
 
     def operators():
-        buffers = {}
+        of_threads = threading.local()
 
         def operator(*given):
             result = right[name](*given)
             if result.requires_grad:
                 return result
+            buffers = vars(of_threads)
             buffer = buffers.setdefault((tuple(result.shape), result.dtype), torch.empty_like(result))
             return buffer.copy_(result)
 
@@ -186,7 +187,8 @@ def only_without_gradients(x, w, v, b=None, c=None):
 
 
 def only_with_recording(x, beta=None):
-    return right["swish"](x, beta) if torch.is_grad_enabled() else F.relu(x)
+    """Of fewer than a thousand elements: a law of training would see it, too."""
+    return right["swish"](x, beta) if torch.is_grad_enabled() or x.numel() > 1000 else F.relu(x)
 
 
 def batch_statistics(x, w, b=None):
