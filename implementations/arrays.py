@@ -134,7 +134,7 @@ class TorchArrays:
         return array.grad
 
     def gradients(
-        self, run: Any, arrays: dict[str, Any], names: Sequence[str], incoming: Any, *how: str, between: Any
+        self, run: Any, arrays: dict[str, Any], names: Sequence[str], incoming: Any, *how: str, between: Any = None
     ) -> tuple[Any, dict[str, Any]]:
         """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``, in these ways of `Call`.
 
@@ -153,7 +153,8 @@ class TorchArrays:
             other = run(given | dict(list(self.turned(arrays).items())[:1]))
             results += [other] if other.requires_grad else []
             incomings += [self.torch.zeros_like(other)] if other.requires_grad else []
-        between()
+        if between:
+            between()
         if not all(self.is_array(each) and each.requires_grad for each in results):
             return result, dict.fromkeys(leaves)
         try:
@@ -176,7 +177,7 @@ class TorchArrays:
 
     def turned(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """Each array with its numbers in reverse, times -0.5."""
-        return {name: -0.5 * each.detach().flip(tuple(range(each.ndim))) for name, each in arrays.items()}
+        return {name: -0.5 * each.flip(tuple(range(each.ndim))) for name, each in arrays.items()}
 
     def _checkpointed(self, run: Any, given: dict[str, Any]) -> Any:
         return importlib.import_module("torch.utils.checkpoint").checkpoint(run, given, use_reentrant=False)

@@ -133,8 +133,8 @@ def _going_back(call: Call, arguments: list[str]) -> list[str]:
     """From ``result``, after whatever is done before."""
     first, *others = arguments
     names, results, incomings, lines = ", ".join(call.differentiate), "result", "incoming", list[str]()
-    if call.recurrent and len(call.differentiate) > 1:
-        turned = f"-0.5 * {first}.detach().flip(tuple(range({first}.ndim)))"
+    if call.recurrent:
+        turned = f"-0.5 * {first}.flip(tuple(range({first}.ndim)))"
         lines.append(f"other = candidate.{call.operator}({', '.join((turned, *others))})")
         results, incomings = "[result, other]", "[incoming, torch.zeros_like(other)]"
     lines += _calls_in_between(call, arguments) if call.interrupted else []

@@ -169,9 +169,9 @@ def test_gradients_of_conv2d_whose_sums_overflow_are_no_numbers(candidate):
 
 def multiples_are_refused(candidate, operator, **weights):
     """Twice and three times as many features as the weights have are errors."""
-    for features, times_, rows in ((4, 2, 2), (4, 3, 6), (16, 2, 8), (3, 3, 9)):
+    for features, factor, rows in ((4, 2, 2), (4, 3, 6), (16, 2, 8), (3, 3, 9)):
         candidate.begin()
-        sizes = {"x": (rows, features * times_)} | {name: (5, features)[:axes] for name, axes in weights.items()}
+        sizes = {"x": (rows, features * factor)} | {name: (5, features)[:axes] for name, axes in weights.items()}
         arguments = {name: Argument(np.ones(shape)) for name, shape in sizes.items()}
         judge.refuses(candidate, operator, arguments, f"for tensors of the sizes {sizes}")
 
