@@ -54,13 +54,15 @@ class TorchArrays:
 
     def make(self, argument: Argument, dtype: str, device: str) -> Any:
         """A tensor with these values on ``device``."""
-        torch = self.torch
         if argument.layout == "contiguous":
-            values = torch.from_numpy(np.array(argument.values)).to(device=device, dtype=self.dtypes[dtype])
-            return values.clone() if dtype == "float64" and device == "cpu" else values
+            return self._moved(np.array(argument.values), dtype, device)
         memory, strides, offset = memory_of(argument.values, argument.layout)
-        lying = torch.from_numpy(memory).to(device=device, dtype=self.dtypes[dtype]).clone()
-        return lying.as_strided(argument.values.shape, strides, offset)
+        return self._moved(memory, dtype, device).as_strided(argument.values.shape, strides, offset)
+
+    def _moved(self, values: Values, dtype: str, device: str) -> Any:
+        """A tensor whose memory PyTorch has allocated."""
+        found = self.torch.from_numpy(values).to(device=device, dtype=self.dtypes[dtype])
+        return found.clone() if dtype == "float64" and device == "cpu" else found
 
     def view(self, memory: Any, shape: tuple[int, ...], offset: int, strides: tuple[int, ...]) -> Any:
         """Part of a memory of one axis."""
@@ -151,8 +153,9 @@ class TorchArrays:
         results, incomings = [result], [incoming]
         if "recurrent" in how:
             other = run(given | dict(list(self.turned(arrays).items())[:1]))
-            results += [other] if other.requires_grad else []
-            incomings += [self.torch.zeros_like(other)] if other.requires_grad else []
+            if other.requires_grad:
+                results.append(other)
+                incomings.append(self.torch.zeros_like(other))
         if between:
             between()
         if not all(self.is_array(each) and each.requires_grad for each in results):

@@ -21,6 +21,7 @@ from assay.implementations.running import BETWEEN, NEIGHBOURS
 from assay.implementations.settings import written
 
 SPELLED_OUT = 64  # elements that are written as hexadecimal floats; longer tensors are packed
+TURNED = "-0.5 * {0}.flip(tuple(range({0}.ndim)))"  # a tensor, as `TorchArrays.turned` has it
 FEW = 8  # elements of a longer one, all others zero, that are written with their places
 
 
@@ -114,9 +115,7 @@ def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
     assert call.cotangent is not None
     lines = _made("incoming", call.cotangent, call, array)
     if array != "torch":
-        told = zip(call.arguments, arguments, strict=False)
-        texts = completed(call.operator, {name: text for name, text in told if text != "None"})
-        given = ", ".join(f"{name!r}: {text}" for name, text in texts.items())
+        given = _named(_all_arguments(call, arguments))
         return [*lines, *_shown(f"candidate.vjp({call.operator!r}, {{{given}}}, incoming)", call)]
     lines += [f"{name}.requires_grad_()" for name in call.differentiate]
     lines += [f"{name}.grad = torch.ones_like({name})" for name in call.differentiate if call.accumulated]
@@ -129,13 +128,22 @@ def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
     return lines + (written(call.setting, asked) if call.setting else asked)
 
 
+def _all_arguments(call: Call, arguments: list[str]) -> dict[str, Any]:
+    """By name, as a ``vjp`` is given them: with the defaults of those that the call leaves out."""
+    told = zip(call.arguments, arguments, strict=False)
+    return completed(call.operator, {name: text for name, text in told if text != "None"})
+
+
+def _named(texts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name!r}: {text}" for name, text in texts.items())
+
+
 def _going_back(call: Call, arguments: list[str]) -> list[str]:
     """From ``result``, after whatever is done before."""
     first, *others = arguments
     names, results, incomings, lines = ", ".join(call.differentiate), "result", "incoming", list[str]()
     if call.recurrent:
-        turned = f"-0.5 * {first}.flip(tuple(range({first}.ndim)))"
-        lines.append(f"other = candidate.{call.operator}({', '.join((turned, *others))})")
+        lines.append(f"other = candidate.{call.operator}({', '.join((TURNED.format(first), *others))})")
         results, incomings = "[result, other]", "[incoming, torch.zeros_like(other)]"
     lines += _calls_in_between(call, arguments) if call.interrupted else []
     lines += _calls_of_others(call) if call.visited else []
@@ -158,7 +166,7 @@ def _beside_lines(call: Call, arguments: list[str], array: str) -> list[str]:
         "from concurrent.futures import ThreadPoolExecutor, wait",
         "def run(*given):",
         f"    with {mode or 'contextlib.nullcontext()'}:",
-        f"        return {_answer(call, array)}",
+        f"        return {_answer(call, arguments, array)}",
         "def step(frame, event, argument):",
         "    if event == 'line':",
         "        wait([pool.submit(run, *others)], 1)",
@@ -166,28 +174,30 @@ def _beside_lines(call: Call, arguments: list[str], array: str) -> list[str]:
         f"mine, others = ({', '.join(arguments)},), ({', '.join(others)},)",
         f"with ThreadPoolExecutor({1 + OTHERS}) as pool:",
         "    sys.settrace(step)",
-        "    found = [run(*mine)]",
-        "    sys.settrace(None)",
+        "    try:",
+        "        found = [run(*mine)]",
+        "    finally:",
+        "        sys.settrace(None)",
         "    later = [pool.submit(run, *(others if k % 3 else mine)) for k in range(300)]",
         "print(*{str(each) for each in [*found, *(one.result() for one in later[::3])]}, sep='\\n')",
     ]
 
 
-def _answer(call: Call, array: str) -> str:
+def _answer(call: Call, arguments: list[str], array: str) -> str:
     """What is asked of the candidate, ``given`` its arguments in order."""
     if call.cotangent is None:
         return f"candidate.{call.operator}(*given)"
     names = list(call.arguments)
     if array != "torch":
-        return f"candidate.vjp({call.operator!r}, dict(zip({names!r}, given)), incoming)"
+        texts = _all_arguments(call, arguments) | {name: f"given[{names.index(name)}]" for name in call.tensors}
+        return f"candidate.vjp({call.operator!r}, {{{_named(texts)}}}, incoming)"
     places = [names.index(name) for name in call.differentiate]
     return f"torch.autograd.grad(candidate.{call.operator}(*given), [given[k] for k in {places}], incoming)"
 
 
 def _calls_in_between(call: Call, arguments: list[str]) -> list[str]:
     first, *_ = call.tensors
-    turned = "-0.5 * {0}.flip(tuple(range({0}.ndim)))"
-    others = [turned.format(each) if each in call.tensors else each for each in arguments]
+    others = [TURNED.format(each) if each in call.tensors else each for each in arguments]
     shared = [text if each == first else each for each, text in zip(arguments, others, strict=True)]
     run = f"candidate.{call.operator}(*(({', '.join(shared)},) if k % 2 else ({', '.join(others)},)))"
     return [f"for k in range({BETWEEN}):  # other calls, before the first goes back", f"    {run}"]

@@ -15,7 +15,7 @@ from assay.implementations.contract import Implementation
 from assay.implementations.observe import Call, observe
 from assay.report.script import script
 
-PLACE = {}
+PLACE, LOCK = {}, threading.Lock()
 
 
 def in_one_place(number):
@@ -23,8 +23,8 @@ def in_one_place(number):
     return PLACE["number"]
 
 
-def in_one_place_behind_a_lock(number, lock=threading.Lock()):  # noqa: B008  one for all calls
-    with lock:
+def in_one_place_behind_a_lock(number):
+    with LOCK:
         PLACE["number"] = number
         return PLACE["number"]
 
@@ -66,10 +66,10 @@ def test_a_call_and_its_script_show_it_alike(capsys, tmp_path, back):
     """The kernel keeps its input where the next call does: between its lines stands another's."""
     x = np.array([1.0, 2.0])
     cotangent = Argument(np.ones(2)) if back else None
-    call = Call("swish", {"x": Argument(x), "beta": 1.0}, "float64", "cpu", cotangent, ("x",) * back, beside=True)
+    call = Call("swish", {"x": Argument(x), "beta": None}, "float64", "cpu", cotangent, ("x",) * back, beside=True)
 
     def vjp(operator, arguments, incoming):
-        return {"x": swish(arguments["x"]) * incoming}
+        return {"x": swish(arguments["x"], arguments["beta"]) * incoming}
 
     seen = observe(Implementation("own", {"swish": swish}, array="numpy", vjp=vjp if back else None), call)
     got = seen.gradients["x"] if back else seen.output

@@ -1,6 +1,6 @@
 """Planted bugs that ask for unusual inputs: wide layers, padded batches, weights of zeros, sizes that are multiples.
 
-People who had not read the laws wrote them, and no law had seen them.
+Somebody who had read the laws wrote them, and no law had seen them.
 """
 
 from __future__ import annotations
