@@ -11,12 +11,13 @@ import numpy as np
 # How a tensor lies in memory. Whatever lies between its elements is NaN: who reads it, shows it. ``transposed`` has all
 # axes in reverse, ``swapped`` the first two (sequences before samples), ``swapped_middle`` those in the middle of four
 # (heads before tokens), ``swapped_last`` the last two (features before tokens). ``cropped`` is cut out of longer rows,
-# ``chunked`` of more along the second axis, as half of the channels, ``channels_last_cropped`` of a larger image, and
-# the other two that are called so of more rows, before they were turned. What ends in ``offset`` begins a little later
-# in its memory. ``expanded`` repeats the first sample, ``expanded_second`` the first channel, as of a grey picture, and
-# ``expanded_columns`` and ``expanded_last`` the first column and the first element of each plane: so a mean over
-# columns, or over places, hands its gradient back. ``expanded_all`` repeats one element, as the sum of all does; rows
-# of ``expanded_frames`` are windows of a signal that overlap by half. ``offset_even`` begins 8 bytes later in float32.
+# ``chunked`` of more along the second axis, as half of the channels, ``channels_last_chunked`` where these lie last,
+# ``channels_last_cropped`` of a larger image, and the other two that are called so of more rows, before they were
+# turned. What ends in ``offset`` begins a little later in its memory. ``expanded`` repeats the first sample,
+# ``expanded_second`` the first channel, as of a grey picture, and ``expanded_columns`` and ``expanded_last`` the first
+# column and the first element of each plane: so a mean over columns, or over places, hands its gradient back.
+# ``expanded_all`` repeats one element, as the sum of all does; rows of ``expanded_frames`` are windows of a signal that
+# overlap by half. ``offset_even`` begins 8 bytes later in float32.
 LAYOUTS = (
     "contiguous",
     "offset",
@@ -31,6 +32,7 @@ LAYOUTS = (
     "expanded",
     "channels_last",
     "channels_last_cropped",
+    "channels_last_chunked",
     "transposed_cropped",
     "swapped_last_cropped",
     "transposed_offset",
@@ -80,8 +82,9 @@ def _longer(ndim: int, layout: str) -> Collection[int]:
     """The axes along which there is memory between the rows of a tensor that are beside each other."""
     if layout == "strided":
         return range(ndim)
-    axes = {"cropped": (ndim - 1,), "chunked": (1,), "channels_last_cropped": (2, 3)}
-    return (axes | {"transposed_cropped": (0,), "swapped_last_cropped": (ndim - 1,)}).get(layout, ())
+    axes = {"cropped": (ndim - 1,), "transposed_cropped": (0,), "swapped_last_cropped": (ndim - 1,)}
+    axes |= {"chunked": (1,), "channels_last_chunked": (1,), "channels_last_cropped": (2, 3)}
+    return axes.get(layout, ())
 
 
 def _once(ndim: int, layout: str) -> Collection[int]:

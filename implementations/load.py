@@ -11,7 +11,8 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -149,9 +150,9 @@ def check_precision(precision: Any, name: str) -> None:
 
 
 def _imported(module: str, spec: str) -> ModuleType:
-    sys.path.insert(0, str(Path.cwd()))
     try:
-        return importlib.import_module(module)
+        with _importable_from(Path.cwd()):
+            return importlib.import_module(module)
     except ModuleNotFoundError as problem:
         if problem.name is None or not (module == problem.name or module.startswith(problem.name + ".")):
             raise LoadError(f"{spec}: importing it failed: {problem}; install what it needs") from None
@@ -160,8 +161,18 @@ def _imported(module: str, spec: str) -> ModuleType:
         raise LoadError(f"{spec}: no module named {problem.name!r}{hint}; allowed: {FORMS}") from None
     except BaseException as problem:
         raise _raised(spec, problem) from None
+
+
+@contextmanager
+def _importable_from(folder: Path) -> Iterator[None]:
+    """Have a folder first on the path while a module is loaded, and last from then on: it may import when called."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
     finally:
-        sys.path.remove(str(Path.cwd()))
+        sys.path.remove(str(folder))
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
 
 
 def _from_file(path: Path, spec: str) -> ModuleType:
@@ -173,13 +184,11 @@ def _from_file(path: Path, spec: str) -> ModuleType:
         raise LoadError(f"{spec}: {path} is not a Python file; allowed: {FORMS}")
     module = importlib.util.module_from_spec(located)
     sys.modules[located.name] = module
-    sys.path.insert(0, str(path.resolve().parent))
     try:
-        located.loader.exec_module(module)
+        with _importable_from(path.resolve().parent):
+            located.loader.exec_module(module)
     except BaseException as problem:
         raise _raised(spec, problem) from None
-    finally:
-        sys.path.remove(str(path.resolve().parent))
     return module
 
 

@@ -7,8 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.tests.trial import judge
-from assay.tests.trial.cases import Case
-from assay.tests.trial.large import SEEDS, large_case, large_cases, longest, real
+from assay.tests.trial.large import SEEDS, large_case, large_cases, longest, of_millions, real
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import Texture
 
@@ -145,21 +144,43 @@ def test_conv2d_gradients_of_long_axes_are_exact(candidate, case):
     judge.gradient_conforms(candidate, real(case), sparse=True)
 
 
-# More than a grid of 65535 blocks of 128 has; and more than 2^16 planes of several elements.
-MANY_ELEMENTS = large_case("swish", "elements", 2**23 + 2, 0)
-MANY_PLANES = Case("max_pool2d", {"input": (257, 256, 8, 8)}, {"input": Texture("tiled integers")}, {"kernel_size": 2})
+MANY_PLANES = of_millions("max_pool2d", {"input": (257, 256, 8, 8)}, kernel_size=2, stride=2, padding=0)
+MANY_WINDOWS = of_millions("max_pool2d", {"input": (5, 65, 118, 116)}, kernel_size=5, stride=1, padding=2)
 
 
 @clause("swish.formula", tier="enclosure", dtypes=("float32",))
-@given(case=st.just(MANY_ELEMENTS))
-def test_swish_of_eight_million_elements_stays_within_its_enclosure(candidate, case):
-    """More than a grid of a GPU may have. Blind to elements that are not sampled."""
+@given(case=st.just(large_case("swish", "elements", 2**24 + 3, 0)))
+def test_swish_of_millions_of_elements_stays_within_its_enclosure(candidate, case):
+    """More than a grid of a GPU may have, or float32 can count. Blind to elements that are not sampled."""
     judge.conforms(candidate, case)
 
 
+@clause("linear.formula", tier="exact", dtypes=("float32",))
+@given(case=st.just(of_millions("linear", {"x": (130, 2), "w": (2**15 + 11, 2)})))
+def test_linear_of_millions_of_outputs_is_exact(candidate, case):
+    """As the logits of a large vocabulary. Blind to elements that are not sampled."""
+    judge.conforms_exactly(candidate, case)
+
+
+@clause("pad2d.zeros", tier="exact", dtypes=("float32",))
+@given(case=st.just(of_millions("pad2d", {"x": (2, 3, 3, 514, 510)}, padding=1)))
+def test_pad2d_of_millions_of_elements_adds_zeros_and_leaves_the_rest(candidate, case):
+    """As the frames of a video. Blind to padding by more than one."""
+    seen = candidate.ask(case)
+    expected = np.pad(seen.call.tensors["x"].values, [*[(0, 0)] * 3, (1, 1), (1, 1)])
+    judge.same_arrays(candidate, "padding is not zeros around the input", seen.output, expected)
+
+
+@clause("conv2d.formula", tier="exact", dtypes=("float32",))
+@given(case=st.just(of_millions("conv2d", {"input": (3, 1, 301, 300), "weight": (64, 1, 1, 1)}, stride=1, padding=0)))
+def test_conv2d_of_millions_of_outputs_is_exact(candidate, case):
+    """More than float32 can count. Blind to elements that are not sampled."""
+    judge.conforms_exactly(candidate, case)
+
+
 @clause("max_pool2d.definition", tier="exact", dtypes=("float32",))
-@given(case=st.just(MANY_PLANES))
-def test_max_pool2d_of_many_planes_takes_the_largest_of_each_window(candidate, case):
+@given(case=st.sampled_from((MANY_PLANES, MANY_WINDOWS)))
+def test_max_pool2d_of_many_planes_or_windows_takes_the_largest_of_each(candidate, case):
     """More than a grid of a GPU may have. Blind to elements that are not sampled."""
     judge.conforms_exactly(candidate, case)
 

@@ -46,7 +46,7 @@ ALWAYS = ("expanded", "channels_last", "transposed_cropped", "swapped_last_cropp
 # How gradients come back, always tried: from means and sums over an axis or several, from what was turned or cut.
 HANDED_BACK = (
     *("expanded_all", "expanded_last", "expanded_columns", "expanded_second", "expanded"),
-    *("swapped_last", "channels_last", "chunked"),
+    *("swapped_last", "channels_last", "chunked", "channels_last_chunked"),
 )
 OF_VECTORS = ("offset", "offset_even", "strided", "expanded")
 LAID = (None, 2, 2)  # so many tensors of each plain case: all of the first

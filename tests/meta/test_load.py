@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 
 import pytest
 import torch
@@ -44,6 +45,27 @@ def test_a_module_loads_by_name_and_offers_what_it_has():
 def test_a_file_loads_and_so_does_an_attribute_of_it(tmp_path):
     path = write(tmp_path, "class K:\n    def swish(self, x, beta=1.0): return x\nobj = K()\n")
     assert list(load(f"{path}:obj").operators) == ["swish"]
+
+
+def test_a_file_may_import_its_neighbours_when_it_is_called(tmp_path, monkeypatch):
+    """As who puts off an import until it is needed; and be loaded from a folder that it leaves."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lazy_neighbour.py").write_text("def swish(x, beta=1.0):\n    return x\n")
+    text = """
+        import os
+        os.chdir("/")
+        def swish(x, beta=1.0):
+            import lazy_neighbour
+            return lazy_neighbour.swish(x)
+        """
+    (tmp_path / "lazy.py").write_text(textwrap.dedent(text))
+    for spec in (str(tmp_path / "lazy.py"), "lazy"):
+        monkeypatch.chdir(tmp_path)
+        assert load(spec).operators["swish"](torch.ones(1)).item() == 1.0
+        assert sys.path.count(str(tmp_path)) == 1 and sys.path[0] != str(tmp_path)
+        sys.path.remove(str(tmp_path))
+        sys.modules.pop("lazy_neighbour")
 
 
 def test_a_file_may_import_its_neighbours(tmp_path):

@@ -8,6 +8,7 @@ narrow in its enclosure.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -145,6 +146,13 @@ def real(case: Case) -> Case:
         for name, each in case.textures.items()
     }
     return case.changed(textures=textures)
+
+
+def of_millions(operator: str, shapes: dict[str, Any], **parameters: Any) -> Case:
+    """A case of these shapes and few terms a sum, of integers, or of numbers without ties in a window."""
+    terms = math.prod(list(shapes.values())[-1][1:]) if len(shapes) > 1 else 1
+    family = "distinct" if operator == "max_pool2d" else "integers"
+    return _filled(Rng(0), operator, shapes, family, terms, **parameters)
 
 
 @kept

@@ -28,7 +28,8 @@ def of_the_result(case: Case, seen: Observation, count: int) -> list[Index]:
         return []
     values = values_of(seen)
     with np.errstate(all="ignore"):
-        return worst(seen.output, RESULTS[case.operator](*values), _sizes(case.operator, values))
+        expected = RESULTS[case.operator](*values)
+        return worst(seen.output, expected, _sizes(case.operator, values, expected))
 
 
 def of_the_gradients(case: Case, seen: Observation, names: Iterable[str], count: int) -> dict[str, list[Index]]:
@@ -68,12 +69,12 @@ def _absolute(values: Iterable[Any]) -> list[Any]:
     return [np.abs(value) if isinstance(value, np.ndarray) else value for value in values]
 
 
-def _sizes(operator: str, values: list[Any]) -> Values:
+def _sizes(operator: str, values: list[Any], expected: Values) -> Values:
     """How large the terms of each element are."""
     if operator in ("linear", "conv2d"):
         return RESULTS[operator](*_absolute(values))
     if operator not in ("glu", "swiglu"):
-        return RESULTS[operator](*values)
+        return expected
     x, w, v, b, c = values
     (opened, slope), (_, before, other) = gate(operator, linear(x, w, b)), _branches(values)
     return np.abs(opened) * other + np.abs(slope * linear(x, v, c)) * before
