@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import textwrap
 
 import pytest
 import torch
@@ -51,16 +50,10 @@ def test_a_file_may_import_its_neighbours_when_it_is_called(tmp_path, monkeypatc
     """As who puts off an import until it is needed; and be loaded from a folder that it leaves."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "lazy_neighbour.py").write_text("def swish(x, beta=1.0):\n    return x\n")
-    text = """
-        import os
-        os.chdir("/")
-        def swish(x, beta=1.0):
-            import lazy_neighbour
-            return lazy_neighbour.swish(x)
-        """
-    (tmp_path / "lazy.py").write_text(textwrap.dedent(text))
-    for spec in (str(tmp_path / "lazy.py"), "lazy"):
+    write(tmp_path, "def swish(x, beta=1.0): return x\n", "lazy_neighbour.py")
+    text = "def swish(x, beta=1.0):\n    import lazy_neighbour\n    return lazy_neighbour.swish(x)\n"
+    path = write(tmp_path, f"import os\nos.chdir('/')\n{text}", "lazy.py")
+    for spec in (str(path), "lazy"):
         monkeypatch.chdir(tmp_path)
         assert load(spec).operators["swish"](torch.ones(1)).item() == 1.0
         assert sys.path.count(str(tmp_path)) == 1 and sys.path[0] != str(tmp_path)

@@ -10,7 +10,7 @@ from assay.reference.arithmetic.formats import FLOAT32
 from assay.tests.trial import judge
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
-from assay.tests.trial.plain import GRADIENTS, RESULTS, values_of
+from assay.tests.trial.plain import GRADIENTS, RESULTS, pad2d, values_of
 from assay.tests.trial.textures import Texture, largest_integer, rounded
 
 SMALL = 2**12  # elements of a result, up to which enclosures of gradients take no minutes
@@ -39,6 +39,16 @@ def result_is_exact(candidate: Candidate, case: Case) -> None:
     seen = candidate.answer(case, recording=(None, False, NO_GRAD)[case.pick % 3])
     expected = RESULTS[case.operator](*values_of(seen))
     judge.same_results(candidate, "the result is another number", seen.output, expected)
+
+
+def padding_is_exact(candidate: Candidate, case: Case) -> None:
+    """Hold the result of padding to the input amid zeros, element by element.
+
+    Raises:
+        NonConformance: as `judge.same_arrays`.
+    """
+    seen = candidate.ask(case)
+    judge.same_arrays(candidate, "padding is not zeros around the input", seen.output, pad2d(*values_of(seen)))
 
 
 def gradients_are_exact(candidate: Candidate, case: Case) -> None:
