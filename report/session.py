@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import hypothesis
 
 from assay.report.failures import Record, grouped, record, text
-from assay.report.verdict import FAILS, OUTDATED, REFUSED, WAIVED, Verdict, entry
+from assay.report.verdict import FAILS, LEFT_OUT, OUTDATED, REFUSED, WAIVED, Verdict, entry
 from assay.report.waivers import OUT_OF_DATE, USED
 from assay.tests.trial.candidate import Candidate, Tally
 from assay.tests.trial.failure import NonConformance, verdict_of
@@ -82,8 +82,9 @@ def closing(verdict: Verdict) -> str:
     words = [e["verdict"] for e in verdict.entries]
     told = {FAILS: "does not conform", REFUSED: "cannot be judged", OUTDATED: "has waivers that are out of date"}
     waived = f", {words.count(WAIVED)} waived" if WAIVED in words else ""
+    left_out = f", {words.count(LEFT_OUT)} left out" if LEFT_OUT in words else ""
     failed = f", {words.count(FAILS)} failed" if FAILS in words else ""
     lines = {use.waiver.place for use in verdict.waivers() if use.state == USED}
     place = f" ({'; '.join(sorted(lines))})" if lines else ""
     said = told.get(verdict.word, "conforms")
-    return f"{verdict.run.implementation.name} {said}: {len(words)} laws{failed}{waived}{place}"
+    return f"{verdict.run.implementation.name} {said}: {len(words)} laws{failed}{waived}{left_out}{place}"

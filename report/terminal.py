@@ -13,16 +13,16 @@ from rich.table import Table
 
 from assay.report import REPLAYS, failures
 from assay.report.progress import Steps
-from assay.report.verdict import CONFORMS, FAILS, NOT_PROVIDED, OUTDATED, REFUSED, WAIVED, Verdict
+from assay.report.verdict import CONFORMS, FAILS, LEFT_OUT, NOT_PROVIDED, OUTDATED, REFUSED, WAIVED, Verdict
 from assay.report.waivers import UNTOLD, USED, Use
 from assay.tests.trial.declared import keys
 from assay.tests.trial.failure import TIERS
 
 LONG = 8000  # characters of a script: what is longer stands in a file
 STYLES = {CONFORMS: "green", FAILS: "bold red", REFUSED: "yellow", WAIVED: "magenta"}
-STYLES |= {NOT_PROVIDED: "dim", "no law": "dim", OUTDATED: "bold red"}
+STYLES |= {NOT_PROVIDED: "dim", LEFT_OUT: "dim", "no law": "dim", OUTDATED: "bold red"}
 MARKS = {CONFORMS: "ok", FAILS: "FAIL", REFUSED: "cannot judge", WAIVED: "waived"}
-MARKS |= {NOT_PROVIDED: "not provided", "no law": "-"}
+MARKS |= {NOT_PROVIDED: "not provided", LEFT_OUT: "left out", "no law": "-"}
 SAID = {
     CONFORMS: "conforms",
     FAILS: "does not conform",
@@ -77,6 +77,8 @@ def report(verdict: Verdict, console: Console) -> None:
             _say(
                 console, f"[yellow]CANNOT JUDGE[/] {e['clause']}  {e['operator']} · {e['dtype']}: {escape(e['reason'])}"
             )
+    for why, laws in _left_out(verdict).items():
+        _say(console, f"[dim]LEFT OUT {escape(why)}: {escape(', '.join(laws))}[/]")
     for error in verdict.errors:
         _say(console, f"[red]ERROR[/] {escape(error)}")
     for use in verdict.waivers():
@@ -87,6 +89,16 @@ def report(verdict: Verdict, console: Console) -> None:
     if lacking := dict.fromkeys(what for operator, _, what in verdict.lacking if operator in provided):
         _say(console, f"[dim](part): laws were left out that need {escape(', '.join(lacking))}[/]")
     _closing(verdict, console)
+
+
+def _left_out(verdict: Verdict) -> dict[str, list[str]]:
+    """The names of the laws that were left out, by operator, dtype and reason."""
+    found: dict[str, list[str]] = {}
+    for e in verdict.entries:
+        if e["verdict"] == LEFT_OUT:
+            laws = found.setdefault(f"{e['operator']} · {e['dtype']}, as {e['reason']}", [])
+            laws.append(e["law"].removeprefix("test_").replace("_", " "))
+    return found
 
 
 def _say(console: Console, text: str) -> None:
@@ -173,7 +185,9 @@ def _closing(verdict: Verdict, console: Console) -> None:
         _say(console, f"  not provided  {', '.join(missing)}")
     words = [e["verdict"] for e in verdict.entries]
     clauses = len({e["clause"] for e in verdict.entries})
-    counts = ", ".join(f"{words.count(word)} {word}" for word in (CONFORMS, WAIVED, FAILS, REFUSED) if word in words)
+    counts = ", ".join(
+        f"{words.count(word)} {word}" for word in (CONFORMS, WAIVED, FAILS, REFUSED, LEFT_OUT) if word in words
+    )
     none = "none ran" if verdict.interrupted else UNSELECTED
     elements = sum(e["compared"] for e in verdict.entries)
     seconds = f"{verdict.seconds:.1f} s"

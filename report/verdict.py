@@ -20,6 +20,7 @@ from assay.tests.trial.run import Run
 SCHEMA = 1
 CONFORMS, FAILS, REFUSED, NOT_PROVIDED = "conforms", "fails", "cannot judge", "not provided"
 WAIVED, OUTDATED = "waived", "waivers out of date"  # of a law or a run: it conforms on all but what is waived
+LEFT_OUT = "left out"  # of a law: what is declared leaves it nothing to judge
 EXIT_CODES = {CONFORMS: 0, WAIVED: 0, FAILS: 1, OUTDATED: 1, "usage": 2, REFUSED: 3, "interrupted": interrupt.CODE}
 
 
@@ -39,6 +40,8 @@ def entry(
         verdict, reason = REFUSED, f"the law itself raised {type(problem).__name__}: {problem}"
     elif failed := [met.what for met in tally.waived.values() if met.failed]:
         verdict, reason = WAIVED, failed[0]
+    elif not tally.compared and tally.left_out:
+        verdict, reason = LEFT_OUT, tally.left_out
     elif not tally.compared:
         verdict, reason = REFUSED, "the law compared nothing"
     return {
@@ -109,7 +112,7 @@ class Verdict:
             "examples": sum(e["examples"] for e in mine),
             "compared": sum(e["compared"] for e in mine),
             "margin": max((e["margin"] for e in mine), default=0.0),
-            "verdict": next((word for word in (FAILS, REFUSED, WAIVED, CONFORMS) if word in words), absent),
+            "verdict": next((word for word in (FAILS, REFUSED, WAIVED, CONFORMS, LEFT_OUT) if word in words), absent),
             "waived": words.count(WAIVED),
             "missing": missing,
         }

@@ -22,10 +22,11 @@ class Ball:
 
     ``stored`` says that the value has been through storage already: storing it again changes nothing. ``grown``
     bounds the product of those of its factors that are larger than 1: where a product is grouped otherwise, some of
-    them multiply a part that has underflowed, and its error with it.
+    them multiply a part that has underflowed, and its error with it. ``is_sum`` says that it was added up, ``of_sum``
+    that it is a product of such a one: distributed, some part may have underflowed where the product has not.
     """
 
-    __slots__ = ("arithmetic", "grown", "middle", "overflow", "radius", "stored")
+    __slots__ = ("arithmetic", "grown", "is_sum", "middle", "of_sum", "overflow", "radius", "stored")
 
     def __init__(
         self,
@@ -38,14 +39,15 @@ class Ball:
     ) -> None:
         self.arithmetic, self.middle, self.radius = arithmetic, middle, radius
         self.overflow, self.stored, self.grown = overflow, stored, grown
+        self.is_sum = self.of_sum = False
 
     def __add__(self, other: Any) -> Ball:
         other = self._like(other)
-        return self._combined(other, self.middle + other.middle, self.radius + other.radius)
+        return self._combined(other, self.middle + other.middle, self.radius + other.radius, is_sum=True)
 
     def __sub__(self, other: Any) -> Ball:
         other = self._like(other)
-        return self._combined(other, self.middle - other.middle, self.radius + other.radius)
+        return self._combined(other, self.middle - other.middle, self.radius + other.radius, is_sum=True)
 
     def __mul__(self, other: Any) -> Ball:
         factor = self._like(other)
@@ -82,6 +84,11 @@ class Ball:
     def size(self) -> float:
         """The largest magnitude inside."""
         return (size_of(self.middle) + self.radius) * UP
+
+    @property
+    def least_size(self) -> float:
+        """The smallest magnitude inside; none where a part of it may be any."""
+        return 0.0 if self.of_sum else max(0.0, size_of(self.middle) / UP - self.radius)
 
     @property
     def is_one(self) -> bool:
@@ -121,23 +128,31 @@ class Ball:
     def widened(self, unit: float, least: float) -> Ball:
         """This ball after one more rounding: relative ``unit``, absolute ``least`` below the normal numbers."""
         radius = (self.radius + unit * self.size + least) * UP
-        return Ball(self.arithmetic, self.middle, radius, self.overflow, grown=self.grown)
+        return self.like(Ball(self.arithmetic, self.middle, radius, self.overflow, grown=self.grown))
+
+    def like(self, found: Ball) -> Ball:
+        """The other ball, of this value after a rounding: added up as this one was."""
+        found.is_sum, found.of_sum = self.is_sum, self.of_sum
+        return found
 
     def _like(self, other: Any) -> Ball:
         return other if isinstance(other, Ball) else self.arithmetic.number(float(other))
 
-    def _combined(self, other: Ball, middle: Any, radius: float, grown: float = 0.0) -> Ball:
+    def _combined(self, other: Ball, middle: Any, radius: float, grown: float = 0.0, is_sum: bool = False) -> Ball:
         """The result of an operation whose operands' radii give ``radius``, with its own rounding added."""
         arithmetic = self.arithmetic
         if self.middle != self.middle or other.middle != other.middle:
             return arithmetic.point(math.nan)  # whatever the other operand is
         if not (self.determined and other.determined) or self.overflow or other.overflow:
             return arithmetic.undetermined()
-        grown = grown or max(self.grown, other.grown)
+        found = Ball(arithmetic, middle, radius, grown=grown or max(self.grown, other.grown))
+        found.is_sum, found.of_sum = is_sum, self.of_sum or other.of_sum
+        if not is_sum:
+            found.of_sum |= self.is_sum or other.is_sum
         if radius == 0.0 and arithmetic.exactly(middle):
-            return Ball(arithmetic, middle, 0.0, grown=grown)
-        slack = arithmetic.carrier * size_of(middle)  # the middle was computed in binary64
-        return arithmetic.rounded(middle, radius + slack, grown)
+            return found
+        found.radius += arithmetic.carrier * size_of(middle)  # the middle was computed in binary64
+        return arithmetic.rounded(found)
 
 
 def size_of(x: Any) -> float:

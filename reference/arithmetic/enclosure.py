@@ -14,14 +14,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from functools import partial
 from operator import mul
 from typing import Any
 
-from assay.reference.arithmetic import real
+from assay.reference.arithmetic import real, underflow
 from assay.reference.arithmetic.algorithms import DEVIATIONS
 from assay.reference.arithmetic.ball import UP, Ball, nearest, size_of
-from assay.reference.arithmetic.formats import FLOAT64
+from assay.reference.arithmetic.formats import FLOAT64, Format
 from assay.reference.arithmetic.precision import Precision, Refusal
+from assay.reference.arithmetic.underflow import Factors
 from assay.reference.tensor import Tensor, Vector
 
 CARRIER = 2.0**-52  # relative error of one binary64 operation, twice over
@@ -50,11 +52,9 @@ class Enclosure:
         self.wide = precision.storage is FLOAT64
         self.carrier = 0.0 if self.wide else CARRIER
         self.unit = precision.accumulation.unit
-        least = precision.accumulation.least_normal if precision.flush else precision.accumulation.least_subnormal / 2
-        self.least = least or math.ulp(0.0)
-        self.product_least = max(self.least, PRODUCT_UNDERFLOW * precision.accumulation.least_subnormal)
-        stored = precision.storage.least_normal if precision.flush else precision.storage.least_subnormal / 2
-        self.stored_least = stored or math.ulp(0.0)
+        self.least = precision.accumulation.least_subnormal / 2 or math.ulp(0.0)
+        self.product_least = PRODUCT_UNDERFLOW * precision.accumulation.least_subnormal
+        self.beyond_relative = precision.flush or precision.operands is not precision.storage
         operand = precision.operands.unit
         self.operand_error = 0.0 if precision.operands is precision.storage else 2.0 * operand + operand * operand
 
@@ -81,13 +81,26 @@ class Enclosure:
             held = not math.isfinite(middle) or self.precision.storage.holds(middle)
         if self.precision.accumulation.precision < self.precision.storage.precision:
             held = held and self.precision.accumulation.holds(nearest(middle))
-        flushed = self.precision.flush and 0.0 < size_of(middle) < self.precision.storage.least_normal
-        return held and not flushed
+        least = max(self.precision.storage.least_normal, self.precision.accumulation.least_normal)
+        return held and not (self.precision.flush and 0.0 < size_of(middle) < least)
 
-    def rounded(self, middle: Any, radius: float, grown: float) -> Ball:
-        """A computed value: one rounding to the accumulation format added to ``radius``."""
-        ball = Ball(self, middle, radius, grown=grown).widened(self.unit, self.least * grown)
+    def rounded(self, exact: Ball) -> Ball:
+        """A computed value: one rounding to the accumulation format added to what it may be off already."""
+        ball = exact.widened(self.unit, self.underflow(exact, self.precision.accumulation, exact.grown))
         return ball if ball.size <= self.precision.accumulation.largest else self.undetermined()
+
+    def underflow(self, x: Ball, into: Format, grown: float = 1.0) -> float:
+        """What a value may lose, rounded to this format, where that or a part of its product is no normal number.
+
+        Half of the least number, which grows with the other factors; or, flushed, all of it, where it is so small.
+        """
+        if self.flushes(x, into, grown):
+            return into.least_normal * grown
+        return (into.least_subnormal / 2 or math.ulp(0.0)) * grown
+
+    def flushes(self, x: Ball, into: Format, grown: float = 1.0) -> bool:
+        """Whether a value, or a part of its product, may be taken for zero."""
+        return self.precision.flush and x.least_size < into.least_normal * grown
 
     def gamma(self, n: int) -> float:
         """n u / (1 - n u): Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., lemma 3.1."""
@@ -122,17 +135,18 @@ class Enclosure:
             mass = sum(map(abs, terms))
             zeros = terms.count(0.0)
         n = len(terms) - zeros  # a product that is zero rounds nothing
-        lost = self._flushed(xs, ws) if self.precision.flush else 0.0
+        lost = self._lost(xs, ws, bias.middle if bias else 0.0) if self.beyond_relative else 0.0
         if bias is None:
-            return self._sum(middle, mass, n, lost, apart)
-        lost += bias.radius
+            return self._sum(middle, mass + lost, n, lost, apart)
         whole = middle + bias.middle if self.wide else math.fsum([*terms, bias.middle])
-        return self._sum(whole, mass + size_of(bias.middle), n + (bias.middle != 0), lost, apart, middle)
+        mass, n, lost = mass + lost + size_of(bias.middle), n + (bias.middle != 0), lost + bias.radius
+        return self._sum(whole, mass, n, lost, apart, middle)
 
-    def _flushed(self, xs: Vector, ws: Vector) -> float:
-        """The total magnitude of the products of which a factor is subnormal, and may be taken for zero."""
-        least = self.precision.storage.least_normal
-        return sum(abs(x * w) for x, w in zip(xs, ws, strict=True) if min(abs(x), abs(w)) < least) * UP
+    def _lost(self, xs: Vector, ws: Vector, bias: Any) -> float:
+        """What the ends of the formats' ranges add to the error of a sum of products of inputs."""
+        pairs = zip(xs, ws, strict=True)
+        products = (Factors(abs(x), abs(x), abs(w), (x > 0) == (w > 0)) for x, w in pairs)
+        return underflow.lost(self.precision, products, bias)
 
     def _dot_of_balls(self, gs: Sequence[Ball], ws: Sequence[float]) -> Ball:
         if not all(g.determined and not g.overflow for g in gs):
@@ -146,10 +160,14 @@ class Enclosure:
         mass = sum(g.size * abs(w) for g, w in zip(gs, ws, strict=True))
         spread = sum(g.radius * abs(w) for g, w in zip(gs, ws, strict=True))
         n = sum(1 for g, w in zip(gs, ws, strict=True) if w and g.size)
-        if self.precision.flush:
-            least = self.precision.storage.least_normal
-            spread += sum(g.size * abs(w) for g, w in zip(gs, ws, strict=True) if abs(w) < least)
-        return self._sum(middle, mass, n, (spread + self.carrier * mass) * UP)
+        if self.beyond_relative:
+            pairs = zip(gs, ws, strict=True)
+            products = (Factors(g.least_size, g.size, abs(w), (g.middle > 0) == (w > 0)) for g, w in pairs)
+            lost = underflow.lost(self.precision, products)
+            spread, mass = spread + lost, mass + lost
+        found = self._sum(middle, mass, n, (spread + self.carrier * mass) * UP)
+        found.is_sum = n > 1
+        return found
 
     def apart(self, input: Tensor, weight: Tensor) -> float:
         """What a convolution by the declared algorithm may be off, bias and stores aside; 0 for a direct sum.
@@ -161,10 +179,12 @@ class Enclosure:
         if not len(input.shape) == len(weight.shape) == 4:
             self._direct()
         found = DEVIATIONS[self.precision.algorithm](input, weight)
-        gamma, least = self.gamma(found.roundings), self.least
-        if self.precision.flush:
-            least = max(least, self.stored_least)
-        if not found.largest * (1.0 + gamma) <= self.precision.accumulation.largest:
+        gamma, least, largest = self.gamma(found.roundings), self.least, self.precision.accumulation.largest
+        if self.beyond_relative:
+            formats = (self.precision.storage, self.precision.accumulation, self.precision.operands)
+            least = max(fmt.least_normal if self.precision.flush else fmt.least_subnormal for fmt in formats)
+            largest = min(fmt.largest for fmt in formats[1:])
+        if not found.largest * (1.0 + gamma) <= largest:
             return math.inf
         relative = gamma + self.operand_error + gamma * self.operand_error
         return (relative * found.mass + found.least * least) * UP
@@ -187,7 +207,8 @@ class Enclosure:
             return Ball(self, middle, spread)
         mass *= 1.0 + n * CARRIER  # the magnitudes were summed in binary64
         gamma = self.gamma(n)
-        if not mass * (1.0 + gamma) + 2.0 * apart <= self.precision.accumulation.largest:
+        largest = mass * (1.0 + gamma) * (1.0 + self.operand_error) + 2.0 * apart
+        if not largest <= self.precision.accumulation.largest:
             return self.undetermined()
         relative = gamma + self.operand_error + gamma * self.operand_error
         rounding = relative * mass + n * self.product_least
@@ -196,17 +217,20 @@ class Enclosure:
         radius = spread + rounding + self.carrier * size_of(middle)
         overflow = False
         if before_bias is not None and self.precision.storage is not self.precision.accumulation:
-            alone = size_of(before_bias) + radius
-            radius += self.precision.storage.unit * alone + self.stored_least
-            overflow = alone * UP > self.precision.storage.largest
+            alone = Ball(self, before_bias, radius)
+            radius += self.precision.storage.unit * alone.size + self.underflow(alone, self.precision.storage)
+            overflow = alone.size > self.precision.storage.largest
             if overflow and (before_bias > 0) != (middle > 0):
                 return self.undetermined()  # infinite before the bias, of the other sign after it
-        return Ball(self, middle, radius * UP, overflow, grown=max(1.0, mass))
+        found = Ball(self, middle, radius * UP, overflow, grown=max(1.0, mass))
+        accumulation = self.precision.accumulation
+        return found.widened(0.0, accumulation.least_normal) if self.flushes(found, accumulation) else found
 
     def _special_dot(self, xs: Vector, ws: Vector, bias: Ball | None) -> Ball:
         """A sum with NaN or infinities among its terms: IEEE 754 gives the same answer in every order."""
         terms = [*map(mul, xs.values, ws.values), nearest(bias.middle) if bias else 0.0]
-        if any(map(_passes_binary64, xs, ws)):
+        unsettled = partial(underflow.unsettled, self.precision) if self.beyond_relative else _passes_binary64
+        if any(map(unsettled, xs, ws)) or any(map(_passes_binary64, xs, ws)):
             return self.undetermined()
         if self.precision.algorithm != "direct":  # infinities meet in a transform, and NaN reaches other outputs
             read = [*xs.values, *ws.values, *([bias.middle] if bias else [])]
@@ -239,8 +263,8 @@ class Enclosure:
         rounding /= 1.0 - rounding  # the factors multiply: Higham, lemma 3.1
         own = EXACT_SIGMOID_ERROR if self.wide else real.SIGMOID_ERROR
         radius = moved + rounding * (size + moved) + own * size + self.least
-        if size - moved < least:
-            radius = max(radius, size)  # exp(-t) may overflow, and the quotient is then zero
+        if size - moved - rounding * (size + moved) < least:
+            radius = max(radius, size)  # exp(-t) may overflow, and the quotient is then zero, as it is where flushed
         return Ball(self, middle, radius * UP)
 
     def maximum(self, xs: Vector) -> Ball:
@@ -252,6 +276,10 @@ class Enclosure:
         """Two ways to compute one value are both permitted: the wider of their balls."""
         return b if b.radius > a.radius else a
 
+    def factored(self, x: Ball) -> Ball:
+        """A sum whose terms may have a factor in common: multiplied by that in the end, it is rounded once more."""
+        return x.widened(self.precision.storage.unit, 0.0) if x.radius < math.inf else x
+
     def store(self, x: Ball, regrouped: bool = False) -> Ball:
         """Rounding to storage: relative u of the storage format, and an infinity past its largest number.
 
@@ -262,9 +290,9 @@ class Enclosure:
         if x.stored or not x.determined or not math.isfinite(x.middle):
             return x
         if storage is not self.precision.accumulation and not (x.radius == 0.0 and self.exactly(x.middle)):
-            x = x.widened(storage.unit, self.stored_least * (x.grown if regrouped else 1.0))
+            x = x.widened(storage.unit, self.underflow(x, storage, x.grown if regrouped else 1.0))
         overflow = x.overflow or x.size > storage.largest
-        return Ball(self, x.middle, x.radius, overflow, stored=True, grown=x.grown)
+        return x.like(Ball(self, x.middle, x.radius, overflow, stored=True, grown=x.grown))
 
 
 def _passes_binary64(x: float, w: float) -> bool:

@@ -93,6 +93,9 @@ class FloatArithmetic:
     def either(self, a: Any, b: Any) -> Any:
         return a
 
+    def factored(self, x: Any) -> Any:
+        return x
+
 
 class ExactArithmetic(FloatArithmetic):
     """Fractions: sums and products exact, the sigmoid right to 50 digits."""

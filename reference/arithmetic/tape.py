@@ -215,7 +215,11 @@ class Tape:
         return lambda tensor, position: self._gradient(back.groups(id(tensor), position))
 
     def _total(self, parts: list[Any]) -> Any:
-        return parts[0] if len(parts) == 1 else self.inner.store(self.inner.dot(parts, [1.0] * len(parts)))
+        return parts[0] if len(parts) == 1 else self._added(parts)
+
+    def _added(self, parts: list[Any]) -> Any:
+        """A stored sum; silu's gradient, g s (1 + x (1 - s)), has taken its terms' factor g s out of it."""
+        return self.inner.store(self.inner.factored(self.inner.dot(parts, [1.0] * len(parts))))
 
     def _gradient(self, groups: list[list[tuple[Any, float]]]) -> Any:
         inner = self.inner

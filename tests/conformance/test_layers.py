@@ -23,7 +23,7 @@ from assay.tests.trial.laws import clause
 from assay.tests.trial.plain import GRADIENTS, convolved, linear, values_of
 from assay.tests.trial.sweeps import Sweep
 from assay.tests.trial.textures import Texture, rounded
-from assay.tests.trial.whole import are_all, going_back, gradients_are_rounded_once, sums_once
+from assay.tests.trial.whole import are_all, going_back, gradients_are_rounded_once, sums_directly, sums_once
 
 # Of 2^16 elements and more, given and returned; a matrix as wide as it is high, so that a result fits into its input.
 MATRICES = {"x": (260, 256), "w": (256, 256), "v": (256, 256), "b": (256,)}
@@ -109,8 +109,7 @@ def test_state_new_values_of_large_weights_give_their_own_result(candidate, oper
 @clause("contract.some-gradients", tier="gradient", operators=("linear", "conv2d"))
 def test_contract_some_gradients_of_usual_layers_are_exact(candidate, operator):
     """As of a first layer, whose images need none, or of biases alone. Blind to what is wrong anyway."""
-    if candidate.precision(operator, "backward").algorithm != "direct":
-        candidate.compared()
+    if not sums_directly(candidate, operator, "backward"):
         return
     small = [case for case in Sweep(operator, "layers", 1).cases() if math.prod(case.result_shape) <= 2**16]
     for each in {case.result_shape: case for case in reversed(small)}.values():  # the first, with biases, of each
@@ -300,13 +299,11 @@ def test_conv2d_rounds_a_long_sum_once(candidate):
             seen = candidate.ask(few_bits(image, kernels, kernels[-1] // 2))
             expected = rounded(convolved(*values_of(seen)), candidate.format)
             judge.same_arrays(candidate, "the exact sum is rounded to another number", seen.output, expected)
-    candidate.compared()
 
 
 @clause("conv2d.gradient", tier="gradient", dtypes=("bfloat16", "float16"))
 def test_conv2d_rounds_a_gradient_that_sums_over_many_samples_once(candidate):
     """That of the weight, where sums are in float32. Blind to where they are not."""
     candidate.begin()
-    candidate.compared()
     if sums_once(candidate, "conv2d", "backward"):
         gradients_are_rounded_once(candidate, few_bits((64, 16, 5, 5), (16, 16, 3, 3), 0))

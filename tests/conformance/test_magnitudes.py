@@ -168,7 +168,6 @@ def test_swish_reads_every_digit_of_beta(candidate):
 def test_the_gradient_by_beta_of_many_elements_is_summed_in_more_than_16_bits(candidate):
     """A thousand terms of one sign, all over half a million elements. Blind to terms of both."""
     candidate.begin()
-    candidate.compared()
     shapes = {"x": (1024, 512), "beta": (1,)}
     case = Case("swish", shapes, {"x": Texture("positive", SEED), "beta": Texture("ones")})
     incoming = np.zeros((1024, 512))
@@ -212,7 +211,6 @@ def a_nan_comes_through(candidate, operator):
 def test_linear_gradients_that_sum_over_samples_and_tokens_are_rounded_once(candidate):
     """Sums that are exact in float32, over a batch of two axes. Blind to where they are added up in 16 bits."""
     candidate.begin()
-    candidate.compared()
     if sums_once(candidate, "linear", "backward"):
         shapes = {"x": (8, 300, 16), "w": (8, 16), "b": (8,)}
         textures = {name: Texture("few bits", k) for k, name in enumerate(shapes)}
@@ -235,7 +233,6 @@ def test_swiglu_gradients_by_biases_of_hundreds_of_rows_are_summed_in_more_than_
 def biases_learn(candidate, operator):
     """Judge the gradients of a layer of 8 outputs: of one, of a few large terms and many small ones."""
     candidate.begin()
-    candidate.compared()
     shapes = {"x": (ROWS, 2), **dict.fromkeys("wv", (8, 2)), **dict.fromkeys("bc", (8,))}
     case = Case(operator, shapes, {name: Texture("positive", SEED + k) for k, name in enumerate(shapes)}, {}, 2)
     incoming = np.zeros((ROWS, 8))
@@ -249,7 +246,6 @@ def biases_learn(candidate, operator):
 def test_the_gradient_by_the_bias_of_an_image_is_summed_in_more_than_16_bits(candidate):
     """Hundreds of terms that nearly cancel. Blind to other gradients."""
     candidate.begin()
-    candidate.compared()
     shapes = {"input": (1, 1, 16, 17), "weight": (2, 1, 1, 1), "bias": (2,)}
     case = Case("conv2d", shapes, normal(shapes), {"stride": 1, "padding": 0})
     incoming = np.zeros((1, 2, 16, 17))

@@ -96,7 +96,6 @@ def farthest(case, seen):
 
 def lines_conform(candidate, case):
     """Judge some of the gradients of a row of x, and of an output's weights: where they are farthest from numpy's."""
-    candidate.compared()
     if not sums_once(candidate, case.operator, "backward"):
         return
     seen = candidate.ask_gradient(case)
@@ -124,7 +123,6 @@ def are_on_lines(candidate, case, seen, row, of_outputs, worst):
 
 def sums_go_on(candidate, case):
     """Judge some of the gradients of the last row of x, and of the last output."""
-    candidate.compared()
     if sums_once(candidate, case.operator, "backward"):
         seen = candidate.ask_gradient(case)
         rows, outputs = case.result_shape
@@ -204,7 +202,6 @@ WIDE_IMAGES = Case(
 @given(case=st.just(WIDE_IMAGES))
 def test_conv2d_gradients_of_many_channels_stay_within_their_enclosures(candidate, case):
     """64 to 66, from dense reals that come back. Blind to sums in storage, where they are declared."""
-    candidate.compared()
     if not sums_once(candidate, "conv2d", "backward"):
         return
     seen = candidate.ask_gradient(case)

@@ -22,7 +22,7 @@ from assay.reference.arithmetic.enclosure import Enclosure
 from assay.reference.arithmetic.formats import STORAGE, Format
 from assay.reference.arithmetic.precision import Precision
 from assay.reference.tensor import Tensor
-from assay.tests.trial.textures import REALS, Texture
+from assay.tests.trial.textures import WITH_SUBNORMALS, Texture
 
 REAL = mpmath.MPContext()
 REAL.prec = 400
@@ -35,7 +35,11 @@ DECLARED = [
     Precision.declared(STORAGE["float32"], {"operands": "tf32"}),
     Precision.declared(STORAGE["bfloat16"], {"accumulation": "storage"}),
     Precision.declared(STORAGE["float16"], {"accumulation": "storage"}),
+    Precision.declared(STORAGE["float32"], {"operands": "bfloat16", "flush": True}),
+    Precision.declared(STORAGE["float32"], {"operands": "float16"}),
     Precision.declared(STORAGE["float32"], {"flush": True}),
+    Precision.declared(STORAGE["float16"], {"flush": True}),
+    Precision.declared(STORAGE["float16"], {"accumulation": "storage", "flush": True}),
     Precision.declared(STORAGE["float32"], {"accumulation": "bfloat16"}),
 ]
 # To nearest, away from zero, towards zero, towards either infinity; each end of the bound or anywhere within, drawn.
@@ -220,7 +224,7 @@ def machines(precisions: Sequence[Precision] = tuple(DECLARED)) -> st.SearchStra
     return st.builds(Machine, st.sampled_from(precisions), st.sampled_from(ROUNDINGS), SEEDS)
 
 
-FAMILIES = tuple(family for family in REALS if family != "zeros")
+FAMILIES = tuple(family for family in WITH_SUBNORMALS if family != "zeros")
 
 
 def values(shape: tuple[int, ...], fmt: Format, family: str, seed: int) -> np.ndarray:

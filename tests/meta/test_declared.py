@@ -86,3 +86,17 @@ def test_the_report_says_that_the_command_line_declared_it(tmp_path):
 def test_a_bad_word_is_a_usage_error(tmp_path):
     text = assay("check", "torch", "--op", "pad2d", "--precision", "tf32", cwd=tmp_path, check=2).text
     assert "ERROR: --precision 'tf32' is not understood" in text
+
+
+def test_a_law_that_a_declaration_leaves_nothing_to_judge_is_left_out(tmp_path):
+    """And says so: it has not seen the candidate conform."""
+    words = ("check", "torch", "--op", "linear", "--dtype", "bfloat16", "--json", "out.json", "--precision")
+    words = (*words, "linear.backward.bfloat16=accumulation:storage")
+    text = assay(
+        *words, "--", "-k", "tokens_are_rounded_once or linear_of_integers_is_exact", cwd=tmp_path, check=0
+    ).text
+    assert "LEFT OUT linear · bfloat16, as accumulation=bfloat16 is declared, which lets the sums be rounded" in text
+    assert "(1 conforms, 1 left out)" in text
+    verdicts = {law["law"]: law["verdict"] for law in json.loads((tmp_path / "out.json").read_text())["laws"]}
+    assert verdicts.pop("test_linear_gradients_that_sum_over_samples_and_tokens_are_rounded_once") == "left out"
+    assert list(verdicts.values()) == ["conforms"]

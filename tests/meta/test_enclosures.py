@@ -34,9 +34,11 @@ from assay.tests.meta.oracles import (
     under,
     values,
 )
+from assay.tests.trial.textures import REALS
 
 TERMS = st.sampled_from((1, 2, 3, 5, 8, 17, 33, 64))
 KINDS = st.tuples(*[st.sampled_from(FAMILIES)] * 3)
+LARGER = st.tuples(*[st.sampled_from(REALS)] * 3)  # 400 bits do not hold 1 and a subnormal number of float64
 BETAS = st.sampled_from((None, 0.5, 2.0, -1.0, 1.7, 0.0, -0.3))
 GATED = [(glu_element, "sigmoid"), (swiglu_element, "swish")]
 
@@ -107,7 +109,8 @@ def test_max_pool2d_is_one_of_its_inputs_and_nothing_else(machine, kernel, kinds
     (input,) = drawn(machine, [(1, 2, 5, 6)], kinds, seed)
     seen = window(input[0, 1], (1, 1), kernel, (1, 2), (0, 1), -np.inf)
     ball = max_pool2d_element((0, 1, 1, 1), tensor(input, under(machine)), kernel, (1, 2), (0, 1))
-    assert max(seen) in ball and np.nextafter(max(seen), np.inf) not in ball
+    assert max(seen) in ball
+    assert machine.precision.flush or np.nextafter(max(seen), np.inf) not in ball
 
 
 # Some computations by hand, each of which a bound of the first order alone would miss.
@@ -155,7 +158,7 @@ def test_who_flushes_may_flush_a_product_that_is_exact():
 
 
 @budget(60)
-@given(precision=st.sampled_from(DECLARED), terms=TERMS, kinds=KINDS, seed=SEEDS, biased=st.booleans())
+@given(precision=st.sampled_from(DECLARED), terms=TERMS, kinds=LARGER, seed=SEEDS, biased=st.booleans())
 def test_the_middle_of_a_sum_is_its_exact_value(precision, terms, kinds, seed, biased):
     machine = Machine(precision, "nearest", seed)
     x, w, b = drawn(machine, [(1, terms), (1, terms), (1,)], kinds, seed)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from assay.reference.arithmetic.enclosure import Enclosure
-from assay.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, STORAGE
+from assay.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, STORAGE, TF32
 from assay.reference.arithmetic.precision import Precision, Refusal
 from assay.spec import OPERATORS
 from assay.tests.meta.oracles import tensor
@@ -159,6 +159,47 @@ def test_flushing_admits_zero_for_a_subnormal_input_too():
     """CUDA C++ Programming Guide, -ftz=true: subnormal inputs are taken for zero."""
     x, w = [[2.0**-130]], [[2.0**100]]
     assert 0.0 in ball("linear", FLOAT32, x, w, flush=True) and 0.0 not in ball("linear", FLOAT32, x, w)
+
+
+FLUSHING = {"accumulation": "storage", "flush": True}
+
+
+def test_flushing_admits_nothing_where_no_number_is_subnormal():
+    """One that may be taken for zero adds its own size, and other sums have what they have without."""
+    for small, least, most in ((0.25, 0.0, 0.0), (2.0**-15, 2.0**-18, 2.0**-16)):
+        given = [[0.5, 0.25, 0.5, small]], [[0.5, 1.0, 2.0, 0.25]]
+        strict, flushing = (ball("linear", FLOAT16, *given, **{**FLUSHING, "flush": flush}) for flush in (False, True))
+        assert least <= flushing.radius - strict.radius <= most
+
+
+def test_a_sum_on_the_way_may_be_flushed_where_signs_differ():
+    """0.5 + 2^-15 - 0.5 is flushed, and then nothing is added to 1."""
+    x, w = [[0.5, 2.0**-7, -0.5, 1.0]], [[1.0, 2.0**-7, 1.0, 1.0]]
+    one_sign = [[abs(value) for value in x[0]]]
+    permitted, other = (ball("linear", FLOAT16, values, w, **FLUSHING) for values in (x, one_sign))
+    assert 1.5 * FLOAT16.least_normal < permitted.radius - other.radius < 2.5 * FLOAT16.least_normal
+
+
+@pytest.mark.parametrize("flush", (False, True))
+def test_an_operand_may_be_no_normal_number_of_its_format(flush):
+    """TF32 has 2^-136 for its least number: 1e-39 is a multiple of it but for its half; or it is flushed."""
+    nearest = TF32.round(1e-39)
+    assert abs(nearest - 1e-39) > 2 * TF32.unit * 1e-39
+    permitted = ball("linear", FLOAT32, [[1e-39]], [[1.0]], operands="tf32", flush=flush)
+    assert nearest in permitted and (0.0 in permitted) is flush
+    assert nearest not in ball("linear", FLOAT32, [[1e-39]], [[1.0]])
+
+
+def test_an_operand_may_be_infinite_in_its_format():
+    permitted = ball("linear", FLOAT32, [[1e5]], [[0.5]], operands="float16")
+    assert not permitted.determined and ball("linear", FLOAT32, [[6e4]], [[0.5]], operands="float16").determined
+    assert not ball("linear", FLOAT32, [[1e5]], [[0.0]], operands="float16").determined
+
+
+@pytest.mark.parametrize("declared", ({"flush": True}, {"operands": "float16"}), ids=str)
+def test_an_infinity_may_meet_a_zero_that_was_a_subnormal_number(declared):
+    x, w = [[np.inf, 1.0]], [[1e-40, 1.0]]
+    assert not ball("linear", FLOAT32, x, w, **declared).determined and ball("linear", FLOAT32, x, w).middle == np.inf
 
 
 def test_a_product_rounds_nothing_where_a_factor_is_zero():

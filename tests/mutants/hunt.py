@@ -105,7 +105,7 @@ def _tried(law: Law, operator: str | None, candidate: Candidate) -> Finding:
         if verdict is not other or not caught:
             problem = f"{type(other).__name__}: {str(other).partition(chr(10))[0]}"
     else:
-        problem = "" if candidate.tally.compared else "the law compared nothing"
+        problem = "" if candidate.tally.compared or candidate.tally.left_out else "the law compared nothing"
     seconds = time.perf_counter() - start
     tried = candidate.tally.examples - caught  # Hypothesis runs a failing example once more
     judged = operator or law.clause.partition(".")[0]

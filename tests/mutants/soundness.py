@@ -93,7 +93,7 @@ def complaints(law: Law, operator: str, candidates: Mapping[str, Candidate]) -> 
     examined = hasattr(law.function, "hypothesis")
     put = {name: each.tally for name, each in candidates.items() if each.tally.examples or not examined}
     said = {name: f"{type(each).__name__}: {str(each).strip().splitlines()[0]}" for name, each in raised.items()}
-    return {name: "compared nothing" for name, tally in put.items() if not tally.compared} | said
+    return {name: "compared nothing" for name, tally in put.items() if not tally.compared and not tally.left_out} | said
 
 
 def put_to_all(

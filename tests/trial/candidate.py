@@ -30,7 +30,7 @@ BACK = "back"  # a mode of a call in a sequence: gradients are recorded, and ask
 class Tally:
     """Examples tried, elements compared, elements of which nothing was required, and the largest margin seen.
 
-    ``waived`` holds what was met of each waiver, by its line.
+    ``waived`` holds what was met of each waiver, by its line; ``left_out`` says why something was not judged at all.
     """
 
     examples: int = 0
@@ -38,6 +38,7 @@ class Tally:
     undetermined: int = 0
     margin: float = 0.0
     waived: dict[int, Waived] = field(default_factory=dict)
+    left_out: str = ""
 
 
 @dataclass

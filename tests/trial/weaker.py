@@ -8,6 +8,7 @@ from typing import Any
 
 from assay.implementations.arrays import Values
 from assay.implementations.observe import Call
+from assay.reference.arithmetic.formats import TF32
 from assay.reference.arithmetic.precision import Precision, Refusal
 from assay.reference.tensor import Index
 from assay.tests.trial.candidate import Candidate
@@ -50,8 +51,9 @@ def what_would_hold(
     for changes in WEAKER:
         weaker = {**declared, **changes}
         precision = Precision.declared(candidate.format, weaker)
-        if "operands" in changes and precision.operands.precision >= strict.operands.precision:
-            continue  # TF32 is not fewer bits than a half format has
+        fewer = precision.operands.precision < strict.operands.precision
+        if "operands" in changes and not (fewer and candidate.format.precision > TF32.precision):
+            continue  # TF32 is not fewer bits than a half format has, and no unit rounds one half format to another
         try:
             permitted = enclose(precision)
             margin = max(permitted(at).margin(float(got[at])) for at in places)

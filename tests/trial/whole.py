@@ -17,9 +17,20 @@ SMALL = 2**12  # elements of a result, up to which enclosures of gradients take 
 
 
 def sums_once(candidate: Candidate, operator: str, direction: str) -> bool:
-    """Whether sums of 16-bit numbers are in float32, term by term."""
+    """Whether sums of 16-bit numbers are in float32, term by term; if not, the tally says why it is left out."""
     precision = candidate.precision(operator, direction)
-    return precision.algorithm == "direct" and precision.accumulation.precision >= FLOAT32.precision
+    if precision.accumulation.precision < FLOAT32.precision:
+        candidate.tally.left_out = f"{precision} is declared, which lets the sums be rounded on the way"
+        return False
+    return sums_directly(candidate, operator, direction)
+
+
+def sums_directly(candidate: Candidate, operator: str, direction: str) -> bool:
+    """Whether sums are those of the formula's own terms; if not, the tally says why it is left out."""
+    precision = candidate.precision(operator, direction)
+    if precision.algorithm != "direct":
+        candidate.tally.left_out = f"{precision} is declared, whose bound says nothing here"
+    return precision.algorithm == "direct"
 
 
 def going_back(candidate: Candidate, case: Case, layout: str) -> Case:
@@ -57,8 +68,7 @@ def gradients_are_exact(candidate: Candidate, case: Case) -> None:
     Raises:
         NonConformance: as `are_all`, or as `judge.gradient_conforms`.
     """
-    if case.operator == "conv2d" and candidate.precision("conv2d", "backward").algorithm != "direct":
-        candidate.compared()
+    if case.operator == "conv2d" and not sums_directly(candidate, "conv2d", "backward"):
         if math.prod(case.result_shape) <= SMALL:
             judge.gradient_conforms(candidate, case)
         return
