@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.tests.trial import judge
-from assay.tests.trial.large import SEEDS, large_case, large_cases, longest, of_millions, real
+from assay.tests.trial.large import SEEDS, deepest, large_case, large_cases, longest, of_millions, real
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import Texture
 from assay.tests.trial.whole import padding_is_exact
@@ -47,6 +47,7 @@ def test_the_gradient_of_swish_by_beta_of_long_tensors_stays_within_its_enclosur
 
 @clause("linear.formula", tier="exact", share=SHARE)
 @example(case=large_case("linear", "rows features outputs", 2**9, 0))
+@deepest("linear")
 @longest("linear")
 @given(case=large_cases("linear"))
 def test_linear_of_long_axes_is_exact(candidate, case):
@@ -56,6 +57,7 @@ def test_linear_of_long_axes_is_exact(candidate, case):
 
 
 @clause("linear.gradient", tier="gradient", share=SHARE)
+@deepest("linear")
 @longest("linear")
 @given(case=large_cases("linear"))
 def test_linear_gradients_of_long_axes_are_exact(candidate, case):
@@ -65,6 +67,7 @@ def test_linear_gradients_of_long_axes_are_exact(candidate, case):
 
 
 @clause("glu.formula", tier="enclosure", share=SHARE)
+@deepest("glu")
 @longest("glu")
 @given(case=large_cases("glu"))
 def test_glu_of_long_axes_stays_within_its_enclosure(candidate, case):
@@ -81,6 +84,7 @@ def test_glu_gradients_of_long_axes_stay_within_their_enclosures(candidate, case
 
 
 @clause("swiglu.formula", tier="enclosure", share=SHARE)
+@deepest("swiglu")
 @longest("swiglu")
 @given(case=large_cases("swiglu"))
 def test_swiglu_of_long_axes_stays_within_its_enclosure(candidate, case):
@@ -116,7 +120,7 @@ def test_pad2d_gradient_of_long_axes_is_the_incoming_one_at_its_new_place(candid
 
 
 @clause("conv2d.formula", tier="exact", share=SHARE)
-@longest("conv2d", PLACES)
+@longest("conv2d", PLACES, each_as_usual=True)
 @given(case=large_cases("conv2d", PLACES))
 def test_conv2d_of_long_axes_is_exact(candidate, case):
     """Up to 65537 samples, 1025 rows or columns, kernels of 65; and for reals. Blind to what is not sampled."""
@@ -125,7 +129,7 @@ def test_conv2d_of_long_axes_is_exact(candidate, case):
 
 
 @clause("conv2d.channels", tier="exact", share=SHARE)
-@longest("conv2d", CHANNELS)
+@longest("conv2d", CHANNELS, each_as_usual=True)
 @given(case=large_cases("conv2d", CHANNELS))
 def test_conv2d_of_many_channels_is_exact(candidate, case):
     """Up to 2049 input channels, or as many kernels; and for reals. Blind to terms that meet zeros."""

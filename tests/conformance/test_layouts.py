@@ -49,7 +49,7 @@ HANDED_BACK = (
     *("swapped_last", "channels_last", "chunked", "channels_last_chunked"),
 )
 OF_VECTORS = ("offset", "offset_even", "strided", "expanded")
-LAID = (None, 2, 2)  # so many tensors of each plain case: all of the first
+LAID = (None, 2, 1, 2)  # so many tensors of each plain case: all of the first
 SEEDS = st.integers(0, 255)
 # Tensors that are another one, or that turned; they are of this many rows and columns.
 SAME = {
@@ -71,14 +71,15 @@ def spread(operator: str, seed: int) -> Case:
 
 
 def plain_cases(operator: str, seed: int) -> list[Case]:
-    """Such a layer; of matrices others, of x of three axes, and of hundreds of outputs; a larger image."""
+    """Such a layer; of matrices others, of x of three axes, of one row, and of hundreds of outputs; a larger image."""
     case = spread(operator, seed)
     if operator == "conv2d":
         return [case, case.changed(shapes={**case.shapes, "input": (2, 8, 32, 34)})]
     if operator not in ("linear", "glu", "swiglu"):
         return [case]
     wide = {name: {2: (264, 144), 1: (264,)}.get(len(shape), (6, 144)) for name, shape in case.shapes.items()}
-    return [case, case.changed(shapes={**case.shapes, "x": (6, 8, 24)}), case.changed(shapes=wide, terms=144)]
+    others = [case.changed(shapes={**case.shapes, "x": x}) for x in ((6, 8, 24), (1, 24))]
+    return [case, *others, case.changed(shapes=wide, terms=144)]
 
 
 def one_laid(case: Case, names: Iterable[str]) -> Iterator[tuple[Case | None, Case]]:
@@ -97,12 +98,14 @@ def one_laid(case: Case, names: Iterable[str]) -> Iterator[tuple[Case | None, Ca
 
 @clause("contract.layouts", tier="contract", operators=("linear", "glu", "swiglu"))
 def test_contract_wide_tensors_in_one_memory_give_what_others_give(candidate, operator):
-    """More than a hundred outputs, an odd number. Blind to gaps of other sizes."""
-    candidate.begin()
+    """More than a hundred outputs, an odd number, with biases and without. Blind to gaps of other sizes."""
     case = spread(operator, 0)
     lengths = {2: (131, 24), 1: (131,)}
-    case = case.changed(shapes={name: lengths.get(len(shape), shape) for name, shape in case.shapes.items()})
-    one_answer(candidate, case, *(candidate.answer(case, together=together) for together in ("", *TOGETHER)))
+    shapes = {name: lengths.get(len(shape), shape) for name, shape in case.shapes.items()}
+    for names in (shapes, [name for name in shapes if name not in "bc"]):
+        candidate.begin()
+        each = case.changed(shapes={name: shapes[name] for name in names})
+        one_answer(candidate, each, *(candidate.answer(each, together=together) for together in ("", *TOGETHER)))
 
 
 def of_one_shape(operator: str, size: int) -> dict[str, Index]:
@@ -199,9 +202,21 @@ def test_contract_tensors_of_any_layout_have_the_formulas_gradients(candidate, o
 def test_contract_an_incoming_gradient_of_any_layout_is_heeded(candidate, operator, data, layout):
     """Whatever inputs are like: expanded as a mean hands it back, or turned. Blind to what is wrong anyway."""
     case = data.draw(DIFFERENTIATED[operator](FAMILIES))
-    case = case.changed(textures=lying(case, "contiguous").textures)
+    comes_back(candidate, case.changed(textures=lying(case, "contiguous").textures), (*HANDED_BACK, layout))
+
+
+@clause("contract.layouts", tier="contract", operators=("linear", "glu", "swiglu"), gradient=True)
+def test_contract_an_incoming_gradient_of_one_row_of_any_layout_is_heeded(candidate, operator):
+    """As of a classifier that is asked about one sample. Blind to what is wrong anyway."""
+    candidate.begin()
+    case = spread(operator, 0)
+    comes_back(candidate, case.changed(shapes={**case.shapes, "x": (1, 24)}, incoming=Texture("normal")), LAYOUTS[1:])
+
+
+def comes_back(candidate: Candidate, case: Case, layouts: Iterable[str]) -> None:
+    """Hold gradients to one answer, however the incoming one lies."""
     views: dict[str, dict[str, None]] = {}
-    for each in (*HANDED_BACK, layout):
+    for each in layouts:
         views.setdefault(REPEATED + each if each.startswith("expanded") else "contiguous", {})[each] = None
     for copy, alike in views.items():
         cases = [case.changed(incoming=replace(case.incoming, layout=each)) for each in (copy, *alike)]

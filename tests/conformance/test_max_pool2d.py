@@ -237,6 +237,7 @@ LOWEST = holding(with_parameters(planes(3, 3), padding=1), Palette, palette=(-HU
 
 @clause("max_pool2d.padding", tier="special")
 @example(case=LOWEST)
+@example(case=with_parameters(planes(13, 13, "negative"), kernel_size=13, stride=1, padding=6))
 @given(case=padded_cases())
 def test_max_pool2d_never_takes_what_padding_adds(candidate, case):
     """Negative numbers, however low, are taken at the border too. Blind to inputs of -inf."""
@@ -247,13 +248,13 @@ def test_max_pool2d_never_takes_what_padding_adds(candidate, case):
 def nan_cases(draw: Any) -> Case:
     """One window, and a sample for each of its positions, in which NaN is there."""
     case = draw(max_pool2d_cases(places=(2, 1, 3)))
-    windows = [
-        positions for _, positions in windows_of(case.changed(shapes={"input": (1, 1, *case.shapes["input"][2:])}))
-    ]
+    one_plane = case.changed(shapes={"input": (1, 1, *case.shapes["input"][2:])})
+    windows = [positions for _, positions in windows_of(one_plane)]
     positions = windows[draw(st.integers(0, 8)) % len(windows)]
     layout = draw(st.sampled_from(("contiguous", "strided", "channels_last", "transposed")))
     one = OneNaNEach(draw(st.sampled_from(("ties", "zeros", "negative"))), draw(SEEDS), (), layout, tuple(positions))
-    return case.changed(shapes={"input": (len(positions), 2, *case.shapes["input"][2:])}, textures={"input": one})
+    shape = (len(positions), draw(st.sampled_from((2, 8))), *case.shapes["input"][2:])
+    return case.changed(shapes={"input": shape}, textures={"input": one})
 
 
 @clause("max_pool2d.nan", tier="special")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.reference.conv2d import pair
@@ -19,8 +19,14 @@ from assay.tests.trial.textures import Texture, rounded
 from assay.tests.trial.usual import Blocks
 from assay.tests.trial.whole import gradients_are_exact
 
+# Eight numbers of one place lie in a row, as vectors take them.
+OVER_CHANNELS = Case(
+    "max_pool2d", {"input": (2, 8, 9, 12)}, {"input": Texture("ties", 0, (), "channels_last")}, {"kernel_size": 2}, 9
+)
+
 
 @clause("max_pool2d.gradient-first-tie", tier="gradient")
+@example(case=OVER_CHANNELS)
 @given(case=aligned_cases("max_pool2d", ("ties",)))
 def test_max_pool2d_gradients_of_ties_go_to_the_first_in_many_channels(candidate, case):
     """8 to 32 channels, all elements. Blind to a zero tying with a negative zero."""

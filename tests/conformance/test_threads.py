@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from assay.implementations.observe import NO_GRAD
+from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, MODES
-from assay.tests.conformance.test_lifetimes import lasting
+from assay.tests.conformance.test_lifetimes import LASTING, lasting
 from assay.tests.trial.alike import one_answer
 from assay.tests.trial.laws import clause
+
+MORE = 17  # times as many samples: what is put on a stack no longer fits, from 2^14 elements on
 
 
 @clause("contract.threads", tier="state", operators=ALL)
 def test_state_calls_of_several_threads_are_right(candidate, operator):
     """On other numbers, in training and in inference. Blind to what is rarer, where a kernel is not Python."""
-    case = lasting(operator)
-    for recording in (*MODES, NO_GRAD):
+    case, first = lasting(operator), OPERATORS[operator].tensors[0]
+    samples, *others = LASTING[operator][0][first]
+    larger = lasting(operator, **{first: (MORE * samples, *others)})
+    for each, recording in (*((case, mode) for mode in (*MODES, NO_GRAD)), (larger, False)):
         candidate.begin()
-        plain, beside = (candidate.answer(case, recording=recording, beside=each) for each in (False, True))
-        one_answer(candidate, case, plain, beside)
+        plain, beside = (candidate.answer(each, recording=recording, beside=beside) for beside in (False, True))
+        one_answer(candidate, each, plain, beside)
 
 
 @clause("contract.threads", tier="state", operators=ALL, gradient=True)

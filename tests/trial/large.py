@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -80,6 +80,7 @@ USUAL = dict.fromkeys(("swish", "linear", "glu", "swiglu"), 1)
 USUAL |= {"pad2d": 0, "conv2d": len(RESIDUAL), "max_pool2d": len(POOLING)}
 LONG = {op: {**axes, **TOGETHER.get(op, {}), **LEADING.get(op, {})} for op, axes in AXES.items()}
 OF_SUMS = ("features", "inputs")
+DEEP, WIDE = 5 * 2**8 + 1, 2**8 + 1
 DENSE = 2**9  # terms of a sum up to which none of them need be zero
 SEEDS = st.integers(0, 2**16 - 1)
 Rng = random.Random
@@ -93,9 +94,14 @@ def large_case(operator: str, axis: str, length: int, seed: int, usual: int = 0)
     """
     rng, long = Rng(seed), axis.split()
     sizes = {each: rng.choice((2, 1, 3) if length < 2**12 else (2, 1)) for each in AXES[operator]}
-    case = SHAPED[operator](rng, operator, sizes | dict.fromkeys(long, length), usual)
+    return _of_sizes(rng, operator, sizes | dict.fromkeys(long, length), long if length > DENSE else [], usual)
+
+
+def _of_sizes(rng: Rng, operator: str, sizes: dict[str, int], long: Collection[str], usual: int) -> Case:
+    """A case of axes of these sizes, of which these are so long that a sum along them has few terms."""
+    case = SHAPED[operator](rng, operator, sizes, usual)
     return case.changed(
-        textures=_few_terms(rng, case) if length > DENSE and set(long) & set(OF_SUMS) else case.textures,
+        textures=_few_terms(rng, case) if set(long) & set(OF_SUMS) else case.textures,
         incoming=_texture(rng, "few"),
         pick=rng.randrange(2**16),
     )
@@ -122,18 +128,33 @@ def lengths(most: int) -> st.SearchStrategy[int]:
     return st.sampled_from((min(129, most), most)) | st.sampled_from(around)
 
 
-def longest(operator: str, axes: tuple[str, ...] = (), **more: Any) -> Callable[..., Any]:
+def longest(operator: str, axes: tuple[str, ...] = (), each_as_usual: bool = False, **more: Any) -> Callable[..., Any]:
     """Have a law tried on each of these axes at its longest, in every run: who stops anywhere before is wrong there.
 
-    And those that are long together, for a quarter of that, in each of the usual settings.
+    And those that are long together, or ``each``, for a quarter of that, in each of the usual settings.
     """
     together = TOGETHER.get(operator, AXES[operator])
 
     def tried(law: Any) -> Any:
         for number, axis in enumerate(axes or tuple(LONG[operator])):
-            for usual in range(USUAL[operator] + 1 if axis in together else 1):
+            for usual in range(USUAL[operator] + 1 if each_as_usual or axis in together else 1):
                 length = (LONG[operator][axis] - 1) // (4 if usual else 1) + 1
                 law = example(case=large_case(operator, axis, length, number, usual), **more)(law)
+        return law
+
+    return tried
+
+
+def deepest(operator: str) -> Callable[..., Any]:
+    """Have a law tried on matrices of which one axis is five times as long as the others, in every run.
+
+    As in a feed-forward layer, where the work is divided along the sum.
+    """
+
+    def tried(law: Any) -> Any:
+        for number, axis in enumerate(AXES[operator]):
+            sizes = {each: DEEP if each == axis else WIDE for each in AXES[operator]}
+            law = example(case=_of_sizes(Rng(number), operator, sizes, [axis], usual=0))(law)
         return law
 
     return tried
