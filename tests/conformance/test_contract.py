@@ -253,7 +253,7 @@ def trained_together(case: Case) -> dict[tuple[str, ...], None]:
 @clause("contract.some-gradients", tier="gradient", operators=DIFFERENTIATED_BY_SEVERAL, share=2)
 @given(data=st.data())
 def test_contract_the_gradient_of_some_inputs_does_not_need_the_others(candidate, operator, data):
-    """One alone, or all but one, or those of a kind, as with frozen weights. Blind to what is wrong anyway."""
+    """One alone, or all but one, or those of a kind, as with frozen weights. Blind to what every call has wrong."""
     case = data.draw(CASES[operator](FAMILIES))
     seen = candidate.ask_gradient(case)
     for names in trained_together(case):

@@ -45,7 +45,7 @@ LONG = ((4096,), TURNED, (2, 8, 1040))
 EDGES = (12.0, 96.0, 720.0)  # where the exponential overflows in float16, float32 and float64
 FEW = 12  # elements of a result, the corners among them
 VALUES = (math.nan, math.inf, -math.inf)
-KEPT_SUBNORMAL = ("float64", "float32", "float16")  # processors multiply bfloat16 as if subnormal numbers were 0
+KEPT_SUBNORMAL = ("float64", "float32", "float16")  # a processor's product of bfloat16 takes them for 0: findings, 2
 
 
 def layer(operator, shapes, parameters):
@@ -74,7 +74,7 @@ def test_state_results_of_large_layers_stay_as_they_are(candidate, operator):
 
 @clause("contract.recording", tier="state", operators=ALL)
 def test_state_results_of_large_layers_are_right_in_inference(candidate, operator):
-    """2^16 elements, and those that are sampled. Blind to what is wrong anyway."""
+    """2^16 elements, and those that are sampled. Blind to what every call has wrong."""
     candidate.begin()
     case = layer(operator, *WIDE[operator])
     one_answer(candidate, case, *(candidate.answer(case, recording=recording) for recording in (*MODES, NO_GRAD)))
@@ -82,7 +82,7 @@ def test_state_results_of_large_layers_are_right_in_inference(candidate, operato
 
 @clause("contract.layouts", tier="contract", operators=("swish",), gradient=True)
 def test_contract_a_long_incoming_gradient_of_any_layout_is_heeded(candidate, operator):
-    """Thousands of elements, turned. Blind to what is wrong anyway."""
+    """Thousands of elements, turned. Blind to what every call has wrong."""
     candidate.begin()
     case, layouts = (
         Case(operator, {"x": TURNED}, {"x": Texture("normal")}),
@@ -108,7 +108,7 @@ def test_state_new_values_of_large_weights_give_their_own_result(candidate, oper
 
 @clause("contract.some-gradients", tier="gradient", operators=("linear", "conv2d"))
 def test_contract_some_gradients_of_usual_layers_are_exact(candidate, operator):
-    """As of a first layer, whose images need none, or of biases alone. Blind to what is wrong anyway."""
+    """As of a first layer, whose images need none, or of biases alone. Blind to what every call has wrong."""
     if not sums_directly(candidate, operator, "backward"):
         return
     small = [case for case in Sweep(operator, "layers", 1).cases() if math.prod(case.result_shape) <= 2**16]

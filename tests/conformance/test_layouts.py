@@ -149,7 +149,7 @@ def test_contract_one_tensor_given_twice_has_two_gradients(candidate, operator, 
 @clause("contract.layouts", tier="contract", operators=ALL, share=6)
 @given(seed=SEEDS)
 def test_contract_one_tensor_of_any_layout_gives_what_a_copy_gives(candidate, operator, seed):
-    """Each in each. Blind to what is wrong anyway."""
+    """Each in each. Blind to what every call has wrong."""
     for number, plain in enumerate(plain_cases(operator, seed)):
         usual = candidate.ask(plain)
         for copy, laid in one_laid(plain, list(plain.shapes)[: LAID[number]]):
@@ -160,7 +160,7 @@ def test_contract_one_tensor_of_any_layout_gives_what_a_copy_gives(candidate, op
 @clause("contract.layouts", tier="contract", operators=ALL, gradient=True, share=12)
 @given(seed=SEEDS)
 def test_contract_one_tensor_of_any_layout_has_the_gradients_of_a_copy(candidate, operator, seed):
-    """Each in each; who refuses to go back hands back no wrong number. Blind to what is wrong anyway."""
+    """Each in each; who refuses to go back hands back no wrong number. Blind to what every call has wrong."""
     for number, plain in enumerate(plain_cases(operator, seed)):
         usual = candidate.ask_gradient(plain)
         for copy, laid in one_laid(plain, list(plain.shapes)[: LAID[number]]):
@@ -200,14 +200,14 @@ def test_contract_tensors_of_any_layout_have_the_formulas_gradients(candidate, o
 @clause("contract.layouts", tier="contract", operators=ALL, gradient=True, share=1)
 @given(data=st.data(), layout=st.sampled_from(LAYOUTS[1:]))
 def test_contract_an_incoming_gradient_of_any_layout_is_heeded(candidate, operator, data, layout):
-    """Whatever inputs are like: expanded as a mean hands it back, or turned. Blind to what is wrong anyway."""
+    """Whatever inputs are like: expanded as a mean hands it back, or turned. Blind to what every call has wrong."""
     case = data.draw(DIFFERENTIATED[operator](FAMILIES))
     comes_back(candidate, case.changed(textures=lying(case, "contiguous").textures), (*HANDED_BACK, layout))
 
 
 @clause("contract.layouts", tier="contract", operators=("linear", "glu", "swiglu"), gradient=True)
 def test_contract_an_incoming_gradient_of_one_row_of_any_layout_is_heeded(candidate, operator):
-    """As of a classifier that is asked about one sample. Blind to what is wrong anyway."""
+    """As of a classifier that is asked about one sample. Blind to what every call has wrong."""
     candidate.begin()
     case = spread(operator, 0)
     comes_back(candidate, case.changed(shapes={**case.shapes, "x": (1, 24)}, incoming=Texture("normal")), LAYOUTS[1:])

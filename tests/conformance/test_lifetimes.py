@@ -146,7 +146,7 @@ def test_state_dozens_of_results_stay_as_they_are(candidate, operator):
 
 @clause("contract.memoryless", tier="state", operators=tuple(name for name in ALL if name != "swish"))
 def test_state_batches_of_other_sizes_give_their_own_results(candidate, operator):
-    """As of a server: larger, smaller, the same rounded up; from one on. Blind to what is wrong anyway."""
+    """As of a server: larger, smaller, the same rounded up; from one on. Blind to what every call has wrong."""
     name = OPERATORS[operator].tensors[0]
     for sizes in (BATCHES, sorted(BATCHES)):
         candidate.begin()
@@ -157,7 +157,7 @@ def test_state_batches_of_other_sizes_give_their_own_results(candidate, operator
 
 @clause("contract.memoryless", tier="state", operators=tuple(name for name in ALL if name != "swish"))
 def test_state_layers_of_the_same_numbers_give_their_own_results(candidate, operator):
-    """Features and outputs, rows and columns in another order. Blind to what is wrong anyway."""
+    """Features and outputs, rows and columns in another order. Blind to what every call has wrong."""
     candidate.begin()
     if operator in ("linear", "glu", "swiglu"):
         weights = "w" if operator == "linear" else "wv"
@@ -176,7 +176,7 @@ def test_state_layers_of_the_same_numbers_give_their_own_results(candidate, oper
 
 @clause("contract.memoryless", tier="state", operators=("pad2d",))
 def test_state_more_padding_around_less_gives_its_own_result(candidate, operator):
-    """Of one size in all, 2^16 elements. Blind to what is wrong anyway."""
+    """Of one size in all, 2^16 elements. Blind to what every call has wrong."""
     for recording in (*MODES, NO_GRAD):
         candidate.begin()
         cases = [
@@ -219,7 +219,7 @@ def axes_of(operator, *axes, side=9):
 
 @clause("contract.memoryless", tier="state", operators=SUMMED)
 def test_state_weights_whose_elements_only_moved_are_other_weights(candidate, operator):
-    """Mirrored or reordered, so that every sum over them is the same, in inference. Blind to what is wrong anyway."""
+    """Mirrored or reordered, so that sums over them are the same, in inference. Blind to what every call has wrong."""
     candidate.begin()
     case = lasting(operator)
     name = "weight" if operator == "conv2d" else "w"
@@ -233,7 +233,7 @@ def test_state_weights_whose_elements_only_moved_are_other_weights(candidate, op
 
 @clause("contract.memoryless", tier="state", operators=SUMMED)
 def test_state_one_row_of_large_weights_that_is_another_shows(candidate, operator):
-    """As after pruning, in inference. Blind to what is wrong anyway."""
+    """As after pruning, in inference. Blind to what every call has wrong."""
     candidate.begin()
     case = of_reals(layer(operator, *WIDE[operator]))
     name = "weight" if operator == "conv2d" else "w"
@@ -272,7 +272,7 @@ def test_state_parts_of_one_memory_give_their_own_results(candidate, operator):
 
 @clause("contract.memoryless", tier="state", operators=ALL)
 def test_state_other_settings_change_no_large_result(candidate, operator):
-    """Of large layers, and of one sample, by default dtype, determinism, threads. Blind to what is wrong anyway."""
+    """Of large layers, or one sample, by default dtype, determinism, threads. Blind to what every call has wrong."""
     (shapes, parameters), (first, *_) = WIDE[operator], OPERATORS[operator].tensors
     for samples in (*shapes[first][:1], 1):
         candidate.begin()
@@ -282,7 +282,7 @@ def test_state_other_settings_change_no_large_result(candidate, operator):
 
 @clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
 def test_state_other_settings_change_no_gradient(candidate, operator):
-    """Of large layers, by default dtype, determinism, number of threads. Blind to what is wrong anyway."""
+    """Of large layers, by default dtype, determinism, number of threads. Blind to what every call has wrong."""
     candidate.begin()
     shapes, parameters = WIDE[operator]
     biases = {name: shapes["w"][:1] for name in "bc" if "v" in shapes}
@@ -296,7 +296,7 @@ def test_state_other_settings_change_no_gradient(candidate, operator):
 
 @clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
 def test_state_large_layers_go_back_twice(candidate, operator):
-    """In two parts, of 2^16 elements. Blind to what is wrong anyway."""
+    """In two parts, of 2^16 elements. Blind to what every call has wrong."""
     candidate.begin()
     case = of_reals(layer(operator, *WIDE[operator])).changed(incoming=Texture("few", 5))
     one_answer(candidate, case, *(candidate.ask_gradient(case, twice=twice) for twice in (False, True)))

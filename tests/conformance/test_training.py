@@ -33,7 +33,7 @@ def biased(operator):
 
 @clause("contract.some-gradients", tier="gradient", operators=LEARNING)
 def test_contract_layers_that_learn_in_part_give_what_they_give_as_a_whole(candidate, operator):
-    """Results and gradients of large layers, as of frozen ones. Blind to what is wrong anyway."""
+    """Results and gradients of large layers, as of frozen ones. Blind to what every call has wrong."""
     candidate.begin()
     case = biased(operator)
     whole = candidate.ask_gradient(case)
@@ -50,7 +50,7 @@ def learned(operator):
 
 @clause("contract.memoryless", tier="state", operators=("swish", *LEARNING), gradient=True)
 def test_state_evaluations_between_steps_are_of_the_weights_of_then(candidate, operator):
-    """That are written over where they lie. Blind to what is wrong anyway."""
+    """That are written over where they lie. Blind to what every call has wrong."""
     candidate.begin()
     cases = [reseeded(learned(operator), k) for k in range(len(LIFE))]
     seen, _ = candidate.answers_in_modes(cases, LIFE)
@@ -59,7 +59,7 @@ def test_state_evaluations_between_steps_are_of_the_weights_of_then(candidate, o
 
 @clause("contract.memoryless", tier="state", operators=("swish", *LEARNING), gradient=True)
 def test_state_the_inputs_gradient_alone_is_of_the_weights_of_then(candidate, operator):
-    """As of a critic, whose weights learn elsewhere. Blind to what is wrong anyway."""
+    """As of a critic, whose weights learn elsewhere. Blind to what every call has wrong."""
     candidate.begin()
     cases = [reseeded(learned(operator), k) for k in range(3)]
     first = OPERATORS[operator].tensors[:1]
@@ -69,7 +69,7 @@ def test_state_the_inputs_gradient_alone_is_of_the_weights_of_then(candidate, op
 
 @clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
 def test_state_batches_of_other_sizes_have_their_own_gradients(candidate, operator):
-    """The last one of an epoch is smaller. Blind to what is wrong anyway."""
+    """The last one of an epoch is smaller. Blind to what every call has wrong."""
     candidate.begin()
     name = OPERATORS[operator].tensors[0]
     cases = [lasting(operator, **{name: (size, *LASTING[operator][0][name][1:])}) for size in BATCHES]

@@ -29,10 +29,10 @@ import numpy as np
 from assay.implementations.arrays import Values
 from assay.reference.arithmetic.precision import Precision
 
-# A run asks at most 10^4 times; its false-alarm probability is to be 1e-9: 1e-13 for each question, half of it for Q
-# and half for the martingale.
-TAU = math.log(2.0 / 1e-13)
-LAMBDA = math.sqrt(2.0 * math.log(4.0 / 1e-13))
+# A run asks at most 10^5 times (a deep one 12 948); its false-alarm probability is to be 1e-9: 1e-14 for each question,
+# half of it for Q and half for the martingale.
+TAU = math.log(2.0 / 1e-14)
+LAMBDA = math.sqrt(2.0 * math.log(4.0 / 1e-14))
 
 
 @dataclass(frozen=True)
