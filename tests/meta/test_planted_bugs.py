@@ -9,11 +9,11 @@ import torch
 
 from assay.implementations.load import load
 from assay.spec import CLAUSES
+from assay.tests.mutants import known
 from assay.tests.mutants.alone import MADE
 from assay.tests.mutants.catalogue import MUTANTS
 from assay.tests.mutants.counters import COUNTERS
 from assay.tests.mutants.described import DESCRIBED
-from assay.tests.mutants.hunt import hunt, trials
 from assay.tests.power.survivors import REASONS
 from assay.tests.trial import printed
 from assay.tests.trial.candidate import Candidate
@@ -30,34 +30,33 @@ OF_CHAPTERS = tuple(mutant for mutant in MUTANTS if mutant.id in DESCRIBED)
 OF_KINDS = tuple(m for m in MUTANTS if m.id not in {*DESCRIBED, *MADE.values(), *REASONS})
 
 
-def first_kill(mutant, laws):
-    """The first law, of those, that sees the mutant at the gate's budget: those of the tier that should are first.
-
-    Most are seen at the quick one already, where the laws before that law cost less.
-    """
-    for budget in ("quick", "gate"):
-        tried = sorted(
-            trials(mutant, [law for law in laws if law.belongs_to(budget)]),
-            key=lambda trial: trial[0].tier != mutant.tier,
-        )
-        found = hunt(mutant, tried, budget)
-        if found and found[-1].caught:
-            return found[-1]
-    return None
-
-
 @pytest.mark.parametrize("mutant", OF_CHAPTERS, ids=lambda mutant: mutant.id)
 def test_a_law_of_its_clause_catches_the_bug(mutant):
-    laws = [law for law in all_laws() if law.clause == mutant.clause]
-    assert first_kill(mutant, laws), f"{mutant.words}: passed {', '.join(law.name for law in laws)}"
+    laws = known.judges(mutant)
+    assert {law.clause for law in laws} == {mutant.clause}
+    assert known.first_kill(mutant, laws), f"{mutant.words}: passed {', '.join(law.name for law in laws)}"
 
 
 @pytest.mark.parametrize("mutant", OF_KINDS, ids=lambda mutant: mutant.id)
 def test_the_gate_catches_the_bug(mutant):
     """But for those that are known to stay alive, which `assay power` meets."""
-    laws = all_laws()
-    own = [law for law in laws if law.clause == mutant.clause]
-    assert first_kill(mutant, own) or first_kill(mutant, laws), mutant.words
+    assert known.first_kill(mutant, known.judges(mutant)), mutant.words
+
+
+def test_what_is_known_of_a_bug_changes_no_verdict(monkeypatch):
+    """A law that sees nothing, or is no longer there, is passed over; one that sees it is asked alone."""
+    mutant = next(mutant for mutant in MUTANTS if mutant.id == "linear-infinity-blank")
+    laws = known.judges(mutant)
+    seen = known.first_kill(mutant, laws).found.law
+    missed = next(law.name for law in laws if law.name != seen)
+    monkeypatch.setitem(known.NOTED, mutant.id, ["quick", missed, "linear"])
+    assert known.first_kill(mutant, laws)
+    monkeypatch.setitem(known.NOTED, mutant.id, ["quick", "test_gone", "linear"])
+    assert known.first_kill(mutant, laws)
+    monkeypatch.delitem(known.NOTED, mutant.id)
+    assert known.first_kill(mutant, laws)
+    monkeypatch.setitem(known.NOTED, mutant.id, ["quick", seen, "linear"])
+    assert known.first_kill(mutant, laws).found.law == seen
 
 
 def test_a_class_that_can_be_constructed_is_not_the_one_as_printed(monkeypatch):
