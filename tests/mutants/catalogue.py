@@ -24,6 +24,7 @@ from assay.tests.mutants import (
     linear,
     max_pool2d,
     meetings,
+    millions,
     networks,
     networks_back,
     overlooked,
@@ -31,6 +32,7 @@ from assay.tests.mutants import (
     precision,
     reported,
     sizes,
+    sliced,
     slips,
     slopes,
     state,
@@ -81,6 +83,8 @@ KINDS = (
     threads,
     unmet,
     unseen,
+    sliced,
+    millions,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 
