@@ -28,6 +28,8 @@ from assay.tests.mutants import (
     networks,
     networks_back,
     overlooked,
+    owed,
+    owed_back,
     pad2d,
     precision,
     reported,
@@ -85,6 +87,8 @@ KINDS = (
     unseen,
     sliced,
     millions,
+    owed,
+    owed_back,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 
