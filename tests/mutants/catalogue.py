@@ -46,6 +46,7 @@ from assay.tests.mutants import (
     unmet,
     unseen,
     unusual,
+    usual,
     values,
     witnesses,
     witnesses_of_images,
@@ -89,6 +90,7 @@ KINDS = (
     millions,
     owed,
     owed_back,
+    usual,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 
