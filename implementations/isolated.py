@@ -31,7 +31,7 @@ from assay.implementations.channel import Channel, Garbled, Gone, Message, Share
 from assay.implementations.contract import Implementation
 from assay.implementations.load import LoadError, check_precision
 from assay.implementations.observe import Call, Observation
-from assay.implementations.processes import clean, end, ending, limit_memory, memory_folder
+from assay.implementations.processes import clean, end, ending, how_it_ended, limit_memory, memory_folder
 from assay.implementations.worker import SHARED
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -184,8 +184,8 @@ class Worker:
         except Silent:
             raise LoadError(f"{self.name}: said nothing in {STARTING:.0f} s{self._last_words()}") from None
         except Gone:
-            code = self.process.wait()  # type: ignore[union-attr]
-            raise LoadError(f"{self.name}: ended before it answered, {ending(code)}{self._last_words()}") from None
+            how = how_it_ended(self.process)  # type: ignore[arg-type]
+            raise LoadError(f"{self.name}: ended before it answered, {how}{self._last_words()}") from None
         except Garbled as problem:
             raise LoadError(f"{self.name}: {problem}; docs/protocol.md has the form{self._last_words()}") from None
         if not greeting.flag("maps"):
@@ -249,8 +249,9 @@ class Worker:
             return f"gave no answer in {seconds:.0f} s, and its process was ended"
         if isinstance(problem, Garbled):
             return f"answered with what is no message: it {problem}"
-        code = problem.args[0] if isinstance(problem, _Died) else self.process.wait()  # type: ignore[union-attr]
-        return f"ended its process, {ending(code)}{self._last_words()}"
+        died = isinstance(problem, _Died)
+        how = ending(problem.args[0]) if died else how_it_ended(self.process)  # type: ignore[arg-type]
+        return f"ended its process, {how}{self._last_words()}"
 
     def _revive(self, problem: Exception) -> None:
         """Have a process again: a spare that greets by itself, or one that is started anew."""

@@ -9,6 +9,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+LINGERING = 5.0  # seconds in which a process that has closed its line has to end
+
 
 def ending(code: int) -> str:
     """How a process ended, from its exit code."""
@@ -45,6 +47,15 @@ def end(process: subprocess.Popen[bytes]) -> None:
     for pipe in (process.stdin, process.stdout):
         with contextlib.suppress(OSError):
             pipe.close()  # type: ignore[union-attr]
+
+
+def how_it_ended(process: subprocess.Popen[bytes]) -> str:
+    """How a process that has closed its line ended; one that lives on is ended here."""
+    try:
+        return ending(process.wait(LINGERING))
+    except subprocess.TimeoutExpired:
+        end(process)
+        return "by closing its standard output: what ran on was killed"
 
 
 def clean(process: subprocess.Popen[bytes], folder: Path) -> None:
