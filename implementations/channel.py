@@ -79,18 +79,26 @@ def unpacked(data: bytes | memoryview, dtype: str, shape: tuple[int, ...]) -> Va
 
 
 class Shared:
-    """A file that both sides have mapped; it grows as it must."""
+    """A file that both sides have mapped; it grows as it must, and is open only while it is mapped anew."""
 
     def __init__(self, path: str) -> None:
-        self.file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self.path = path
         self.map: mmap.mmap | None = None
+        os.close(self._opened())  # who cannot open it is told at once
+
+    def _opened(self) -> int:
+        return os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
 
     def take(self, size: int) -> mmap.mmap:
         """At least ``size`` bytes of it."""
-        if os.fstat(self.file).st_size < size:
-            os.ftruncate(self.file, 2 * size)
         if self.map is None or len(self.map) < size:
-            self.map = mmap.mmap(self.file, 0)
+            file = self._opened()
+            try:
+                if os.fstat(file).st_size < size:
+                    os.ftruncate(file, 2 * size)
+                self.map = mmap.mmap(file, 0)
+            finally:
+                os.close(file)
         return self.map
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from assay.implementations import processes
@@ -28,3 +31,12 @@ def test_a_server_that_closes_its_output_and_lives_on_has_crashed(tmp_path, hast
 def test_a_server_that_closes_its_output_before_it_greets_is_told_so(tmp_path, hasty):
     with pytest.raises(LoadError, match="ended before it answered, by closing its standard output"):
         started(None, python_server(tmp_path, CLOSED))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux tells which files are open")
+def test_a_restart_leaves_no_file_open(tmp_path):
+    worker = started(None, python_server(tmp_path, GREETING + "input()")).worker
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        worker.renew()
+    assert len(os.listdir("/proc/self/fd")) == before
