@@ -7,7 +7,6 @@ started again, and the run goes on.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import shlex
@@ -22,8 +21,6 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
 
 from assay.implementations import protocol
 from assay.implementations.arrays import Values
@@ -75,6 +72,7 @@ class Worker:
         self.errors = self.folder / "errors"
         self.process: subprocess.Popen[bytes] | None = None
         self.longest, self.hung = (0.0, 1), False  # seconds, and elements that were given
+        self.met: set[tuple[str, str, bool]] = set()  # kinds of calls that have ended, in whatever way
         self.lost: dict[str, float] = defaultdict(float)
         self.fatal: dict[bytes, Observation] = {}
         self.asked: deque[Asked] = deque(maxlen=REMEMBERED)  # of this process, but for what is large
@@ -201,22 +199,23 @@ class Worker:
     # --- asking
 
     def _ask(self, call: Call, memory: str = "") -> Observation:
-        start, elements = time.monotonic(), sum(argument.values.size for argument in call.tensors.values())
+        start, elements = time.monotonic(), _elements(call)
         if elements <= SMALL:
             self.asked.append((call, memory))
         try:
-            seen = _read(self._exchanged(protocol.asked(call, memory), self._limit(elements)), call)
+            seen = _read(self._exchanged(protocol.asked(call, memory), self._limit(call)), call)
         except (Silent, Gone, Garbled, _Died) as problem:
             seen = Observation(call, died="hang" if isinstance(problem, Silent) else "crash")
             seen.fault = self._what_happened(problem, time.monotonic() - start)
             self._revive(problem)
             self.hung |= isinstance(problem, Silent)
             self.lost[call.operator] += time.monotonic() - start
-            self.fatal[_digest(call)] = seen
+            self.fatal[protocol.digest(call)] = seen
         else:
             if OUT_OF_MEMORY.search(seen.fault) and self.place.memory:
                 seen.fault += f"; its process may take {self.place.memory / 2**30:g} GiB more (--memory-limit)"
             self.longest = max(self.longest, (time.monotonic() - start, max(1, elements)))
+        self.met.add(_kind(call))
         return seen
 
     def _exchanged(self, message: Message, seconds: float) -> Message:
@@ -230,15 +229,16 @@ class Worker:
             raise _Died(_number(answer.get("died"), -1))
         return answer
 
-    def _limit(self, elements: int = 0) -> float:
+    def _limit(self, call: Call) -> float:
+        if not self.hung or _kind(call) not in self.met:  # the first of its kind may compile
+            return self.place.seconds
         seconds, answered = self.longest
-        as_long = max(1.0, QUICKER * seconds * max(1.0, elements / answered))
-        return min(self.place.seconds, as_long) if self.hung else self.place.seconds
+        return min(self.place.seconds, max(1.0, QUICKER * seconds * max(1.0, _elements(call) / answered)))
 
     def _known(self, call: Call) -> Observation | None:
         if not self.fatal:
             return None
-        known = self.fatal.get(_digest(call))
+        known = self.fatal.get(protocol.digest(call))
         if known is None and self.lost[call.operator] > PATIENCE:
             spent = f"{self.lost[call.operator]:.0f} s"
             raise GivenUp(f"{call.operator} is not called again: its hangs and crashes have cost {spent}")
@@ -293,13 +293,13 @@ def _read(answer: Message, call: Call) -> Observation:
         raise Garbled(f"cannot be read: {problem}") from None
 
 
-def _digest(call: Call) -> bytes:
-    """What tells one call from another: every word and every byte of its message."""
-    digest = hashlib.sha256(repr(protocol.asked(call).lines).encode())
-    for argument in (*call.tensors.values(), *([call.cotangent] if call.cotangent else [])):
-        digest.update(repr(argument.values.shape).encode())
-        digest.update(np.ascontiguousarray(argument.values).data)
-    return digest.digest()
+def _elements(call: Call) -> int:
+    return sum(argument.values.size for argument in call.tensors.values())
+
+
+def _kind(call: Call) -> tuple[str, str, bool]:
+    """What a kernel is compiled for: the operator, the dtype, and whether gradients are asked for."""
+    return call.operator, call.dtype, call.cotangent is not None
 
 
 def started(spec: str | None, place: Place) -> Implementation:

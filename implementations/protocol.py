@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from assay.implementations.arrays import Argument
 from assay.implementations.channel import SIZES, Message
@@ -104,6 +107,15 @@ def asked(call: Call, memory: str = "") -> Message:
         if value not in (None, 0, False, "") or (key == "recording" and value is False):
             message.say(key, _word(value) if isinstance(value, bool) else value)
     return message
+
+
+def digest(call: Call) -> bytes:
+    """What tells one call from another: every word and every byte of its message."""
+    digest = hashlib.sha256(repr(asked(call).lines).encode())
+    for argument in (*call.tensors.values(), *([call.cotangent] if call.cotangent else [])):
+        digest.update(repr(argument.values.shape).encode())
+        digest.update(np.ascontiguousarray(argument.values).data)
+    return digest.digest()
 
 
 def _say_tensor(message: Message, name: str, argument: Argument, dtype: str) -> None:

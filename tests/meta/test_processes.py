@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from assay.implementations import processes
-from assay.implementations.isolated import started
+from assay.implementations.arrays import Argument
+from assay.implementations.isolated import Place, started
 from assay.implementations.load import LoadError
-from assay.implementations.observe import observe
+from assay.implementations.observe import Call, observe
 from assay.tests.meta.test_isolated import GREETING, call, python_server
 
 CLOSED = "import os, time; os.close(1); time.sleep(600)"
@@ -40,3 +42,33 @@ def test_a_restart_leaves_no_file_open(tmp_path):
     for _ in range(3):
         worker.renew()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+SLOW_AT_FIRST = """
+import time
+array, compiled = "numpy", []
+def linear(x, w, b=None):
+    time.sleep(600)
+def swish(x, beta=1.0):
+    if not compiled:
+        time.sleep(1.5)
+        compiled.append(1)
+    return x
+"""
+
+
+def test_a_hang_takes_no_time_from_the_first_call_of_another_operator(tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW_AT_FIRST)
+    implementation = started(str(tmp_path / "slow.py"), Place(seconds=3.0))
+    assert observe(implementation, call(2)).died == "hang"
+    asked = [Call("swish", {"x": Argument(np.ones(size)), "beta": None}, "float32", "cpu") for size in (1, 2)]
+    assert [observe(implementation, each).died for each in asked] == ["", ""]
+    implementation.worker.close()
+
+
+def test_an_operator_that_has_hung_is_waited_for_less(tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW_AT_FIRST)
+    implementation = started(str(tmp_path / "slow.py"), Place(seconds=3.0))
+    seen = [observe(implementation, call(features)).fault for features in (2, 3)]
+    assert [each.split(" and ")[0] for each in seen] == ["gave no answer in 3 s,", "gave no answer in 1 s,"]
+    implementation.worker.close()
