@@ -14,6 +14,7 @@ import functools
 import gc
 import logging
 import math
+import operator
 import random
 import signal
 import sys
@@ -50,6 +51,8 @@ ONCE = (
     *(THREADS, "filters of warnings", "level of logging", "limit of recursion"),
     *("handler of Ctrl-C", "collection of garbage", "precision of decimals"),
 )
+REFUSED = "refused"
+PRECISE = ("cudnn", "mkldnn", "cuda.matmul", "cudnn.conv", "mkldnn.matmul", "mkldnn.conv")
 LEAST = math.ulp(0.0)
 DRAWS = (random.random, np.random.random)  # by name, they could be somebody else's later
 
@@ -94,6 +97,26 @@ def _attribute(label: str, owner: Any, name: str) -> Setting:
     return Setting(label, lambda: getattr(owner, name), lambda value: setattr(owner, name, value))
 
 
+def _refusing(name: str, read: Callable[[], Any], write: Callable[[Any], None]) -> Setting:
+    """One that PyTorch does not tell where its newer words say otherwise: that it refuses is its value then."""
+
+    def told() -> Any:
+        try:
+            return read()
+        except RuntimeError:
+            return REFUSED
+
+    return Setting(name, told, lambda value: None if value == REFUSED else write(value))
+
+
+def _precisions(backends: Any) -> Iterator[Setting]:
+    """How float32 is multiplied, in the words of PyTorch 2.9 and later: what holds for several comes first."""
+    if hasattr(backends, "fp32_precision"):
+        yield _attribute("float32 precision of all", backends, "fp32_precision")
+        for name in PRECISE:
+            yield _attribute(f"float32 precision of {name}", operator.attrgetter(name)(backends), "fp32_precision")
+
+
 def _trusted(module: str, name: str) -> Setting:
     """A function, or None as long as its module is not imported."""
     modules = sys.modules
@@ -123,9 +146,10 @@ def _of_torch() -> tuple[Setting, ...]:
         Setting("flushing of subnormal numbers", _flushes, torch.set_flush_denormal),
         Setting("detection of anomalies", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
         Setting("autocast", partial(torch.is_autocast_enabled, "cpu"), partial(torch.set_autocast_enabled, "cpu")),
-        Setting("float32 matmul precision", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-        _attribute("TF32 of cuDNN", cudnn, "allow_tf32"),
-        _attribute("TF32 of matmul", matmul, "allow_tf32"),
+        _refusing("float32 matmul precision", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+        _refusing(*_attribute("TF32 of cuDNN", cudnn, "allow_tf32")[:3]),
+        _refusing(*_attribute("TF32 of matmul", matmul, "allow_tf32")[:3]),
+        *_precisions(torch.backends),
         Setting("oneDNN", torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled),
         _attribute("cuDNN", cudnn, "enabled"),
         _attribute("benchmark of cuDNN", cudnn, "benchmark"),
@@ -218,17 +242,24 @@ def _stir(with_torch: bool) -> None:
 
 
 def restore(before: Look) -> tuple[str, ...]:
-    """Put back whatever is not as it was ``before``; returns the names of what was not."""
-    found = []
-    for setting, value in zip(before.settings, before.values, strict=True):
-        now = setting.read()
-        other = now is not value and (setting.by_identity or now != value)
-        if other and value is not None:  # what was None is a function of a module that the call has imported
-            found.append(setting.name)
+    """Put back whatever is not as it was ``before``; returns the names of what was not.
+
+    All are looked at before any is put back, as one may change another: PyTorch's older words change its newer ones.
+    """
+    values = list(zip(before.settings, before.values, strict=True))
+    found = tuple(setting.name for setting, value in values if _differs(setting, value))
+    for setting, value in values if found else ():
+        if _differs(setting, value):
             setting.write(value)
     for setting, value in before.stirred:
         setting.write(value)
-    return tuple(found)
+    return found
+
+
+def _differs(setting: Setting, value: Any) -> bool:
+    now = setting.read()
+    other = now is not value and (setting.by_identity or now != value)
+    return other and value is not None  # what was None is a function of a module that the call has imported
 
 
 @contextlib.contextmanager

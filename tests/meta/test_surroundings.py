@@ -90,3 +90,37 @@ def test_what_was_filtered_is_filtered_again():
         observe(candidate(lambda: warnings.simplefilter("ignore", BytesWarning)), CALL)
         with pytest.raises(BytesWarning):
             warnings.warn("again", BytesWarning, stacklevel=1)
+
+
+OLDER = not hasattr(torch.backends, "fp32_precision")
+newer = pytest.mark.skipif(OLDER, reason="PyTorch 2.9 and later have these words")
+
+
+@newer
+@pytest.mark.parametrize(
+    ("disturbing", "seen"),
+    [
+        (lambda: setattr(torch.backends.mkldnn.conv, "fp32_precision", "tf32"), "float32 precision of mkldnn.conv"),
+        (lambda: setattr(torch.backends.cudnn.conv, "fp32_precision", "ieee"), "float32 precision of cudnn.conv"),
+        (lambda: setattr(torch.backends, "fp32_precision", "tf32"), "float32 precision of all"),
+        (lambda: torch.set_float32_matmul_precision("medium"), "float32 precision of mkldnn.matmul"),
+    ],
+)
+def test_the_precision_of_float32_is_put_back_in_whichever_words_it_was_set(disturbing, seen):
+    before = surroundings.state()
+    implementation = candidate(disturbing)
+    found = [observe(implementation, CALL) for _ in range(3)]
+    assert all(seen in each.disturbed and not each.fault for each in found)
+    assert surroundings.restore(before) == ()
+
+
+@newer
+def test_who_sets_a_precision_in_newer_words_as_it_is_loaded_is_called():
+    """PyTorch does not tell its older settings then, but raises."""
+    before = torch.backends.fp32_precision
+    try:
+        torch.backends.fp32_precision = "tf32"
+        seen = observe(load("torch"), CALL)
+    finally:
+        torch.backends.fp32_precision = before
+    assert (seen.fault, seen.disturbed) == ("", ())
