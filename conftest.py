@@ -15,7 +15,7 @@ from assay.implementations.isolated import Place
 from assay.implementations.load import ADAPTERS, LoadError
 from assay.report.failures import record
 from assay.report.plugin import KEY, Recorder
-from assay.report.verdict import LEFT_OUT, WAIVED, entry, operator_of
+from assay.report.verdict import LEFT_OUT, NOT_PROVIDED, WAIVED, entry, operator_of
 from assay.tests.trial.candidate import Tally
 from assay.tests.trial.failure import NonConformance, verdict_of
 from assay.tests.trial.laws import BUDGETS, LAWS, Law, check_bijection, drawing_alike
@@ -205,6 +205,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             report.outcome, report.wasxfail = "skipped", f"waived: {found['reason']}"
         elif found["verdict"] == LEFT_OUT:
             report.outcome, report.longrepr = "skipped", (str(item.path), item.location[1] or 0, found["reason"])
+        elif found["verdict"] == NOT_PROVIDED:
+            report.outcome, report.wasxfail = "skipped", f"not provided: {found['reason']}"
         elif problem is None and found["verdict"] != "conforms":
             report.outcome, report.longrepr = "failed", found["reason"]
     return report

@@ -100,6 +100,11 @@ class Worker:
         """The versions of what it runs under."""
         return self.greeting.get("environment")
 
+    @property
+    def knows(self) -> frozenset[str]:
+        """The optional words of the protocol that it heeds, or says."""
+        return frozenset([*self.greeting.get("knows").split(), *["memory"] * self.greeting.flag("memory")])
+
     def observe(self, call: Call) -> Observation:
         """Ask for one call.
 

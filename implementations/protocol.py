@@ -19,14 +19,9 @@ VERSION = "1"
 GRADIENT = "gradient:"  # before the name of the input that it is of
 RESULT, INCOMING = "result", "incoming"
 FLAGS = ("watched", *WAYS_BACK, "accumulated", "beside", "mixed")
-OPTIONAL = (
-    "recording",
-    "poison",
-    "part",
-    *FLAGS,
-    "together",
-    "setting",
-)  # fields of a call that are said where they are set
+# Fields of a call that are said where they are set.
+OPTIONAL = ("recording", "poison", "part", *FLAGS, "together", "setting")
+KNOWN = ("layout", *OPTIONAL, "changed", "shares", "disturbed")  # what the worker says that it knows, besides memory
 
 
 def greeting(implementation: Implementation, dtypes: tuple[str, ...], **more: object) -> Message:

@@ -44,7 +44,8 @@ def serve(spec: str, reading: int, writing: int, shared: str | None, printed: An
 
 def _greet(channel: Channel, implementation: Implementation) -> None:
     environment = f"python {platform.python_version()} · numpy {np.__version__}"
-    more = {"pid": os.getpid(), "maps": _yes(channel.shared), "memory": "yes", "environment": environment}
+    more = {"pid": os.getpid(), "maps": _yes(channel.shared), "memory": "yes"}
+    more |= {"knows": " ".join(protocol.KNOWN), "environment": environment}
     channel.send(protocol.greeting(implementation, implementation.offered(), **more))
 
 

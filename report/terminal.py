@@ -23,6 +23,7 @@ STYLES = {CONFORMS: "green", FAILS: "bold red", REFUSED: "yellow", WAIVED: "mage
 STYLES |= {NOT_PROVIDED: "dim", LEFT_OUT: "dim", "no law": "dim", OUTDATED: "bold red"}
 MARKS = {CONFORMS: "ok", FAILS: "FAIL", REFUSED: "cannot judge", WAIVED: "waived"}
 MARKS |= {NOT_PROVIDED: "not provided", LEFT_OUT: "left out", "no law": "-"}
+COUNTED = (CONFORMS, WAIVED, FAILS, REFUSED, LEFT_OUT, NOT_PROVIDED)
 SAID = {
     CONFORMS: "conforms",
     FAILS: "does not conform",
@@ -88,6 +89,9 @@ def report(verdict: Verdict, console: Console) -> None:
     provided = verdict.run.implementation.operators
     if lacking := dict.fromkeys(what for operator, _, what in verdict.lacking if operator in provided):
         _say(console, f"[dim](part): laws were left out that need {escape(', '.join(lacking))}[/]")
+    if unheard := {word for e in verdict.entries if e["verdict"] == NOT_PROVIDED for word in e["lacking"]}:
+        words = escape(", ".join(sorted(unheard)))
+        _say(console, f"[dim](part): laws tell nothing of a program that does not know {words} (docs/protocol.md)[/]")
     _closing(verdict, console)
 
 
@@ -185,9 +189,7 @@ def _closing(verdict: Verdict, console: Console) -> None:
         _say(console, f"  not provided  {', '.join(missing)}")
     words = [e["verdict"] for e in verdict.entries]
     clauses = len({e["clause"] for e in verdict.entries})
-    counts = ", ".join(
-        f"{words.count(word)} {word}" for word in (CONFORMS, WAIVED, FAILS, REFUSED, LEFT_OUT) if word in words
-    )
+    counts = ", ".join(f"{words.count(word)} {word}" for word in COUNTED if word in words)
     none = "none ran" if verdict.interrupted else UNSELECTED
     elements = sum(e["compared"] for e in verdict.entries)
     seconds = f"{verdict.seconds:.1f} s"

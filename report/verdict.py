@@ -42,6 +42,8 @@ def entry(
         verdict, reason = WAIVED, failed[0]
     elif not tally.compared and tally.left_out:
         verdict, reason = LEFT_OUT, tally.left_out
+    elif lacking := candidate.lacks(law.clause):
+        verdict, reason = NOT_PROVIDED, f"its program does not know {', '.join(lacking)} of docs/protocol.md"
     elif not tally.compared:
         verdict, reason = REFUSED, "the law compared nothing"
     return {
@@ -56,6 +58,7 @@ def entry(
         "examples": tally.examples,
         "compared": tally.compared,
         "undetermined": tally.undetermined,
+        "lacking": candidate.lacks(law.clause),
         "margin": tally.margin,
         "waived": [{"line": line, **asdict(met)} for line, met in tally.waived.items()],
         "seconds": round(seconds, 4),
@@ -102,7 +105,9 @@ class Verdict:
 
     def _row(self, operator: str, tier: str) -> dict[str, Any]:
         mine = [e for e in self.entries if e["operator"] == operator and e["tier"] == tier]
-        missing = sorted({what for (op, at, what) in self.lacking if op == operator and at == tier})
+        missing = {what for (op, at, what) in self.lacking if op == operator and at == tier}
+        missing |= {word for e in mine if e["verdict"] == NOT_PROVIDED for word in e["lacking"]}
+        mine = [e for e in mine if e["verdict"] != NOT_PROVIDED]
         words = [e["verdict"] for e in mine]
         # Workers collect by themselves, and what they leave out is not told: what is wholly missing is known anyway.
         absent = NOT_PROVIDED if missing or operator not in self.run.implementation.operators else "no law"
@@ -114,7 +119,7 @@ class Verdict:
             "margin": max((e["margin"] for e in mine), default=0.0),
             "verdict": next((word for word in (FAILS, REFUSED, WAIVED, CONFORMS, LEFT_OUT) if word in words), absent),
             "waived": words.count(WAIVED),
-            "missing": missing,
+            "missing": sorted(missing),
         }
 
     def declared(self) -> dict[str, str]:

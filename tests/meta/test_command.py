@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from assay.implementations.arrays import Argument
+from assay.implementations.isolated import Place, started
+from assay.implementations.observe import Call
+from assay.implementations.protocol import KNOWN
 from assay.tests.meta.test_cli import FORMULAS, assay
+from assay.tests.trial.unheard import ABOUT, ESSENTIAL, unheard
 
 SERVER = Path(__file__).resolve().parents[2] / "docs" / "server.c"
 
@@ -33,9 +41,29 @@ def compiled(folder, text):
 
 def test_a_server_in_c_conforms(tmp_path):
     server = compiled(tmp_path, SERVER.read_text())
-    done = assay("check", "--command", server, cwd=tmp_path, check=0)
+    done = assay("check", "--command", server, "--json", "out.json", cwd=tmp_path, check=0)
     assert f"{server} conforms" in done.text
     assert "not provided  swish, linear, glu, swiglu, pad2d" in done.text
+    assert "does not know beside, changed, disturbed, layout, memory" in done.text
+    laws = json.loads((tmp_path / "out.json").read_text())["laws"]
+    untold = {law["clause"] for law in laws if law["verdict"] == "not provided"}
+    conforming = {law["clause"] for law in laws if law["verdict"] == "conforms"}
+    assert untold >= set(ABOUT) and not conforming & set(ABOUT)
+    assert {"conv2d.formula", "contract.samples-apart", "contract.shape"} <= conforming
+
+
+def test_the_worker_knows_all_that_laws_ask_for(tmp_path):
+    (tmp_path / "k.py").write_text("array = 'numpy'\ndef swish(x, beta=1.0): return x\n")
+    knows = started(str(tmp_path / "k.py"), Place()).worker.knows
+    assert {*ABOUT.values(), *ESSENTIAL} <= knows == {*KNOWN, "memory"}
+
+
+def test_words_that_make_a_call_what_it_is_are_missed_where_the_program_does_not_know_them():
+    given = {"x": Argument(np.ones(2), "strided")}
+    plain = Call("swish", given, "float32", "cpu", poison=2, recording=False)
+    turned = replace(plain, in_turn=True, twice=True, setting="5 threads")
+    assert unheard([plain], frozenset()) == set()
+    assert unheard([plain, turned], frozenset(["twice"])) == {"memory", "setting"}
 
 
 def test_a_wrong_server_in_c_is_told_what_is_wrong(tmp_path):

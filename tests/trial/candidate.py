@@ -21,6 +21,7 @@ from assay.reference.arithmetic.precision import Precision
 from assay.spec import OPERATORS
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import RAISED, NonConformance
+from assay.tests.trial.unheard import ABOUT, unheard
 from assay.tests.trial.waivers import Waived, Waiver
 
 BACK = "back"  # a mode of a call in a sequence: gradients are recorded, and asked for
@@ -30,7 +31,8 @@ BACK = "back"  # a mode of a call in a sequence: gradients are recorded, and ask
 class Tally:
     """Examples tried, elements compared, elements of which nothing was required, and the largest margin seen.
 
-    ``waived`` holds what was met of each waiver, by its line; ``left_out`` says why something was not judged at all.
+    ``waived`` holds what was met of each waiver, by its line; ``left_out`` says why something was not judged at all;
+    ``unheard`` is what the candidate's program did not know.
     """
 
     examples: int = 0
@@ -39,6 +41,7 @@ class Tally:
     margin: float = 0.0
     waived: dict[int, Waived] = field(default_factory=dict)
     left_out: str = ""
+    unheard: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -137,7 +140,7 @@ class Candidate:
         return self._answered(cases, [self._asking(*each, wanted) for each in zip(cases, modes, strict=True)])
 
     def _answered(self, cases: Sequence[Case], calls: Sequence[Call]) -> tuple[list[Observation], list[Values]]:
-        self.calls += calls
+        self._note(*calls)
         try:
             seen, kept = observe_in_turn(self.implementation, calls)
         except GivenUp as problem:
@@ -208,13 +211,25 @@ class Candidate:
             NonConformance: its process did not live to answer.
         """
         call = Call(operator, arguments, self.dtype, self.device, cotangent, differentiate, **more)
-        self.calls.append(call)
+        self._note(call)
         try:
             seen = observe(self.implementation, call)
         except GivenUp as problem:
             self._give_up(problem)
         _alive(seen)
         return seen
+
+    def _note(self, *calls: Call) -> None:
+        self.calls += calls
+        worker = self.implementation.worker
+        if worker is not None:
+            self.tally.unheard |= unheard(calls, worker.knows)
+
+    def lacks(self, clause: str) -> list[str]:
+        """The words of the protocol without which a law of this clause has told nothing so far."""
+        worker, word = self.implementation.worker, ABOUT.get(clause)
+        own = {word} if worker is not None and word and word not in worker.knows else set()
+        return sorted(self.tally.unheard | own)
 
     def _give_up(self, problem: GivenUp) -> NoReturn:
         """Have Hypothesis drop the example, if there is one: nothing is known of it."""
