@@ -31,6 +31,7 @@ class Recorder:
         self.start = time.monotonic()
         self.ran = False
         self.struck = False
+        self.uncollected = False  # something, for which pytest ends a run as if it were interrupted
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         signal.signal(signal.SIGINT, self._strike)
@@ -63,7 +64,9 @@ class Recorder:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self.verdict.errors.append(f"{report.nodeid} cannot be collected: {report.longreprtext.strip()[-1500:]}")
+            self.uncollected = True
+            what = report.nodeid or "a file"  # which pytest does not name outside of the root folder
+            self.verdict.errors.append(f"{what} cannot be collected: {report.longreprtext.strip()[-1500:]}")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         for key, value in report.user_properties:
@@ -82,14 +85,14 @@ class Recorder:
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Nobody needs the place: and pytest cannot print one without a line number, as Python 3.11 has in `with (`."""
-        self.verdict.interrupted = True
+        self.verdict.interrupted = self.struck or not self.uncollected
         excinfo.traceback = excinfo.traceback[:1]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         self.verdict.seconds = time.monotonic() - self.start
         self.ran = exitstatus != pytest.ExitCode.USAGE_ERROR
-        self.verdict.interrupted |= exitstatus == pytest.ExitCode.INTERRUPTED
+        self.verdict.interrupted |= exitstatus == pytest.ExitCode.INTERRUPTED and not self.uncollected
         if self.ran:
             session.exitstatus = self.verdict.exit_code()
 

@@ -190,7 +190,7 @@ def _closing(verdict: Verdict, console: Console) -> None:
     words = [e["verdict"] for e in verdict.entries]
     clauses = len({e["clause"] for e in verdict.entries})
     counts = ", ".join(f"{words.count(word)} {word}" for word in COUNTED if word in words)
-    none = "none ran" if verdict.interrupted else UNSELECTED
+    none = "none ran" if verdict.interrupted or verdict.errors else UNSELECTED
     elements = sum(e["compared"] for e in verdict.entries)
     seconds = f"{verdict.seconds:.1f} s"
     _say(

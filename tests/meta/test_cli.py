@@ -304,6 +304,23 @@ def test_an_interrupt_where_python_forgets_what_is_raised_is_not_lost(way):
     assert (done.stdout, done.stderr) == ("heard: what follows is a part\n", "")
 
 
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_what_cannot_be_collected_cannot_be_judged(tmp_path, processes):
+    """And is no interrupt."""
+    (tmp_path / "test_broken.py").write_text("import no_such_module\n")
+    words = ("check", "torch", "--op", "pad2d", "--dtype", "float32", "-n", processes, "--", "-k", "pad2d.additive")
+    done = subprocess.run(
+        [sys.executable, "-m", "assay.cli", *words, tmp_path / "test_broken.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert " cannot be collected: " in done.stdout and "test_broken.py" in done.stdout
+    assert "No module named 'no_such_module'" in done.stdout and "torch cannot be judged" in done.stdout
+
+
 def test_the_command_line_is_there_before_pytorch_is():
     line = "import sys, assay.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", line]).returncode == 0
