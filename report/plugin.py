@@ -104,7 +104,7 @@ class Recorder:
         terminal.report(self.verdict, self.console)
         data = self.verdict.as_data()
         if self.json_path:
-            self.json_path.write_text(json.dumps(data, indent=1, allow_nan=True) + "\n")
+            self.json_path.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
         if data["failures"]:
             self._keep_for_replay(config, data["failures"])
 
@@ -116,7 +116,7 @@ class Recorder:
         kept = [{"failure": found, "run": words | {"budget": run.budget, "seed": run.seed}} for found in failures]
         try:
             REPLAYS.parent.mkdir(exist_ok=True)
-            REPLAYS.write_text(json.dumps(kept) + "\n")
+            REPLAYS.write_text(json.dumps(kept, allow_nan=False) + "\n")
         except OSError as problem:
             self.console.print(f"  replays were not kept: {problem}")
 

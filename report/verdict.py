@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import sys
 from dataclasses import asdict, dataclass, field
@@ -129,7 +130,7 @@ class Verdict:
             operator, _, dtype = key.split(".")
             if operator in self.run.operators and dtype in self.run.dtypes:
                 found[key] = str(Precision.declared(STORAGE[dtype], declaration))
-        return found
+        return {key: plain(value) for key, value in found.items()}
 
     def settings(self) -> dict[str, Any]:
         """Every setting of the run, and the versions of what took part."""
@@ -163,7 +164,7 @@ class Verdict:
 
     def as_data(self) -> dict[str, Any]:
         """Everything that the terminal shows, and each law's own figures."""
-        return {
+        found = {
             "schema": SCHEMA,
             "verdict": self.word,
             "exit_code": self.exit_code(),
@@ -176,6 +177,16 @@ class Verdict:
             "waivers": [use.as_data() for use in self.waivers()],
             "errors": self.errors,
         }
+        return {key: plain(value) for key, value in found.items()}
+
+
+def plain(value: Any) -> Any:
+    """JSON has no NaN and no infinities: they are kept as words, which `float` reads."""
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def operator_of(law: Law, given: str | None) -> str:

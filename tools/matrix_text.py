@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from assay.report.verdict import plain
 from assay.spec import CLAUSES, OPERATORS
 from assay.tests.trial.failure import TIERS
 
@@ -57,20 +57,13 @@ def _place(group: tuple[tuple[str, str], Any]) -> tuple[int, str]:
 
 def _deviation(operator: str, failures: Sequence[Run]) -> dict[str, Any]:
     shown = min(failures, key=lambda failure: sum(map(len, failure["input"])))
-    kept = {key: _plain(shown.get(key)) for key in KEPT_OF_A_FAILURE}
+    kept = {key: plain(shown.get(key)) for key in KEPT_OF_A_FAILURE}
     dtypes = [dtype for dtype in _order(shown) if any(dtype == failure["dtype"] for failure in failures)]
     return {"operator": operator, "dtypes": dtypes, "laws": len({failure["law"] for failure in failures}), **kept}
 
 
 def _order(shown: Run) -> tuple[str, ...]:
     return tuple(dict.fromkeys((shown["dtype"], "float64", "float32", "bfloat16", "float16")))
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN and no infinities: they are kept as words."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return [_plain(each) for each in value] if isinstance(value, list) else value
 
 
 def page(runs: Sequence[Run], judgements: Mapping[str, Any]) -> str:
@@ -101,7 +94,7 @@ def _cell(run: Run, operator: str) -> str:
     if operator not in run["provides"]:
         return "-"
     clauses = {each["clause"] for each in run["deviations"] if each["operator"] == operator}
-    margins = [row["margin"] for row in run["rows"] if row["operator"] == operator]
+    margins = [float(row["margin"]) for row in run["rows"] if row["operator"] == operator]
     if not margins:
         return NOT_ASKED
     star = "*" if any(key.startswith(f"{operator}.") for key in run["declared_precision"]) else ""
@@ -159,8 +152,8 @@ def _tiers(run: Run, operator: str) -> list[str]:
     return [operator, *cells]
 
 
-def _margin(margin: float) -> str:
-    return f"{margin:.2g}" if margin else ""
+def _margin(margin: float | str) -> str:
+    return f"{float(margin):.2g}" if margin else ""
 
 
 def _row(run: Run, each: Run, causes: Iterable[Run]) -> list[str]:

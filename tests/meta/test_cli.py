@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from assay.report import terminal
+from assay.report.verdict import plain
 
 KERNELS = """
 import torch
@@ -133,6 +135,21 @@ def test_what_is_missing_is_not_provided_and_never_passed(judged):
     assert data["settings"]["not_provided"] == ["glu", "swiglu", "conv2d"]
     assert all(row["verdict"] in ("not provided", "no law") for row in data["rows"] if row["operator"] == "conv2d")
     assert not [law for law in data["laws"] if law["operator"] == "conv2d"]
+
+
+def test_the_json_has_no_number_that_strict_parsers_refuse(judged):
+    """Pooling in a wider dtype is wrong by any number of the permitted ones, which are none."""
+    folder, _, data = judged
+    told = []
+    for name in ("out.json", ".assay/failures.json"):
+        json.loads((folder / name).read_text(), parse_constant=told.append)
+    assert told == []
+    assert all(float(failure["margin"]) > 1.0 for failure in data["failures"] if failure.get("margin"))
+
+
+def test_numbers_that_json_does_not_have_are_words_that_float_reads():
+    found = plain({"margin": math.inf, "permitted": (-math.inf, 1.0), "got": math.nan, "dtypes": ("float32",)})
+    assert found == {"margin": "inf", "permitted": ["-inf", 1.0], "got": "nan", "dtypes": ["float32"]}
 
 
 def test_the_json_carries_what_the_terminal_shows(judged):
