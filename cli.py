@@ -186,7 +186,7 @@ def _replay(words: argparse.Namespace) -> int:
     options += [f"--budget={run['budget']}", *(f"--dtype={dtype}" for dtype in run["dtypes"])]
     options += [f"--seed={run['seed']}"] if run["seed"] is not None else []
     options += _terms(run["precision"], run["waivers"])
-    return _pytest([str(ROOT / found["failure"]["nodeid"]), *options])
+    return _pytest([str(ROOT / found["failure"]["nodeid"]), "--assay-replay", *options])
 
 
 def _list(words: argparse.Namespace) -> int:

@@ -57,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--in-process", action="store_true", help="load it into this process, for debugging")
     group.addoption("--time-limit", type=float, default=60.0, help="seconds that a call may take")
     group.addoption("--memory-limit", type=float, default=4.0, help="GiB that its process may take after loading")
+    group.addoption("--assay-replay", action="store_true", help="keep the failures of the run before for replays")
     group.addoption("--assay-live", action="store_true", help="show progress")
 
 

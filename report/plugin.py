@@ -105,16 +105,18 @@ class Recorder:
         data = self.verdict.as_data()
         if self.json_path:
             self.json_path.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
-        if data["failures"]:
-            self._keep_for_replay(config, data["failures"])
+        if not config.getoption("assay_replay"):
+            self._keep_for_replay(data["failures"])
 
-    def _keep_for_replay(self, config: pytest.Config, failures: list[dict[str, Any]]) -> None:
+    def _keep_for_replay(self, failures: list[dict[str, Any]]) -> None:
         run = self.verdict.run
         words = {"impl": None if run.place.command else run.implementation.name, "place": asdict(run.place)}
         words |= {"precision": run.precision, "waivers": run.waivers[0].file if run.waivers else None}
         words |= {"dtypes": run.dtypes, "device": run.device, "profile": run.profile}
         kept = [{"failure": found, "run": words | {"budget": run.budget, "seed": run.seed}} for found in failures]
         try:
+            if not kept:
+                return REPLAYS.unlink(missing_ok=True)
             REPLAYS.parent.mkdir(exist_ok=True)
             REPLAYS.write_text(json.dumps(kept, allow_nan=False) + "\n")
         except OSError as problem:

@@ -198,6 +198,20 @@ def test_a_failure_can_be_seen_again(judged):
     assert "FAIL swish.formula" in text
 
 
+def test_what_is_kept_for_a_replay_is_of_the_last_run(tmp_path):
+    """A replay is none, and leaves it as it is."""
+    words = ("check", "k.py", "--dtype", "float32", "--", "-k", "pad2d.example or pad2d.additive")
+    (tmp_path / "k.py").write_text("def pad2d(x, padding): return x + 1\n")
+    text = assay(*words, cwd=tmp_path, check=1).text
+    first, *_, last = (block.split()[0] for block in text.split("assay replay ")[1:])
+    for each in (first, last):
+        assay("replay", each, cwd=tmp_path, check=1)
+    (tmp_path / "k.py").write_text("from torch.nn.functional import pad\ndef pad2d(x, p): return pad(x, [p] * 4)\n")
+    assay("replay", last, cwd=tmp_path, check=0)
+    assay(*words, cwd=tmp_path, check=0)
+    assert "no failures are kept in this folder" in assay("replay", last, cwd=tmp_path, check=2).text
+
+
 def test_workers_find_what_one_process_finds(judged):
     folder, _, data = judged
     text = assay(*JUDGED, "-n", "2", "--json", "two.json", "--", *FORMULAS, cwd=folder, check=1).text
