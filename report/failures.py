@@ -119,7 +119,7 @@ def grouped(failures: Sequence[Record]) -> list[tuple[Record, list[Record]]]:
         if kind == "precision" and (clause, "structure") in groups and not any(found["hint"] for found in group):
             groups[clause, "structure"] += groups.pop((clause, kind))
     for group in groups.values():
-        group.sort(key=lambda found: (SHOWN_FIRST.index(found["dtype"]), found["elements"] * (not _unjudged(found))))
+        group.sort(key=lambda found: (SHOWN_FIRST.index(found["dtype"]), found["elements"] * _by_size(found)))
     return [(group[0], group[1:]) for group in groups.values()]
 
 
@@ -129,6 +129,11 @@ def _kind(found: Record) -> tuple[str, str]:
     if _unjudged(found):
         return found["candidate"], re.sub(r"\d+", "0", found["what"])
     return found["clause"], found["class"]
+
+
+def _by_size(found: Record) -> bool:
+    """Not what is told alike by all clauses: there the first of them is shown, unless the process has ended."""
+    return found["class"] in DIED or not _unjudged(found)
 
 
 def _unjudged(found: Record) -> bool:

@@ -13,7 +13,9 @@ from assay.implementations.arrays import Argument
 from assay.implementations.isolated import Place, started
 from assay.implementations.load import LoadError
 from assay.implementations.observe import Call, observe
+from assay.report import failures
 from assay.tests.meta.test_isolated import GREETING, call, python_server
+from assay.tests.meta.test_judge import failing
 
 CLOSED = "import os, time; os.close(1); time.sleep(600)"
 
@@ -72,3 +74,12 @@ def test_an_operator_that_has_hung_is_waited_for_less(tmp_path):
     seen = [observe(implementation, call(features)).fault for features in (2, 3)]
     assert [each.split(" and ")[0] for each in seen] == ["gave no answer in 3 s,", "gave no answer in 1 s,"]
     implementation.worker.close()
+
+
+@pytest.mark.parametrize("how", ["crash", "hang"])
+def test_of_what_has_ended_a_process_the_smallest_input_is_shown(how):
+    """Whichever clause was asked about just then."""
+    sizes = {"swish.formula": 9000, "swish.zero": 1, "contract.layouts": 12}
+    found = [failing(each, elements=size, malformed=True, **{"class": how}) for each, size in sizes.items()]
+    ((first, others),) = failures.grouped(found)
+    assert (first["clause"], len(others)) == ("swish.zero", 2)
