@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -168,7 +167,7 @@ def _cell(row: dict[str, object]) -> str:
     lines = MARKS[word].split()
     if word in (CONFORMS, FAILS, WAIVED):
         margin = float(str(row["margin"]))
-        below = [_short(margin)] if margin and math.isfinite(margin) else []
+        below = [_short(margin)] if margin else []
         below += ["(part)"] if row["missing"] else []
         lines = [f"{MARKS[word]} {row['examples']}", *below]
     text = "\n".join(lines)

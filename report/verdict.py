@@ -30,9 +30,10 @@ def entry(
 ) -> dict[str, Any]:
     """What one law saw of one candidate, as plain data; ``problem`` is what it raised."""
     tally = candidate.tally
+    margin = tally.margin  # of what conforms: while a failure is looked into, others are seen that nobody is shown
     verdict, reason = CONFORMS, ""
     if isinstance(problem, NonConformance):
-        verdict, reason = FAILS, problem.what
+        verdict, reason, margin = FAILS, problem.what, max(margin, problem.margin or 0.0)
     elif isinstance(problem, Refusal):
         verdict, reason = REFUSED, str(problem)
     elif candidate.given_up:
@@ -60,7 +61,7 @@ def entry(
         "compared": tally.compared,
         "undetermined": tally.undetermined,
         "lacking": candidate.lacks(law.clause),
-        "margin": tally.margin,
+        "margin": float(margin),
         "waived": [{"line": line, **asdict(met)} for line, met in tally.waived.items()],
         "seconds": round(seconds, 4),
     }

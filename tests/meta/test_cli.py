@@ -217,10 +217,14 @@ def test_workers_find_what_one_process_finds(judged):
     text = assay(*JUDGED, "-n", "2", "--json", "two.json", "--", *FORMULAS, cwd=folder, check=1).text
     two = json.loads((folder / "two.json").read_text())
     assert two["errors"] == [] and "INTERNALERROR" not in text
-    told = ("law", "operator", "verdict", "examples", "compared", "margin")
-    assert sorted([str(law[word]) for word in told] for law in two["laws"]) == sorted(
-        [str(law[word]) for word in told] for law in data["laws"]
-    )
+    assert figures(two) == figures(data)
+
+
+def figures(data):
+    """What each law saw; a failure's margin hangs on how far there was time to simplify its input."""
+    words = ("law", "operator", "verdict", "examples", "compared")
+    told = [[str(law[word]) for word in words] + [law["margin"]] * (law["verdict"] != "fails") for law in data["laws"]]
+    return sorted(told, key=str)
 
 
 def test_a_replay_that_is_not_there_is_refused(judged, tmp_path):
