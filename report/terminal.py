@@ -201,4 +201,14 @@ def _closing(verdict: Verdict, console: Console) -> None:
     waived = words.count(WAIVED)
     but = f", {waived} law{'s' * (waived != 1)} waived" if verdict.word == WAIVED else ""
     style = STYLES.get(verdict.word, "yellow")
-    _say(console, f"[{style}]{escape(verdict.run.implementation.name)} {SAID[verdict.word]}{under}{but}[/]")
+    said = f"{SAID[verdict.word]}{under}{but}{_in_part(verdict)}"
+    _say(console, f"[{style}]{escape(verdict.run.implementation.name)} {said}[/]")
+
+
+def _in_part(verdict: Verdict) -> str:
+    """Nobody conforms in what was left out, by --op, --dtype or -k, or in a replay."""
+    n = verdict.extent()
+    if verdict.word not in (CONFORMS, WAIVED) or n["trials"] >= n["of_trials"]:
+        return ""
+    clauses = f"{n['clauses']} of {n['of_clauses']} clauses, {n['trials']} of {n['of_trials']} trials"
+    return f" in what was asked: {clauses}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from assay.reference.arithmetic.formats import STORAGE
@@ -15,8 +15,8 @@ from assay.report.waivers import OUT_OF_DATE, Use, uses
 from assay.spec import OPERATORS
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.failure import TIERS, NonConformance
-from assay.tests.trial.laws import Law
-from assay.tests.trial.run import Run
+from assay.tests.trial.laws import Law, all_laws
+from assay.tests.trial.run import Run, operators_of
 
 SCHEMA = 1
 CONFORMS, FAILS, REFUSED, NOT_PROVIDED = "conforms", "fails", "cannot judge", "not provided"
@@ -124,6 +124,20 @@ class Verdict:
             "missing": sorted(missing),
         }
 
+    def extent(self) -> dict[str, int]:
+        """How many clauses and trials ran, of those that the candidate can be asked at this budget and profile."""
+        run = replace(self.run, operators=tuple(OPERATORS), dtypes=self.run.implementation.offered())
+        whole = [
+            (law.clause, law.name, operator, dtype)
+            for law in all_laws(run.budget)
+            for operator in operators_of(law)
+            if run.wants(law, operator) and not run.missing(law, operator)
+            for dtype in run.dtypes
+            if dtype in law.dtypes
+        ]
+        ran = {"clauses": len({e["clause"] for e in self.entries}), "trials": len(self.entries)}
+        return ran | {"of_clauses": len({clause for clause, *_ in whole}), "of_trials": len(whole)}
+
     def declared(self) -> dict[str, str]:
         """What is declared beyond the strict precision, by operator.direction.dtype."""
         found = {}
@@ -171,6 +185,7 @@ class Verdict:
             "exit_code": self.exit_code(),
             "seconds": round(self.seconds, 3),
             "settings": self.settings(),
+            "extent": self.extent(),
             "declared_precision": self.declared(),
             "rows": self.rows(),
             "laws": self.entries,

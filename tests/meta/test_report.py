@@ -11,6 +11,7 @@ from rich.console import Console
 
 from assay.implementations.load import described
 from assay.report import session, terminal
+from assay.report import verdict as report_verdict
 from assay.tests.trial.laws import all_laws
 from assay.tests.trial.run import make_run
 
@@ -44,3 +45,23 @@ def test_an_infinite_margin_stands_in_the_table(monkeypatch):
     verdict = judged(monkeypatch, lambda x, beta=1.0: x * torch.sigmoid(beta * x) + float("inf"))
     row = terminal._cell(next(row for row in verdict.rows() if row["tier"] == "enclosure"))
     assert "FAIL" in row and "\ninf" in row
+
+
+def right(x, beta=1.0):
+    return x * torch.sigmoid(beta * x)
+
+
+def test_who_was_asked_in_part_conforms_in_that_part(monkeypatch):
+    verdict = judged(monkeypatch, right)
+    trials = len(verdict.entries)
+    *_, last = shown(verdict).strip().splitlines()
+    assert last.startswith(f"kernels conforms in what was asked: 2 of {verdict.extent()['of_clauses']} clauses, ")
+    assert last.endswith(f"{trials} of {verdict.extent()['of_trials']} trials")
+    assert verdict.extent()["of_trials"] > trials and verdict.as_data()["extent"] == verdict.extent()
+
+
+def test_who_was_asked_all_conforms(monkeypatch):
+    """Of other operators, which it does not provide, nothing could be asked."""
+    verdict = judged(monkeypatch, right)
+    monkeypatch.setattr(report_verdict, "all_laws", lambda budget: session.all_laws())
+    assert shown(verdict).strip().splitlines()[-1] == "kernels conforms"
