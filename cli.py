@@ -135,6 +135,8 @@ def _bench_arguments(bench: argparse.ArgumentParser) -> None:
 def _check(words: argparse.Namespace) -> int:
     if (words.implementation is None) == (words.command is None):
         return _usage("check: give an implementation, or --command and a program; `assay check --help` says more")
+    if not (words.n.isdigit() or words.n in ("auto", "logical")):
+        return _usage(f"-n {words.n}: give a number of processes, or auto")
     options = _placed(words.implementation, vars(words))
     options += [f"--device={words.device}", f"--profile={words.profile}", f"--budget={words.budget}"]
     options += [*(f"--op={op}" for op in words.op), *(f"--dtype={dtype}" for dtype in words.dtype)]

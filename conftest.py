@@ -25,6 +25,7 @@ from assay.tests.trial.waivers import Waiver
 
 LAW_FOLDER = Path(__file__).resolve().parent / "tests" / "conformance"
 TORCH_WAIVERS = Path(__file__).resolve().parent / "implementations" / "torch_waivers.toml"
+LEAST_MEMORY = 0.0625  # GiB
 RUN = pytest.StashKey[Run]()
 RECORDER = pytest.StashKey[Recorder]()
 
@@ -103,12 +104,14 @@ def _place(config: pytest.Config) -> Place:
     """Where the candidate is to run.
 
     Raises:
-        UsageProblem: a limit is not a positive number.
+        UsageProblem: a limit is not a positive number, or no interpreter could live on it.
     """
     seconds, memory = config.getoption("time_limit"), config.getoption("memory_limit")
     for name, value in (("time-limit", seconds), ("memory-limit", memory)):
         if not 0 < value < math.inf:
             raise UsageProblem(f"--{name} {value:g}: give a positive number")
+    if memory < LEAST_MEMORY:
+        raise UsageProblem(f"--memory-limit {memory:g}: give at least {LEAST_MEMORY}; an interpreter takes some itself")
     words = (config.getoption("python"), config.getoption("command"), config.getoption("in_process"))
     limited = config.getoption("device") == "cpu"  # a GPU's driver reserves more addresses than there is memory
     return Place(*words, seconds, int(memory * 2**30) if limited else 0)

@@ -34,7 +34,7 @@ from assay.implementations.worker import SHARED
 WORKER = Path(__file__).with_name("worker.py")
 STARTING = 180.0  # seconds in which a process has to greet: some libraries take long to import
 PATIENCE = 120.0  # seconds that an operator's hangs and crashes may cost a run; then it is not called again
-OUT_OF_MEMORY = re.compile(r"^raised .*(MemoryError|allocate|out of memory)")
+OUT_OF_MEMORY = re.compile(r"^(raised|ended its process,) .*(MemoryError|bad_alloc|allocate|out of memory)")
 REMEMBERED, SMALL = 4096, 2**12  # calls that a process is known to have been asked, and the elements of each
 # After a hang: this many times the longest answered call is a hang too, and as many times more as a call has more
 # elements than that; if it is more than a second.
@@ -217,9 +217,9 @@ class Worker:
             self.lost[call.operator] += time.monotonic() - start
             self.fatal[protocol.digest(call)] = seen
         else:
-            if OUT_OF_MEMORY.search(seen.fault) and self.place.memory:
-                seen.fault += f"; its process may take {self.place.memory / 2**30:g} GiB more (--memory-limit)"
             self.longest = max(self.longest, (time.monotonic() - start, max(1, elements)))
+        if OUT_OF_MEMORY.search(seen.fault) and self.place.memory:
+            seen.fault += f"; its process may take {self.place.memory / 2**30:g} GiB more (--memory-limit)"
         self.met.add(_kind(call))
         return seen
 

@@ -1,4 +1,4 @@
-"""Ctrl-C, as pytest's last line is to show it."""
+"""Ctrl-C, and the signal that ends a process, as pytest's last line is to show them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import signal
 import threading
 import traceback
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 CODE = 130  # the exit code
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # the other one comes from a time limit, or a CI that is cancelled
 CALLED_BACK = (weakref.__file__, _weakrefset.__file__)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C in a run of pytest's: it shows these words, where of a plain one it shows a place in the code."""
+    """Either of them in a run of pytest's: it shows these words, where of a plain one it shows a place in the code."""
 
     def __init__(self) -> None:
         super().__init__("what follows is a part")
@@ -25,9 +27,10 @@ class Interrupted(KeyboardInterrupt):
 Interrupted.__module__ = "builtins"  # or pytest says where the class stands
 
 
-def listen() -> None:
-    """From now on Ctrl-C raises this."""
-    signal.signal(signal.SIGINT, strike)
+def listen(handler: Callable[[int, Any], None] | None = None) -> None:
+    """From now on either raises this."""
+    for each in SIGNALS:
+        signal.signal(each, handler or strike)
 
 
 def strike(number: int, frame: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from assay.report import REPLAYS, terminal
-from assay.report.interrupt import Interrupted, strike
+from assay.report.interrupt import Interrupted, listen, strike
 from assay.report.verdict import Verdict
 from assay.tests.trial.run import Run
 
@@ -34,11 +33,11 @@ class Recorder:
         self.uncollected = False  # something, for which pytest ends a run as if it were interrupted
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        signal.signal(signal.SIGINT, self._strike)
+        listen(self._strike)
         terminal.header(self.verdict, self.console)
 
     def _strike(self, number: int, frame: Any) -> None:
-        """Ctrl-C. Python drops what is raised while it deletes an object, say: so note it."""
+        """Ctrl-C, or SIGTERM. Python drops what is raised while it deletes an object, say: so note it."""
         self.struck = True
         strike(number, frame)
 

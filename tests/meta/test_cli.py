@@ -295,7 +295,8 @@ def test_the_same_run_by_plain_pytest(tmp_path):
     assert "k.py does not conform" in done.stdout
 
 
-def test_ctrl_c_gives_the_partial_report(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_is_interrupted_or_ended_gives_the_partial_report(tmp_path, number):
     (tmp_path / "k.py").write_text(
         "import pathlib\nimport torch.nn.functional as F\n"
         "def pad2d(x, padding):\n    pathlib.Path('called').touch()\n    return F.pad(x, [padding] * 4)\n"
@@ -311,7 +312,7 @@ def test_ctrl_c_gives_the_partial_report(tmp_path):
     with running:
         while running.poll() is None and not (tmp_path / "called").exists():
             time.sleep(0.05)
-        os.killpg(running.pid, signal.SIGINT)
+        os.killpg(running.pid, number)
         text = running.communicate(timeout=60)[0]
     assert running.returncode == 130, text
     assert "Interrupted: what follows is a part" in text and "k.py was not judged to the end" in text

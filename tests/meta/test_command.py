@@ -94,6 +94,9 @@ def test_a_crash_is_one_failure_with_the_last_words_and_the_rest_is_judged(tmp_p
         (("torch", "--python", sys.executable, "--in-process"), "--in-process runs in this interpreter: give no"),
         (("torch", "--time-limit", "0"), "--time-limit 0: give a positive number"),
         (("torch", "--memory-limit", "-1"), "--memory-limit -1: give a positive number"),
+        (("torch", "--memory-limit", "0.0001"), "--memory-limit 0.0001: give at least 0.0625; an"),
+        (("torch", "-n", "-1"), "-n -1: give a number of processes, or auto"),
+        (("torch", "-n", "two"), "-n two: give a number of processes, or auto"),
         (("torch", "--time-limit", "soon"), "argument --time-limit: invalid float value: 'soon'"),
     ],
 )

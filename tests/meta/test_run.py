@@ -102,6 +102,14 @@ def test_workers_share_the_cores_by_threads_that_do_not_spin(monkeypatch, cores,
     assert (os.environ["OMP_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"]) == (threads, "PASSIVE")
 
 
+def test_who_dies_of_too_little_memory_is_told_the_limit(tmp_path):
+    path = tmp_path / "dying.py"
+    path.write_text("import os\narray = 'numpy'\ndef swish(x, beta=1.0): os.write(2, b'MemoryError'); os._exit(1)\n")
+    asked = Call("swish", {"x": Argument(np.ones(2))}, "float64", "cpu")
+    seen = observe(started(str(path), Place(memory=2**30)), asked)
+    assert seen.died and seen.fault.endswith("MemoryError; its process may take 1 GiB more (--memory-limit)")
+
+
 def test_who_asks_for_too_much_memory_is_told_the_limit(tmp_path):
     path = tmp_path / "greedy.py"
     path.write_text("import numpy as np\narray = 'numpy'\ndef swish(x, beta=1.0): return np.ones(2**30)[: len(x)]\n")
