@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,8 @@ def pytest_configure(config: pytest.Config) -> None:
     except (LoadError, UsageProblem) as problem:
         raise pytest.UsageError(str(problem)) from None
     config.stash[RUN] = run
+    for each in ("default", *sys.warnoptions) if _judges(config) else ():  # as whoever judges has them, in no test
+        config.addinivalue_line("filterwarnings", each)
     drawing = contextlib.ExitStack()
     drawing.enter_context(drawing_alike())
     config.add_cleanup(drawing.close)

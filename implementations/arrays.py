@@ -163,7 +163,7 @@ class TorchArrays:
         try:
             found = self._back(results, list(leaves.values()), incomings, how)
         except Exception as problem:
-            problem.add_note("going back")
+            problem.__notes__ = [*getattr(problem, "__notes__", ()), "going back"]  # Python 3.10 has no `add_note`
             raise
         if "hidden" in how:
             self._written_back(given, leaves)

@@ -84,6 +84,16 @@ def test_a_crash_is_one_failure_with_the_last_words_and_the_rest_is_judged(tmp_p
     assert "swish raised TypeError: no float32 here" in done.text
 
 
+@pytest.mark.parametrize(("asked", "code"), [("", 0), ("error", 1)])
+def test_a_kernel_that_warns_does_no_wrong_unless_warnings_are_to_be_errors(tmp_path, monkeypatch, asked, code):
+    (tmp_path / "k.py").write_text(
+        "import warnings\nfrom torch.nn.functional import pad\n"
+        "def pad2d(x, p):\n    warnings.warn('old', FutureWarning, stacklevel=2)\n    return pad(x, [p] * 4)\n"
+    )
+    monkeypatch.setenv("PYTHONWARNINGS", asked and f"{asked}::FutureWarning")
+    assay("check", "k.py", "--in-process", "--", "-k", "pad2d.example or pad2d.additive", cwd=tmp_path, check=code)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -11,7 +11,7 @@ import pytest
 from assay.implementations import processes
 from assay.implementations.arrays import Argument
 from assay.implementations.isolated import Place, started
-from assay.implementations.load import LoadError
+from assay.implementations.load import LoadError, load
 from assay.implementations.observe import Call, observe
 from assay.report import failures
 from assay.tests.meta.test_isolated import GREETING, call, python_server
@@ -74,6 +74,29 @@ def test_an_operator_that_has_hung_is_waited_for_less(tmp_path):
     seen = [observe(implementation, call(features)).fault for features in (2, 3)]
     assert [each.split(" and ")[0] for each in seen] == ["gave no answer in 3 s,", "gave no answer in 1 s,"]
     implementation.worker.close()
+
+
+NO_NOTES = """
+import torch
+class Old(RuntimeError):
+    @property
+    def add_note(self):
+        raise AttributeError("before Python 3.11 there is none")
+class Back(torch.autograd.Function):
+    forward = staticmethod(lambda ctx, x: x.clone())
+    @staticmethod
+    def backward(ctx, g):
+        raise Old("no way")
+def swish(x, beta=1.0):
+    return Back.apply(x)
+"""
+
+
+def test_what_was_raised_going_back_is_told_under_python_3_10_too(tmp_path):
+    (tmp_path / "back.py").write_text(NO_NOTES)
+    x = Argument(np.ones(2))
+    seen = observe(load(str(tmp_path / "back.py")), Call("swish", {"x": x}, "float32", "cpu", x, ("x",)))
+    assert seen.fault.startswith("raised Old: no way (back.py, line ") and seen.fault.endswith("), going back")
 
 
 @pytest.mark.parametrize("how", ["crash", "hang"])
