@@ -68,7 +68,8 @@ def load(spec: str) -> Implementation:
         recipe = _file_recipe(Path(str(module.__file__)))
     elif target.endswith(".py") or "/" in target:
         module = _from_file(Path(target), spec)
-        recipe = _file_recipe(Path(target).resolve())
+        recipe = f"import sys\nsys.path.insert(0, {str(Path(target).resolve().parent)!r})\n"  # it may import neighbours
+        recipe += _file_recipe(Path(target).resolve())
     else:
         module = _imported(target, spec)
         recipe = f"import importlib\ncandidate = importlib.import_module({target!r})"

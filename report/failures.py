@@ -65,8 +65,18 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
     lines += f"\n{problem.alone}" if problem.alone else ""
     told = last is not None and bool(implementation.recipe)  # of a command there is nothing to import
     shown = calls if problem.complete or (last and last.in_turn) else calls[-SHOWN:]
-    found["script"] = script(implementation.recipe, implementation.array, shown, lines.strip()) if told else ""
+    words = (implementation.recipe, implementation.array, shown, lines.strip(), _element(problem, last))
+    found["script"] = script(*words) if told else ""
     return found
+
+
+def _element(problem: NonConformance, last: Call | None) -> str:
+    """The wrong element of what the last call's script has found, if it is one of that."""
+    back = problem.subject.removeprefix("gradient of ")
+    if last is None or problem.index is None or not problem.of_last or (back == "result") == bool(last.cotangent):
+        return ""
+    at = ", ".join(str(int(i)) for i in problem.index) or "()"
+    return f"[{at}]" if back == "result" else f"[{back!r}][{at}]"
 
 
 def _is_of_arguments(problem: NonConformance) -> bool:

@@ -25,8 +25,11 @@ TURNED = "-0.5 * {0}.flip(tuple(range({0}.ndim)))"  # a tensor, as `TorchArrays.
 FEW = 8  # elements of a longer one, all others zero, that are written with their places
 
 
-def script(recipe: str, array: str, calls: Sequence[Call], verdict: str) -> str:
-    """Lines of Python that make these calls, and need only the candidate and its array library."""
+def script(recipe: str, array: str, calls: Sequence[Call], verdict: str, element: str = "") -> str:
+    """Lines of Python that make these calls, and need only the candidate and its array library.
+
+    ``element`` is which one of what comes back is wrong, as Python writes it: "[0, 2]", or "['x'][0]" of a gradient.
+    """
     lines = ["import numpy as np", "import torch"] if array == "torch" else ["import numpy as np"]
     if any(_is_packed(value.values) for call in calls for value in _tensors(call)):
         lines += ["import base64, zlib"]
@@ -41,6 +44,8 @@ def script(recipe: str, array: str, calls: Sequence[Call], verdict: str) -> str:
         count = len(list(times))
         lines += alike if count == 1 else [f"for _ in range({count}):", *(f"    {line}" for line in alike)]
     lines += ["print('after the last call:', *kept, sep='\\n')"] if calls[-1].in_turn else []
+    told = element and not (calls[-1].in_turn or calls[-1].beside)
+    lines += [f"print('the wrong element:', found{element}.item())"] if told else []
     return "\n".join([*lines, *(f"# {line}" for line in verdict.splitlines())])
 
 
@@ -82,7 +87,9 @@ def _tensor_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -
 
 def _shown(answer: str, call: Call, under: str = "") -> list[str]:
     """Print what came back; of a sequence it is kept, to be printed again."""
-    return [f"{under}kept.append({answer})", "print(kept[-1])"] if call.in_turn else [f"{under}print({answer})"]
+    if call.in_turn:
+        return [f"{under}kept.append({answer})", "print(kept[-1])"]
+    return [f"found = {answer}", "print(found)"]
 
 
 def _put_together(call: Call, array: str) -> list[str]:

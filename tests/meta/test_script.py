@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import runpy
+import subprocess
+import sys
 import types
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 from assay.implementations.arrays import Argument, arrays_of, made_together
 from assay.implementations.contract import Implementation
 from assay.implementations.layouts import LAYOUTS, TOGETHER
+from assay.implementations.load import load
 from assay.implementations.observe import Call, observe
 from assay.report.script import SPELLED_OUT, script
 from assay.tests.trial.textures import laid
@@ -124,6 +127,32 @@ def test_the_way_back_is_gone_twice_where_it_was(tmp_path, capsys):
     runpy.run_path(str(tmp_path / "script.py"), {"candidate": types.SimpleNamespace(swish=Noting.apply)})
     assert came == [[0.5, 0.5], [1.0, 1.0]]
     assert "1." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("array", ["torch", "numpy"])
+@pytest.mark.parametrize("back", [False, True])
+def test_the_wrong_element_is_printed_in_full_whatever_is_around_it(tmp_path, capsys, array, back):
+    """Of a large array its library prints a few elements, and of each a few digits."""
+    values = np.full((40, 60), 1.0)
+    values[17, 23] += 2.0**-10
+    cotangent = {"cotangent": Argument(values), "differentiate": ("x",)} if back else {}
+    call = Call("swish", {"x": Argument(values)}, "float16", "cpu", **cotangent)
+    text = script("", array, [call], "wrong", "['x'][17, 23]" if back else "[17, 23]")
+    (tmp_path / "script.py").write_text(text)
+    own = types.SimpleNamespace(swish=lambda x: x * 1.0, vjp=lambda operator, arguments, incoming: {"x": incoming})
+    runpy.run_path(str(tmp_path / "script.py"), {"candidate": own})
+    assert capsys.readouterr().out.splitlines()[-1] == "the wrong element: 1.0009765625"
+
+
+def test_a_kernel_imports_its_neighbour_in_the_script_too(tmp_path):
+    (tmp_path / "neighbour.py").write_text("def twice(x): return 2 * x\n")
+    (tmp_path / "kernel.py").write_text(
+        "from neighbour import twice\narray = 'numpy'\ndef swish(x, beta=1.0): return twice(x)\n"
+    )
+    call = Call("swish", {"x": Argument(np.ones(2))}, "float32", "cpu")
+    text = script(load(str(tmp_path / "kernel.py")).recipe, "numpy", [call], "wrong")
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, cwd="/")
+    assert (done.stdout, done.stderr) == ("[2. 2.]\n", "")
 
 
 @pytest.mark.parametrize("recording", [None, False, "no_grad"])
