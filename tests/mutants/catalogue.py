@@ -33,6 +33,7 @@ from assay.tests.mutants import (
     pad2d,
     precision,
     reported,
+    reported_more,
     sizes,
     sliced,
     slips,
@@ -91,6 +92,7 @@ KINDS = (
     owed,
     owed_back,
     usual,
+    reported_more,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 
