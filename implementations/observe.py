@@ -5,6 +5,7 @@ A `Call` and an `Observation` hold numpy arrays, strings and numbers alone: what
 
 from __future__ import annotations
 
+import sysconfig
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ from assay.implementations.running import made, run
 
 PACKAGE = str(Path(__file__).resolve().parents[1])
 ITSELF = "other elements of its own"  # which a result shares its memory with, if it is expanded
+STANDARD = sysconfig.get_path("stdlib")
+TOLD = 5  # lines of what an exception says
 OUTPUT = "standard output"  # which a call may not write to
 NO_GRAD = "no_grad"  # where no gradients are recorded, and tensors are what they are otherwise
 # Arguments that may be None and stand last: in inference they are given so, as `torch.nn.Linear` does.
@@ -291,7 +294,14 @@ def _same(a: Values, b: Values) -> bool:
 
 def _where(problem: Exception) -> str:
     frames = [frame for frame in traceback.extract_tb(problem.__traceback__) if not frame.filename.startswith(PACKAGE)]
-    text = str(problem).strip().splitlines()
-    place = f" ({frames[-1].filename.rsplit('/', 1)[-1]}, line {frames[-1].lineno})" if frames else ""
+    own = [frame for frame in frames if not _of_library(frame.filename)] or frames
+    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
+    text = " | ".join([*lines[:TOLD], *["..."] * (len(lines) > TOLD)])
+    place = f" ({own[-1].filename.rsplit('/', 1)[-1]}, line {own[-1].lineno})" if own else ""
     when = "".join(f", {note}" for note in getattr(problem, "__notes__", ()))
-    return f"{type(problem).__name__}: {text[0] if text else ''}{place}{when}"
+    return f"{type(problem).__name__}: {text}{place}{when}"
+
+
+def _of_library(file: str) -> bool:
+    """Python's own, or what was installed: the author of a kernel looks for a line elsewhere first."""
+    return file.startswith((STANDARD, "<")) or "-packages/" in file

@@ -137,7 +137,7 @@ def _kind(found: Record) -> tuple[str, str]:
     if found["class"] in DIED:
         return found["candidate"], found["class"]
     if _unjudged(found):
-        return found["candidate"], re.sub(r"\d+", "0", found["what"])
+        return found["candidate"], re.sub(r"\d+", "0", found["what"].partition(" | ")[0])
     return found["clause"], found["class"]
 
 

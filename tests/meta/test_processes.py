@@ -99,6 +99,31 @@ def test_what_was_raised_going_back_is_told_under_python_3_10_too(tmp_path):
     assert seen.fault.startswith("raised Old: no way (back.py, line ") and seen.fault.endswith("), going back")
 
 
+RAISING = """
+import json
+def swish(x, beta=1.0):
+    return json.loads("{")
+def linear(x, w, b=None):
+    raise ValueError("first\\n  second\\n\\n" + "more\\n" * 9)
+"""
+
+
+def test_what_was_raised_is_told_with_the_kernels_own_line_and_more_than_its_first(tmp_path):
+    """Whether in the judge's process or in its own."""
+    (tmp_path / "raising.py").write_text(RAISING)
+    for implementation in (load(str(tmp_path / "raising.py")), started(str(tmp_path / "raising.py"), Place())):
+        swish = Call("swish", {"x": Argument(np.ones(1))}, "float32", "cpu")
+        assert observe(implementation, swish).fault.endswith(" (char 1) (raising.py, line 4)")
+        told = "raised ValueError: first | second | more | more | more | ... (raising.py, line 6)"
+        assert observe(implementation, call(2)).fault == told
+
+
+def test_exceptions_that_begin_alike_are_one_failure_whatever_follows():
+    what = "swish raised TypeError: no such shape"
+    found = [failing(what=f"{what} | {each} (k.py, line 1)", malformed=True) for each in ("(2, 3)", "(2, 3, 4)")]
+    assert len(failures.grouped(found)) == 1
+
+
 @pytest.mark.parametrize("how", ["crash", "hang"])
 def test_of_what_has_ended_a_process_the_smallest_input_is_shown(how):
     """Whichever clause was asked about just then."""
