@@ -44,8 +44,10 @@ def script(recipe: str, array: str, calls: Sequence[Call], verdict: str, element
         count = len(list(times))
         lines += alike if count == 1 else [f"for _ in range({count}):", *(f"    {line}" for line in alike)]
     lines += ["print('after the last call:', *kept, sep='\\n')"] if calls[-1].in_turn else []
-    told = element and not (calls[-1].in_turn or calls[-1].beside)
-    lines += [f"print('the wrong element:', found{element}.item())"] if told else []
+    if element and not calls[-1].beside:
+        pair = "[1]" * (array == "torch" and calls[-1].cotangent is not None)  # a result, and gradients
+        found = f"kept[-1]{pair}" if calls[-1].in_turn else "found"
+        lines.append(f"print('the wrong element:', {found}{element}.item())")
     return "\n".join([*lines, *(f"# {line}" for line in verdict.splitlines())])
 
 

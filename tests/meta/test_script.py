@@ -131,13 +131,14 @@ def test_the_way_back_is_gone_twice_where_it_was(tmp_path, capsys):
 
 @pytest.mark.parametrize("array", ["torch", "numpy"])
 @pytest.mark.parametrize("back", [False, True])
-def test_the_wrong_element_is_printed_in_full_whatever_is_around_it(tmp_path, capsys, array, back):
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_the_wrong_element_is_printed_in_full_whatever_is_around_it(tmp_path, capsys, array, back, in_turn):
     """Of a large array its library prints a few elements, and of each a few digits."""
     values = np.full((40, 60), 1.0)
     values[17, 23] += 2.0**-10
     cotangent = {"cotangent": Argument(values), "differentiate": ("x",)} if back else {}
-    call = Call("swish", {"x": Argument(values)}, "float16", "cpu", **cotangent)
-    text = script("", array, [call], "wrong", "['x'][17, 23]" if back else "[17, 23]")
+    call = Call("swish", {"x": Argument(values)}, "float16", "cpu", in_turn=in_turn, **cotangent)
+    text = script("", array, [call] * (1 + in_turn), "wrong", "['x'][17, 23]" if back else "[17, 23]")
     (tmp_path / "script.py").write_text(text)
     own = types.SimpleNamespace(swish=lambda x: x * 1.0, vjp=lambda operator, arguments, incoming: {"x": incoming})
     runpy.run_path(str(tmp_path / "script.py"), {"candidate": own})
