@@ -106,9 +106,7 @@ class Tensor:
     @cached_property
     def scaled(self) -> tuple[list[int], int]:
         """Integers m and a shift k with values[i] == m[i] / 2**k exactly, and the zero of ``padded``. Finite only."""
-        ratios = [x.as_integer_ratio() for x in self.padded]
-        largest = max(denominator for _, denominator in ratios)
-        return [n * (largest // d) for n, d in ratios], largest.bit_length() - 1
+        return _scaled(tuple(self.padded))
 
     @cached_property
     def finite(self) -> bool:
@@ -229,6 +227,13 @@ def _steps(channels: int, height: int, width: int, size: Index) -> list[int]:
     """How far each element of a window lies behind its first one, in so many images."""
     rows = [(c * height + i) * width for c in range(channels) for i in range(size[0])]
     return [row + j for row in rows for j in range(size[1])]
+
+
+@lru_cache(maxsize=16)  # calls that differ in layout or in one tensor read the same values
+def _scaled(values: tuple[float, ...]) -> tuple[list[int], int]:
+    ratios = [x.as_integer_ratio() for x in values]
+    largest = max(denominator for _, denominator in ratios)
+    return [n * (largest // d) for n, d in ratios], largest.bit_length() - 1
 
 
 def _take(values: list[Any], positions: Sequence[int]) -> list[Any]:

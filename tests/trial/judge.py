@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections.abc import Callable, Iterable, Sequence
@@ -249,13 +250,14 @@ def _judge(
 
 def _places(case: Case, shape: Index, count: int, suspected: Iterable[Index]) -> list[Index]:
     """All indices of a small shape; of a large one the corners and drawn ones, ``count`` in all, and the suspected."""
-    return [*dict.fromkeys([*_sample(case, shape, count), *suspected])]
+    return [*dict.fromkeys([*_sample(case.pick, shape, count), *suspected])]
 
 
-def _sample(case: Case, shape: Index, count: int) -> list[Index]:
+@functools.lru_cache(maxsize=256)
+def _sample(pick: int, shape: Index, count: int) -> list[Index]:
     if math.prod(shape) <= count:
         return [tuple(at) for at in np.ndindex(*shape)]
-    rng = random.Random(case.pick)
+    rng = random.Random(pick)
     corners = {tuple(rng.choice((0, size - 1)) for size in shape) for _ in range(8)}
     corners |= {(0,) * len(shape), tuple(size - 1 for size in shape)}
     while len(corners) < count:

@@ -49,22 +49,30 @@ class Texture:
         ``terms`` is the length of the longest sum that the values enter: integers are drawn so small that such a
         sum of products of two of them is exact in ``fmt``, in any order.
         """
-        return (_kept if math.prod(shape) > LARGE else Texture._made)(self, shape, fmt, terms)
+        kept = next(kept for most, kept in _KEPT.items() if math.prod(shape) <= most)
+        return kept(self, shape, fmt, terms, repr(self.elements))
 
-    def _made(self, shape: tuple[int, ...], fmt: Format, terms: int) -> Argument:
+    def _made(self, shape: tuple[int, ...], fmt: Format, terms: int, written: str) -> Argument:
+        """``written`` are the elements, in which a zero has its sign: tuples that differ in that alone are equal."""
         size = math.prod(shape)
         values = FAMILIES[self.family](np.random.default_rng(self.seed), size, fmt, terms)
         for position, value in self.elements if size else ():
             values[position % size] = value
-        return laid(rounded(values, fmt).reshape(shape), self.layout)
+        made = laid(rounded(values, fmt).reshape(shape), self.layout)
+        made.values.flags.writeable = False
+        return made
 
     def holding(self, values: Values, terms: int) -> Given:
         """This texture with values written out, those that it holds or some of them."""
         return Given(self.family, self.seed, (), self.layout, values, terms, (self.family, self.seed))
 
 
-# Large tensors that are asked for again are the same ones: who judges them again knows them.
-_kept = functools.lru_cache(maxsize=12)(Texture._made)
+# Tensors that are asked for again are the same ones, by how many elements they have at most: a law asks for one in
+# every layout and mode, of every candidate. Of large ones fewer are kept; who judges them again knows them.
+_KEPT = {
+    most: functools.lru_cache(maxsize=tensors)(Texture._made)
+    for most, tensors in ((2**12, 1024), (LARGE, 32), (math.inf, 12))
+}
 
 
 @dataclass(frozen=True, eq=False)
