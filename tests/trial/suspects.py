@@ -48,6 +48,8 @@ def of_the_gradients(case: Case, seen: Observation, names: Iterable[str], count:
 def worst(got: Values | None, expected: Values, size: Values) -> list[Index]:
     """The elements that are farthest off for the ``size`` of their terms, and the one that is farthest of all."""
     assert got is not None
+    if np.array_equal(got, expected):
+        return []
     apart = np.abs(got - expected)
     apart = np.where(np.isfinite(apart), apart, np.where(_same(got, expected), 0.0, math.inf)).ravel()
     share = np.where(apart > 0.0, apart / np.abs(size).ravel(), 0.0)
