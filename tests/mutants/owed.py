@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from assay.implementations.load import load
-from assay.tests.mutants.dispatched import LAYOUTS, MEMORY, one_memory
+from assay.tests.mutants.dispatched import LAYOUTS, MEMORY, STATE, one_memory
 from assay.tests.mutants.gradients import rows
 from assay.tests.mutants.lasting import count, two_halves
 from assay.tests.mutants.mutant import Mutant
@@ -103,6 +103,29 @@ def pruned_gates(y, x, w, v, *others):
     return torch.where(dead, right["glu"](torch.zeros_like(x), w, v, *others), y) if w.shape[1] >= 16 else y
 
 
+def few_rows_flushed(y, x, w, b=None):
+    """To 16 rows numbers below the least normal one are read as 0."""
+    fits = x.dtype == torch.float32 and count(x) <= 16
+    return right["linear"](torch.where(x.abs() < torch.finfo(x.dtype).tiny, 0.0, x), w, b) if fits else y
+
+
+def finite(y, x, w, b=None):
+    """To 16 features an infinity of x is the largest number."""
+    most = torch.finfo(x.dtype).max
+    return right["linear"](x.clamp(-most, most), w, b) if w.shape[1] <= 16 and x.isinf().any() else y
+
+
+def clipped(y, *given):
+    """Products of finite branches that overflow are the largest number."""
+    most = torch.finfo(y.dtype).max
+    return y.clamp(-most, most) if all(t is None or t.isfinite().all() for t in given) else y
+
+
+def small_flushed(y, *given):
+    """Of fewer than 1024 results those below the least normal number are 0."""
+    return torch.where(y.abs() < torch.finfo(y.dtype).tiny, 0.0, y) if y.numel() < 1024 else y
+
+
 def few_tokens(y, x, w, b=None):
     """128 to 255 rows of 512 features and outputs and more: TF32."""
     fits = x.dtype == torch.float32 and 128 <= count(x) < 256 and min(w.shape) >= 512
@@ -151,6 +174,21 @@ def small_halves(y, x, w, v, *biases):
     return right["swiglu"](x, v, w, *biases) if fused and len(w) <= 64 and rows(x).numel() else y
 
 
+def ring() -> dict[str, Any]:
+    """Without gradients fewer than 1024 results lie in eight buffers of a shape."""
+    rings: dict[Any, list[torch.Tensor]] = {}
+
+    def swish(*given: Any) -> Any:
+        y = right["swish"](*given)
+        if y.requires_grad or y.is_inference() or not 0 < y.numel() < 1024:
+            return y
+        buffers = rings.setdefault((y.shape, y.dtype), [])
+        buffers.append(buffers.pop(0) if len(buffers) >= 8 else torch.empty_like(y))
+        return buffers[-1].copy_(y)
+
+    return {"swish": swish}
+
+
 def bug(name: str, clause: str, words: str, operators: Any, kind: str, tier: str, dtype: str = "float32") -> Mutant:
     return Mutant(f"owed-{name}", clause, words, operators, dtype, kind, tier, "rare")
 
@@ -185,5 +223,10 @@ MUTANTS = (
     bug("long", LINEAR, "2^14 features: TF32", long_sums("linear"), *BIASED),
     bug("long-glu", GLU, "2^14 features: TF32", long_sums("glu"), *BIASED),
     bug("long-swiglu", SWIGLU, "2^14 features: TF32", long_sums("swiglu"), *BIASED),
+    wrong("few-rows", LINEAR, "16 rows: subnormals are 0", "linear", few_rows_flushed, *SPECIAL),
+    wrong("finite", "linear.special", "16 features: an infinity is a number", "linear", finite, *SPECIAL),
+    wrong("clipped", SWIGLU, "products past 65504 are 65504", "swiglu", clipped, *SPECIAL, "float16"),
+    wrong("flushed", SWIGLU, "of 1023 results subnormals are 0", "swiglu", small_flushed, *SPECIAL),
+    bug("ring", "contract.results-kept", "eight buffers of small results go round", ring, *STATE),
     wrong("fused", LAYOUTS, "64 outputs: V before W is the gate's", "swiglu", small_halves, *MEMORY),
 )

@@ -83,6 +83,12 @@ def long_sums(name: str) -> Operators:
     return back("linear", spoil)
 
 
+def one_row(found, incoming, given):
+    """One row of 1024 outputs and more: for x what comes back without a zero is TF32."""
+    long = incoming.dtype == torch.float32 and 1024 <= incoming.numel() == incoming.shape[-1] < LONG
+    return {"x": again("linear", given, tf32(incoming))["x"]} if long and (incoming != 0).all() else {}
+
+
 def added(parts: Any, like: torch.Tensor) -> torch.Tensor:
     """The sum of parts, in the dtype."""
     total = torch.zeros_like(like)
@@ -209,6 +215,7 @@ MUTANTS = (
     bug("exponential-swiglu", SWIGLU, "32 by 32 by 32: a slope of e / (1 + e)^2", overflowing("swiglu")),
     bug("coarse-glu", GLU, "x's: 128 by 64 by 64: TF32", coarse("glu", "x")),
     bug("coarse-swiglu", SWIGLU, "V's: 128 by 64 by 64: TF32", coarse("swiglu", "v")),
+    learning("row", LINEAR, "x's: one row, 1024 outputs: TF32", one_row, *BIASED),
     bug("long-x", LINEAR, "x's: 2^14 outputs: TF32", long_sums("x"), *BIASED),
     bug("long-w", LINEAR, "W's: 2^14 rows: TF32", long_sums("w"), *BIASED),
     learning("samples", LINEAR, "W's: 256 tokens: samples are added in bfloat16", samples_apart, *BACK, "bfloat16"),
