@@ -118,18 +118,28 @@ def grouped(failures: Sequence[Record]) -> list[tuple[Record, list[Record]]]:
     """One failure of each clause and class, in the spec's order, and the others that say the same in other dtypes.
 
     Of one dtype the one of the fewest elements. Where integers are wrong, so are reals, which is another failure only
-    if another precision would explain it. What breaks whatever clause is asked about just then is one failure
+    if another precision would explain it. What one call shows by itself is no fault of the manners that it was met in,
+    where a law of the operator fails as well. What breaks whatever clause is asked about just then is one failure
     of an operator: its crashes, its hangs, and what it raised, or returned instead of a tensor to judge, if told alike.
     """
     groups: dict[tuple[str, str], list[Record]] = {}
     order = list(CLAUSES)
-    for found in sorted(failures, key=lambda found: order.index(found["clause"])):
-        groups.setdefault(_kind(found), []).append(found)
+    ordered = sorted(failures, key=lambda found: order.index(found["clause"]))
+    own = {_asked(found): _kind(found) for found in reversed(ordered) if not _of_manners(found)}
+    for found in ordered:
+        by_itself = _of_manners(found) and found["alone"] == history.BY_ITSELF
+        groups.setdefault(own.get(_asked(found), _kind(found)) if by_itself else _kind(found), []).append(found)
     for (clause, kind), group in list(groups.items()):
         if kind == "precision" and (clause, "structure") in groups and not any(found["hint"] for found in group):
             groups[clause, "structure"] += groups.pop((clause, kind))
     for group in groups.values():
-        group.sort(key=lambda found: (SHOWN_FIRST.index(found["dtype"]), found["elements"] * _by_size(found)))
+        group.sort(
+            key=lambda found: (
+                _of_manners(found),
+                SHOWN_FIRST.index(found["dtype"]),
+                found["elements"] * _by_size(found),
+            )
+        )
     return [(group[0], group[1:]) for group in groups.values()]
 
 
@@ -139,6 +149,16 @@ def _kind(found: Record) -> tuple[str, str]:
     if _unjudged(found):
         return found["candidate"], re.sub(r"\d+", "0", found["what"].partition(" | ")[0])
     return found["clause"], found["class"]
+
+
+def _of_manners(found: Record) -> bool:
+    """Whether the clause is one of all operators; what cannot be judged is of none."""
+    return CLAUSES[found["clause"]].chapter == "contract" and not _unjudged(found)
+
+
+def _asked(found: Record) -> tuple[str, bool]:
+    """Of which operator something is wrong, and whether going back."""
+    return found["candidate"], found["subject"].startswith("gradient")
 
 
 def _by_size(found: Record) -> bool:

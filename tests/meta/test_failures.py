@@ -1,0 +1,106 @@
+"""Failures: how their numbers are shown, and which are told as one."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from assay.report import failures
+from assay.spec import CLAUSES
+from assay.tests.trial import history
+
+
+def told(dtype="float32", **more):
+    """What is recorded of a failure, as far as its numbers go."""
+    numbers = {
+        "got": 0.1 + 2**-56,
+        "permitted": [0.1, 0.1 + 2**-55],
+        "exact": 0.1,
+        "margin": 1.5,
+        "wrong": 1,
+        "judged": 1,
+    }
+    return {"dtype": dtype, "subject": "result", "index": [0], "there": "", **numbers, **more}
+
+
+def test_a_number_is_shown_with_the_digits_of_what_is_permitted():
+    shown = dict(failures._number_lines(told("float64", got=0.1 + 2**-54)))
+    assert shown["got"].startswith("0.10000000000000006 ") and "[0.10000000000000001, 0.1" in shown["permitted"]
+    assert dict(failures._number_lines(told("float32")))["got"].startswith("0.1  (")
+
+
+def test_an_infinity_where_an_interval_is_permitted_is_not_said_to_be_exact():
+    assert dict(failures._number_lines(told(got=math.inf, margin=math.inf)))["margin"].startswith(
+        "inf (1.0 is the limit)"
+    )
+    exact = told(permitted=[0.1, 0.1], margin=math.inf)
+    assert dict(failures._number_lines(exact))["margin"].startswith("no error is permitted here")
+
+
+def failing(clause="swish.formula", **more):
+    """What is recorded of a failure, as far as it says which are alike."""
+    plain = {"class": "precision", "dtype": "float32", "elements": 1, "malformed": False, "hint": ""}
+    plain |= {"what": "another number", "subject": "result", "alone": ""}
+    return {"clause": clause, "candidate": "k.py.swish", **plain, **more}
+
+
+def test_of_the_failures_of_a_clause_the_smallest_in_the_first_dtype_is_shown():
+    kinds = [("float64", 1), ("float32", 90), ("float32", 3)]
+    found = [failing(dtype=dtype, elements=elements) for dtype, elements in kinds]
+    ((first, others),) = failures.grouped(found)
+    assert (first["dtype"], first["elements"], len(others)) == ("float32", 3, 2)
+
+
+@pytest.mark.parametrize(("hint", "shown"), [("", 1), ("would hold", 2)])
+def test_reals_that_are_wrong_where_integers_are_stand_apart_only_with_a_hint(hint, shown):
+    found = [failing(hint=hint), failing(**{"class": "structure", "hint": "", "elements": 9})]
+    groups = failures.grouped(found)
+    assert len(groups) == shown
+    assert sum(1 + len(others) for _, others in groups) == 2
+
+
+def test_what_one_call_shows_is_told_with_the_operators_own_failure():
+    """A wrong number that the laws of memory met, too; but not one that they alone see, nor one going back."""
+    alone = failing("contract.memoryless", alone=history.BY_ITSELF)
+    back, elsewhere = {**alone, "subject": "gradient of x"}, {**alone, "candidate": "k.py.linear"}
+    remembers = {**alone, "alone": history.BY_OTHERS}
+    groups = failures.grouped([alone, back, elsewhere, remembers, failing(elements=9)])
+    assert (groups[0][0]["clause"], groups[0][1]) == ("swish.formula", [alone])
+    assert len(groups) == 2 and len(groups[1][1]) == 2
+
+
+def test_one_mistake_that_breaks_every_clause_is_one_failure():
+    """Numbers in its words apart; what is wrong with numbers is told clause by clause."""
+    clauses = ("swish.formula", "swish.zero", "contract.layouts")
+    raised = [
+        failing(clause, what=f"swish raised TypeError: {n} numbers", malformed=True) for n, clause in enumerate(clauses)
+    ]
+    other = failing("swish.zero", what="swish returned a list", malformed=True)
+    groups = failures.grouped([*raised, other, *map(failing, clauses)])
+    assert [(len(others), first["what"]) for first, others in groups] == [
+        (2, "swish raised TypeError: 0 numbers"),
+        (0, "another number"),
+        (0, "swish returned a list"),
+        (0, "another number"),
+        (0, "another number"),
+    ]
+
+
+@pytest.mark.parametrize(("broken", "replays"), [(4, True), (12, False)])
+def test_all_clauses_that_one_mistake_breaks_are_named_and_few_with_what_to_replay(broken, replays):
+    """Each once."""
+    rest = {"statement": "", "device": "cpu", "declared": "", "earlier_calls": [], "input": [], "script": "", "id": "i"}
+    rest |= {"alone": "", "hint": "", "nodeid": "n", "subject": "", "contract": ""}
+    clauses = list(CLAUSES)[:broken]
+    first, *others = (failing(clause, malformed=True) | rest for clause in clauses)
+    lines = failures.text(first, [*others, first, *others]).splitlines()
+    (also,) = (line.split("also")[1].strip() for line in lines if line.startswith("  also"))
+    assert also == ", ".join(clause + " (i)" * replays for clause in clauses[1:])
+
+
+def test_of_one_clause_other_dtypes_are_named_once_and_other_laws_counted():
+    found = [("float32", "a"), ("float64", "a"), ("float32", "b"), ("float64", "b"), ("float16", "c")]
+    first, *others = (failing(dtype=t, law=law, id=f"{t}-{law}", nodeid="n") for t, law in found)
+    expected = "float64 (float64-a), float16 (float16-c), 2 other laws of the clause"
+    assert failures._also(first, others) == expected
