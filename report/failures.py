@@ -17,7 +17,7 @@ from assay.implementations.contract import signature
 from assay.implementations.observe import NO_GRAD, PARTS, Call
 from assay.implementations.running import BETWEEN
 from assay.report.script import script
-from assay.spec import CLAUSES
+from assay.spec import CLAUSES, OPERATORS
 from assay.tests.trial import history
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.failure import DIED, ONCE, RAISED, NonConformance
@@ -53,7 +53,7 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
         else "",
         "input": _inputs(last) if last else [],
         "earlier_calls": [f"{call.operator}: {'; '.join(_inputs(call))}" for call in calls[:-1]],
-        "elements": sum(each.values.size for call in calls for each in call.tensors.values()),
+        "elements": sum(map(_elements, calls)),
         "subject": problem.subject,
         "nodeid": nodeid,
         "hint": str(problem.hint or ""),
@@ -104,6 +104,13 @@ def _numbers(problem: NonConformance, call: Call | None) -> Record:
     }
 
 
+def _elements(call: Call) -> int:
+    """How many numbers an operator is given: elements, and a learned number that is none."""
+    learned = OPERATORS[call.operator].tensors if call.operator in OPERATORS else ()
+    plain = sum(isinstance(call.arguments.get(name), int | float) for name in learned)
+    return plain + sum(each.values.size for each in call.tensors.values())
+
+
 def _there(problem: NonConformance, call: Call | None) -> str:
     """The input's element at the same place, where the operator works element by element."""
     elementwise = call is not None and call.operator == "swish" and problem.subject == "result"
@@ -133,13 +140,7 @@ def grouped(failures: Sequence[Record]) -> list[tuple[Record, list[Record]]]:
         if kind == "precision" and (clause, "structure") in groups and not any(found["hint"] for found in group):
             groups[clause, "structure"] += groups.pop((clause, kind))
     for group in groups.values():
-        group.sort(
-            key=lambda found: (
-                _of_manners(found),
-                SHOWN_FIRST.index(found["dtype"]),
-                found["elements"] * _by_size(found),
-            )
-        )
+        group.sort(key=_how_soon)
     return [(group[0], group[1:]) for group in groups.values()]
 
 
@@ -161,9 +162,14 @@ def _asked(found: Record) -> tuple[str, bool]:
     return found["candidate"], found["subject"].startswith("gradient")
 
 
-def _by_size(found: Record) -> bool:
-    """Not what is told alike by all clauses: there the first of them is shown, unless the process has ended."""
-    return found["class"] in DIED or not _unjudged(found)
+def _how_soon(found: Record) -> tuple[bool, int, int, int]:
+    """What is shown of a group: the operator's own, in the usual dtype, of few numbers, which are short to write.
+
+    Of what is told alike by all clauses the first of them, unless the process has ended.
+    """
+    by_size = found["class"] in DIED or not _unjudged(found)
+    written = sum(map(len, found["input"]))
+    return _of_manners(found), SHOWN_FIRST.index(found["dtype"]), found["elements"] * by_size, written * by_size
 
 
 def _unjudged(found: Record) -> bool:
