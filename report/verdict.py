@@ -145,7 +145,7 @@ class Verdict:
             operator, _, dtype = key.split(".")
             if operator in self.run.operators and dtype in self.run.dtypes:
                 found[key] = str(Precision.declared(STORAGE[dtype], declaration))
-        return {key: plain(value) for key, value in found.items()}
+        return found
 
     def settings(self) -> dict[str, Any]:
         """Every setting of the run, and the versions of what took part."""
