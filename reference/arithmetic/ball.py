@@ -97,8 +97,13 @@ class Ball:
 
     @property
     def determined(self) -> bool:
-        """Whether anything at all is required of the element."""
+        """Whether more is known of the value than that it is a number or NaN."""
         return self.radius != math.inf
+
+    @property
+    def required(self) -> bool:
+        """Whether anything at all is required of the element, if this is the result."""
+        return self.determined or math.isinf(self.middle)
 
     def __contains__(self, got: float) -> bool:
         return self.margin(got) <= 1.0
@@ -106,7 +111,7 @@ class Ball:
     def margin(self, got: float) -> float:
         """|got - exact| / permitted: at most 1 for a conforming element, infinite where no error is permitted."""
         if not self.determined:
-            return 0.0
+            return math.inf if self.required and got != self.middle else 0.0
         if not (math.isfinite(self.middle) and math.isfinite(got)):
             same = got == self.middle or (got != got and self.middle != self.middle)
             return 0.0 if same or (self.overflow and self._may_overflow_to(got)) else math.inf
@@ -123,6 +128,8 @@ class Ball:
 
     def bounds(self) -> tuple[float, float]:
         """The least and the largest permitted value."""
+        if not self.determined and self.required:
+            return self.middle, self.middle
         return nearest(self.middle) - self.radius, nearest(self.middle) + self.radius
 
     def widened(self, unit: float, least: float) -> Ball:
@@ -151,7 +158,8 @@ class Ball:
             found.of_sum |= self.is_sum or other.is_sum
         if radius == 0.0 and arithmetic.exactly(middle):
             return found
-        found.radius += arithmetic.carrier * size_of(middle)  # the middle was computed in binary64
+        if arithmetic.carrier:  # the middle was computed in binary64
+            found.radius += arithmetic.carrier * size_of(middle)
         return arithmetic.rounded(found)
 
 

@@ -73,6 +73,16 @@ class Enclosure:
         """Nothing is required: some order of evaluation, or some permitted rounding, may overflow."""
         return Ball(self, 0.0, math.inf)
 
+    def overflown(self, x: Ball) -> Ball:
+        """Past the largest number, or perhaps. If it is past it for certain, an infinity is required of a result.
+
+        But nothing of what is computed of it: whoever keeps a wider number there goes on with that.
+        """
+        past = Fraction(self.precision.accumulation.largest) * (1 + 2 * Fraction(self.unit))
+        if math.isfinite(x.radius) and not x.is_sum and abs(Fraction(x.middle)) - Fraction(x.radius) > past:
+            return Ball(self, math.inf if x.middle > 0 else -math.inf, math.inf)
+        return self.undetermined()
+
     def exactly(self, middle: Any) -> bool:
         """Whether ``middle`` needs no rounding, being a number of both formats or not a number at all."""
         if isinstance(middle, Fraction):
@@ -87,7 +97,7 @@ class Enclosure:
     def rounded(self, exact: Ball) -> Ball:
         """A computed value: one rounding to the accumulation format added to what it may be off already."""
         ball = exact.widened(self.unit, self.underflow(exact, self.precision.accumulation, exact.grown))
-        return ball if ball.size <= self.precision.accumulation.largest else self.undetermined()
+        return ball if ball.size <= self.precision.accumulation.largest else self.overflown(exact)
 
     def underflow(self, x: Ball, into: Format, grown: float = 1.0) -> float:
         """What a value may lose, rounded to this format, where that or a part of its product is no normal number.
@@ -207,10 +217,10 @@ class Enclosure:
             return Ball(self, middle, spread)
         mass *= 1.0 + n * CARRIER  # the magnitudes were summed in binary64
         gamma = self.gamma(n)
-        largest = mass * (1.0 + gamma) * (1.0 + self.operand_error) + 2.0 * apart
-        if not largest <= self.precision.accumulation.largest:
-            return self.undetermined()
         relative = gamma + self.operand_error + gamma * self.operand_error
+        largest = mass * (1.0 + relative) + 2.0 * apart
+        if not largest <= self.precision.accumulation.largest:
+            return self.undetermined()  # of one sign, too: a compensated sum makes NaN of an infinity
         rounding = relative * mass + n * self.product_least
         if apart:
             rounding = max(rounding, apart + self.gamma(1) * (mass + apart) + self.least)

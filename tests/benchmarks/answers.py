@@ -108,7 +108,7 @@ class Answers:
         for at, got in elements:
             ball = enclose(at)
             margin = ball.margin(got)
-            self.judged += ball.determined
+            self.judged += ball.required
             if margin > 1.0:
                 low, high = ball.bounds()
                 declared = self.candidate.precision(self.timed.layer.operator, direction)

@@ -53,6 +53,25 @@ def test_a_sum_whose_terms_pass_the_largest_is_undetermined(fmt):
     assert not permitted.determined and admits(permitted, INF, -INF, 0.0, NAN) == [INF, -INF, 0.0, NAN]
 
 
+@pytest.mark.parametrize("fmt", (FLOAT32, BFLOAT16, FLOAT64), ids=str)
+@pytest.mark.parametrize("sign", (1.0, -1.0))
+def test_a_result_past_the_largest_for_certain_is_infinite(fmt, sign):
+    """A product; not one that a rounding may take back, nor a sum, of which a compensated one is NaN."""
+    big = fmt.round(0.75 * 2.0**fmt.emax)
+    permitted = ball("swiglu", fmt, [[0.0]], [[0.0]], [[0.0]], [16.0], [sign * big])
+    assert admits(permitted, INF, -INF, 0.0, NAN, sign * fmt.largest) == [sign * INF]
+    assert permitted.bounds() == (sign * INF, sign * INF)
+    edge = ball("swiglu", fmt, [[0.0]], [[0.0]], [[0.0]], [32.0], [sign * fmt.largest / 32.0])
+    assert sign * fmt.largest in edge and sign * INF in edge
+    assert NAN in ball("linear", fmt, [[1.0, 1.0, 1.0]], [[sign * big] * 3])
+
+
+def test_nothing_is_required_of_what_is_computed_of_an_overflow():
+    """In float64, say, the gate is 1e30 and not infinite."""
+    permitted = ball("swiglu", FLOAT32, [[1.0] * 4], [[1e38] * 4], [[1e-38 / 4] * 4], [0.0], [0.0])
+    assert admits(permitted, INF, 4.0) == [INF, 4.0]
+
+
 @pytest.mark.parametrize("fmt", STORAGE.values(), ids=str)
 def test_a_sum_that_cannot_overflow_is_determined(fmt):
     big = fmt.round(0.2 * fmt.largest)

@@ -55,6 +55,18 @@ def flushing(operator):
     return gated
 
 
+def saturating(operator):
+    """Finite numbers whose result is past the largest one give that."""
+
+    def called(*given: Any) -> Any:
+        y = right[operator](*given)
+        if not all(t.isfinite().all() for t in given if isinstance(t, torch.Tensor)):
+            return y
+        return torch.where(y.isinf(), y.sign() * torch.finfo(y.dtype).max, y)
+
+    return called
+
+
 def rest_of_patches(found, incoming, given):
     """Columns behind the last patch have the first ones' gradients."""
     kernel, columns = tuple(given["weight"].shape[2:]), given["input"].shape[3]
@@ -158,6 +170,7 @@ MUTANTS = (
     ),
     bug("flush-glu", "glu.formula", "subnormal results are 0", {"glu": flushing("glu")}, *SPECIAL),
     bug("flush-swiglu", "swiglu.formula", "subnormal results are 0", {"swiglu": flushing("swiglu")}, *SPECIAL),
+    bug("saturated", "swiglu.formula", "the largest for infinity", {"swiglu": saturating("swiglu")}, *SPECIAL),
     bug("patches", "conv2d.gradient", "the rest of patches", back("conv2d", rest_of_patches), "size", "gradient"),
     bug("anomalies", AROUND, "detection of anomalies stays on", ANOMALIES, *STATE),
     bug("ring", "contract.memoryless", "what is saved: in eight buffers", {"swish": in_ring}, *STATE),

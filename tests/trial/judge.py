@@ -192,8 +192,8 @@ def within(candidate: Candidate, what: str, at: Index, got: Any, permitted: Ball
         NonConformance: with ``what`` as its sentence.
     """
     margin = permitted.margin(got)
-    candidate.tally.undetermined += int(not permitted.determined)
-    candidate.compared(int(permitted.determined), margin if margin <= 1.0 else 0.0)
+    candidate.tally.undetermined += int(not permitted.required)
+    candidate.compared(int(permitted.required), margin if margin <= 1.0 else 0.0)
     if margin > 1.0:
         numbers = (float(got), permitted.bounds(), permitted.exact, margin, 1, 1)
         raise NonConformance(what, list(candidate.calls), subject, at, *numbers)
@@ -225,7 +225,7 @@ def _judge(
     permitted = enclose(candidate.precision(call.operator, direction))
     balls = [permitted(at) for at in places]
     margins = [ball.margin(float(got[at])) for at, ball in zip(places, balls, strict=True)]
-    undetermined = sum(not ball.determined for ball in balls)
+    undetermined = sum(not ball.required for ball in balls)
     candidate.tally.undetermined += undetermined
     wrong = [k for k, margin in enumerate(margins) if margin > 1.0]
     candidate.compared(len(balls) - undetermined, 0.0 if wrong else max(margins, default=0.0))
