@@ -14,8 +14,8 @@ from assay.implementations.isolated import Place, started
 from assay.implementations.load import LoadError, load
 from assay.implementations.observe import Call, observe
 from assay.report import failures
+from assay.tests.meta.test_failures import failing
 from assay.tests.meta.test_isolated import GREETING, call, python_server
-from assay.tests.meta.test_judge import failing
 
 CLOSED = "import os, time; os.close(1); time.sleep(600)"
 
