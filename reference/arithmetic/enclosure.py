@@ -121,6 +121,17 @@ class Enclosure:
             )
         return n * self.unit / (1.0 - n * self.unit)
 
+    def _with_operands(self, gamma: float) -> float:
+        return gamma + self.operand_error + gamma * self.operand_error
+
+    def relative(self, terms: int) -> float:
+        """What a sum of so many products may be off, of its terms' magnitudes.
+
+        Raises:
+            Refusal: of so many there is no useful bound.
+        """
+        return self._with_operands(self.gamma(terms))
+
     def dot(self, xs: Any, ws: Any, bias: Ball | None = None) -> Ball:
         """Sum of products in any order, split or fused, with or without FMA: Higham, section 3.1.
 
@@ -196,8 +207,7 @@ class Enclosure:
             largest = min(fmt.largest for fmt in formats[1:])
         if not found.largest * (1.0 + gamma) <= largest:
             return math.inf
-        relative = gamma + self.operand_error + gamma * self.operand_error
-        return (relative * found.mass + found.least * least) * UP
+        return (self._with_operands(gamma) * found.mass + found.least * least) * UP
 
     def _direct(self) -> None:
         """Refuse to judge what is not a convolution under an algorithm that is declared for one."""
@@ -217,7 +227,7 @@ class Enclosure:
             return Ball(self, middle, spread)
         mass *= 1.0 + n * CARRIER  # the magnitudes were summed in binary64
         gamma = self.gamma(n)
-        relative = gamma + self.operand_error + gamma * self.operand_error
+        relative = self._with_operands(gamma)
         largest = mass * (1.0 + relative) + 2.0 * apart
         if not largest <= self.precision.accumulation.largest:
             return self.undetermined()  # of one sign, too: a compensated sum makes NaN of an infinity

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assay.reference.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, Format
+from assay.reference.arithmetic.formats import FLOAT32, FLOAT64, FORMATS, TF32, Format
 
 ALGORITHMS = ("direct", "winograd", "fft")
 
@@ -47,6 +47,17 @@ class Precision:
     def reaches_further(self) -> bool:
         """Whether a NaN or an infinity may reach results whose formula does not read it."""
         return self.spreads or self.algorithm != "direct"
+
+    @property
+    def keeps_a_bias(self) -> bool:
+        """Whether a bias alone is not rounded, as an operand or as a sum."""
+        return self.operands is self.storage and self.accumulation.precision >= self.storage.precision
+
+    @property
+    def exact_on_integers(self) -> bool:
+        """Whether sums of products of such integers as laws draw are exact: of 11 bits at most, if storage has them."""
+        operands = self.operands.precision >= min(TF32.precision, self.storage.precision)
+        return self.algorithm == "direct" and operands and self.accumulation.precision >= self.storage.precision
 
     @classmethod
     def strict(cls, storage: Format) -> Precision:

@@ -44,7 +44,8 @@ def test_conv2d_special_values_reach_their_windows_and_no_other(candidate, case,
     seen = candidate.call("conv2d", arguments, case.result_shape)
     element = elements(InOrder(), case, seen.call)
     expected = {at: element(at) for at in np.ndindex(*case.result_shape)}
-    if not candidate.precision("conv2d").reaches_further:
+    precision = candidate.precision("conv2d")
+    if precision.exact_on_integers and not precision.reaches_further:
         return judge.same_elements(candidate, seen.call, "result", seen.output, expected)
     reached = [at for at, value in expected.items() if not math.isfinite(value)]
     vanished = np.isfinite([seen.output[at] for at in reached])

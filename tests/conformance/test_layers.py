@@ -23,7 +23,7 @@ from assay.tests.trial.laws import clause
 from assay.tests.trial.plain import GRADIENTS, convolved, linear, values_of
 from assay.tests.trial.sweeps import Sweep
 from assay.tests.trial.textures import Texture, rounded
-from assay.tests.trial.whole import are_all, going_back, gradients_are_rounded_once, sums_directly, sums_once
+from assay.tests.trial.whole import are_all, going_back, gradients_are_rounded_once, integers_are_exact, sums_once
 
 # Of 2^16 elements and more, given and returned; a matrix as wide as it is high, so that a result fits into its input.
 MATRICES = {"x": (260, 256), "w": (256, 256), "v": (256, 256), "b": (256,)}
@@ -93,7 +93,7 @@ def test_contract_a_long_incoming_gradient_of_any_layout_is_heeded(candidate, op
 
 
 def is_exact(candidate, seen):
-    judge.same_arrays(candidate, "the result is another number", seen.output, linear(*values_of(seen)))
+    judge.same_results(candidate, "the result is another number", seen.output, linear(*values_of(seen)))
 
 
 @clause("contract.memoryless", tier="state", operators=("linear",))
@@ -109,7 +109,7 @@ def test_state_new_values_of_large_weights_give_their_own_result(candidate, oper
 @clause("contract.some-gradients", tier="gradient", operators=("linear", "conv2d"))
 def test_contract_some_gradients_of_usual_layers_are_exact(candidate, operator):
     """As of a first layer, whose images need none, or of biases alone. Blind to what every call has wrong."""
-    if not sums_directly(candidate, operator, "backward"):
+    if not integers_are_exact(candidate, operator, "backward"):
         return
     small = [case for case in Sweep(operator, "layers", 1).cases() if math.prod(case.result_shape) <= 2**16]
     for each in {case.result_shape: case for case in reversed(small)}.values():  # the first, with biases, of each

@@ -45,7 +45,20 @@ Task = tuple[str, str, int]
 
 # Who is done with a long sum at once. Who makes sums term by term takes seconds for a large one, and is not put cases
 # of more terms, or with more products in all, than these by the laws of large cases.
-FAST = ("eager", "einsum", "rows", "correlated", "adjoint", "toeplitz", "fft", "winograd", "numpy", "numpy-vjp")
+FAST = (
+    "eager",
+    "einsum",
+    "rows",
+    "correlated",
+    "adjoint",
+    "toeplitz",
+    "fft",
+    "winograd",
+    "numpy",
+    "numpy-vjp",
+    "few-bits",
+    "single",
+)
 TERMS, PRODUCTS = 2**9, 2**18
 ONE_IN = 16  # of a sweep's cases, others for each seed
 

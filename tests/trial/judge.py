@@ -14,7 +14,7 @@ from assay.implementations.arrays import Values
 from assay.implementations.observe import Call, Observation
 from assay.reference.arithmetic.ball import Ball
 from assay.reference.arithmetic.enclosure import Enclosure
-from assay.reference.arithmetic.precision import Precision
+from assay.reference.arithmetic.precision import Precision, Refusal
 from assay.reference.tensor import Index
 from assay.tests.trial import suspects
 from assay.tests.trial.candidate import Candidate
@@ -25,6 +25,7 @@ from assay.tests.trial.weaker import what_would_hold
 
 SAMPLED = 40  # elements of a result that are judged, where it has more: corners first, then drawn ones
 SAMPLED_GRADIENTS = 16  # of each input
+OF_SUMS = ("linear", "conv2d")
 
 
 def conforms(candidate: Candidate, case: Case, sampled: int = SAMPLED) -> Observation:
@@ -49,12 +50,12 @@ def answer_conforms(candidate: Candidate, case: Case, seen: Observation, sampled
 def conforms_exactly(candidate: Candidate, case: Case) -> Observation:
     """Judge the result of a case of integers: every sum is exact in any order, so only one answer is right.
 
-    Where another algorithm than the direct sum is declared, its enclosure is what is permitted.
+    Where what is declared does not keep integers exact, its enclosure is what is permitted.
 
     Raises:
         NonConformance: an element is another number.
     """
-    if candidate.precision(case.operator).algorithm != "direct":
+    if not candidate.precision(case.operator).exact_on_integers:
         return conforms(candidate, case)
     seen = candidate.ask(case)
     element = exact_forward(case, seen.call)
@@ -100,7 +101,7 @@ def gradient_conforms_exactly(candidate: Candidate, case: Case) -> Observation:
     Raises:
         NonConformance: an element is another number, or there is no gradient.
     """
-    if candidate.precision(case.operator, "backward").algorithm != "direct":
+    if not candidate.precision(case.operator, "backward").exact_on_integers:
         return gradient_conforms(candidate, case)
     seen = candidate.ask_gradient(case)
     gradient = exact_backward(case, seen.call)
@@ -141,10 +142,11 @@ def same_elements(
 
 
 def same_results(candidate: Candidate, what: str, got: Values, expected: Values) -> None:
-    """Hold results of this example's calls, on integers, to each other: exactly, where their sums are direct.
+    """Hold results of this example's calls, on integers, to each other: exactly, where what is declared keeps those.
 
-    Another algorithm may be off by some e before the bias. The right answer is a number of every format, so rounding
-    to nearest at most doubles e: before the bias, with it, and for storage. Each call counts once in a comparison.
+    Another algorithm, or a format of fewer bits, may be off by some e before the bias. The right answer is a number of
+    every format, so rounding to nearest at most doubles e: before the bias, with it, and for storage. Each call counts
+    once in a comparison.
 
     Raises:
         NonConformance: with ``what`` as its sentence.
@@ -152,6 +154,7 @@ def same_results(candidate: Candidate, what: str, got: Values, expected: Values)
     apart = 8.0 * sum(_apart(candidate, call) for call in candidate.calls)
     if math.isinf(apart):
         candidate.tally.undetermined += got.size
+        candidate.tally.left_out = "what is declared bounds no sum as long, or as large"
         return
     if apart and got.shape == expected.shape:
         with np.errstate(invalid="ignore"):
@@ -160,12 +163,27 @@ def same_results(candidate: Candidate, what: str, got: Values, expected: Values)
 
 
 def _apart(candidate: Candidate, call: Call) -> float:
-    """What a convolution by the declared algorithm may be off; nothing where it is given NaN or an infinity."""
+    """What a sum may be off on integers; by another algorithm nothing where it is given NaN or an infinity."""
     precision = candidate.precision(call.operator)
-    if call.operator != "conv2d" or precision.algorithm == "direct":
+    if precision.exact_on_integers or call.operator not in OF_SUMS:
         return 0.0
+    if precision.algorithm == "direct":
+        return _of_few_bits(precision, *(argument.values for argument in call.tensors.values()))
     tensors = [tensor_of(call.arguments[name].values, Enclosure(precision), name) for name in ("input", "weight")]
     return Enclosure(precision).apart(*tensors) if all(math.isfinite(tensor.most) for tensor in tensors) else 0.0
+
+
+def _of_few_bits(precision: Precision, input: Values, weight: Values, *bias: Values) -> float:
+    """What any sum of products of these, and a bias, may be off, if operands or partial sums have few bits."""
+    terms = math.prod(weight.shape[1:])
+    most = [float(np.abs(each[np.isfinite(each)]).max(initial=0.0)) for each in (input, weight, *bias)]
+    mass = terms * most[0] * most[1] + sum(most[2:])
+    try:
+        relative = Enclosure(precision).relative(terms + 1)
+    except Refusal:
+        return math.inf
+    overflows = mass * (1.0 + relative) > precision.accumulation.largest or max(most) > precision.operands.largest
+    return math.inf if overflows else relative * mass
 
 
 def same_arrays(candidate: Candidate, what: str, got: Values, expected: Values, subject: str = "result") -> None:

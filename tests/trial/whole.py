@@ -22,15 +22,15 @@ def sums_once(candidate: Candidate, operator: str, direction: str) -> bool:
     if precision.accumulation.precision < FLOAT32.precision:
         candidate.tally.left_out = f"{precision} is declared, which lets the sums be rounded on the way"
         return False
-    return sums_directly(candidate, operator, direction)
+    return integers_are_exact(candidate, operator, direction)
 
 
-def sums_directly(candidate: Candidate, operator: str, direction: str) -> bool:
-    """Whether sums are those of the formula's own terms; if not, the tally says why it is left out."""
+def integers_are_exact(candidate: Candidate, operator: str, direction: str) -> bool:
+    """Whether sums of integers have one right answer; if not, the tally says why it is left out."""
     precision = candidate.precision(operator, direction)
-    if precision.algorithm != "direct":
-        candidate.tally.left_out = f"{precision} is declared, whose bound says nothing here"
-    return precision.algorithm == "direct"
+    if not precision.exact_on_integers:
+        candidate.tally.left_out = f"{precision} is declared, under which integers are not exact"
+    return precision.exact_on_integers
 
 
 def going_back(candidate: Candidate, case: Case, layout: str) -> Case:
@@ -63,12 +63,12 @@ def padding_is_exact(candidate: Candidate, case: Case) -> None:
 
 
 def gradients_are_exact(candidate: Candidate, case: Case) -> None:
-    """Hold the gradients of a case of integers to numpy's, or a small convolution's by another algorithm to enclosures.
+    """Hold the gradients of a case of integers to numpy's, or, where integers are not exact, small ones to enclosures.
 
     Raises:
         NonConformance: as `are_all`, or as `judge.gradient_conforms`.
     """
-    if case.operator == "conv2d" and not sums_directly(candidate, "conv2d", "backward"):
+    if not integers_are_exact(candidate, case.operator, "backward"):
         if math.prod(case.result_shape) <= SMALL:
             judge.gradient_conforms(candidate, case)
         return

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from assay.implementations.contract import Implementation
 from assay.implementations.load import load
 from assay.reference.arithmetic.formats import STORAGE
-from assay.tests.mutants.correct import arrays, conv2d, gates, linear, pooling, sums, transforms
+from assay.tests.mutants.correct import arrays, conv2d, gates, linear, pooling, sums, transforms, units
 from assay.tests.mutants.correct.arguments import Function, in_float64
 
 
@@ -77,6 +77,12 @@ def _gated_by(sigmoid: Function) -> dict[str, Function]:
     return {"swish": gates.swish_by(sigmoid), "glu": glu, "swiglu": swiglu}
 
 
+def _both_ways(dtype: str, **words: Any) -> dict[str, Mapping[str, object]]:
+    """A declaration of sums in one dtype, forward and going back."""
+    ways = [(operator, way) for operator in ("linear", "conv2d") for way in ("forward", "backward")]
+    return {f"{operator}.{way}.{dtype}": words for operator, way in ways}
+
+
 VARIANTS: dict[str, Variant] = {
     "eager": Variant(EAGER, STORED | POOLED | FLUSHED),
     "float64": Variant({name: in_float64(function) for name, function in EAGER.items()}),
@@ -129,6 +135,17 @@ VARIANTS: dict[str, Variant] = {
     "fft-float32": Variant({"conv2d": transforms.convolving(transforms.by_fft)}, declared("conv2d", algorithm="fft")),
     "winograd": Variant(
         {"conv2d": transforms.convolving(transforms.by_winograd)}, declared("conv2d", algorithm="winograd")
+    ),
+    # Operands of fewer bits than the tensors have.
+    "few-bits": Variant(
+        {"linear": units.linear(units.FEW_BITS), "conv2d": units.conv2d(units.FEW_BITS)},
+        _both_ways("float32", operands="bfloat16"),
+        dtypes=("float32",),
+    ),
+    "single": Variant(
+        {"linear": units.linear(units.SINGLE)},
+        _both_ways("float64", operands="float32", accumulation="float32"),
+        dtypes=("float64",),
     ),
     # Results that do not lie in row order.
     "turned": Variant(
