@@ -137,3 +137,22 @@ def test_a_declaration_without_meaning_is_refused(declaration, words):
     with pytest.raises(BadDeclaration) as problem:
         Precision.declared(FLOAT32, declaration)
     assert str(problem.value).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("fmt", "declared", "exact"),
+    [
+        (FLOAT32, {}, True),
+        (FLOAT32, {"operands": "tf32"}, True),
+        (FLOAT32, {"operands": "bfloat16"}, False),
+        (FLOAT32, {"accumulation": "bfloat16"}, False),
+        (FLOAT64, {"operands": "float32"}, True),
+        (FLOAT64, {"accumulation": "float32"}, False),
+        (BFLOAT16, {"accumulation": "storage"}, True),
+        (FLOAT16, {"operands": "bfloat16"}, False),
+        (FLOAT32, {"algorithm": "fft"}, False),
+    ],
+    ids=str,
+)
+def test_integers_stay_exact_where_no_number_on_the_way_has_fewer_bits(fmt, declared, exact):
+    assert Precision.declared(fmt, declared).exact_on_integers is exact
