@@ -202,9 +202,12 @@ class Enclosure:
         found = DEVIATIONS[self.precision.algorithm](input, weight)
         gamma, least, largest = self.gamma(found.roundings), self.least, self.precision.accumulation.largest
         if self.beyond_relative:
-            formats = (self.precision.storage, self.precision.accumulation, self.precision.operands)
-            least = max(fmt.least_normal if self.precision.flush else fmt.least_subnormal for fmt in formats)
-            largest = min(fmt.largest for fmt in formats[1:])
+            passed = [self.precision.accumulation] + [self.precision.operands] * (self.operand_error > 0.0)
+            least = max(
+                fmt.least_normal if self.precision.flush else fmt.least_subnormal
+                for fmt in (self.precision.storage, *passed)
+            )
+            largest = min(fmt.largest for fmt in passed)
         if not found.largest * (1.0 + gamma) <= largest:
             return math.inf
         return (self._with_operands(gamma) * found.mass + found.least * least) * UP
