@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument
@@ -39,6 +39,7 @@ def _in_rows(case: Case, rows: int) -> Case:
 biased_cases = st.builds(
     _with_bias, linear_cases(INTEGERS), textures(INTEGERS[1:]), st.sampled_from(("drawn", "square", "none"))
 )
+A_VECTOR = Case("linear", {"x": (5,), "w": (3, 5)}, {"x": Texture("zeros"), "w": Texture("integers", 1)}, {}, 5)
 batches = st.builds(_in_rows, linear_cases(INTEGERS), st.sampled_from((2, 3, 5, 65)))
 
 
@@ -67,6 +68,7 @@ def test_linear_with_a_bias_is_linear_without_it_plus_one_entry_an_output(candid
 
 
 @clause("linear.bias", tier="exact")
+@example(case=A_VECTOR, bias=Texture("positive", 1))
 @given(case=biased_cases, bias=textures(("integers", "positive", "negative")))
 def test_linear_of_zero_is_the_bias_or_nothing(candidate, case, bias):
     """Nothing is rounded where x = 0. Blind to what the bias does to other x."""
