@@ -112,12 +112,12 @@ def adjoint(input, weight, bias, stride, padding):
     if not len(input):
         return F.conv2d(input, weight, bias, stride, padding)
     x, w, b = widened(torch.float64, input, weight, bias)
-    seen = _reached(framed(x, padding), weight.shape[2:], stride).contiguous()
+    seen, recorded = _reached(framed(x, padding), weight.shape[2:], stride).contiguous(), torch.is_grad_enabled()
     with torch.inference_mode(False), torch.enable_grad():
         seen, w = (each.clone() if each.is_inference() else each for each in (seen, w))
         origin = seen.new_zeros(len(x), len(w), *places(seen, weight.shape[2:], stride), requires_grad=True)
         spread = F.conv_transpose2d(origin, w, stride=stride)
-        (result,) = torch.autograd.grad(spread, origin, seen, create_graph=True)
+        (result,) = torch.autograd.grad(spread, origin, seen, create_graph=recorded)
     return _with_bias(result, b).to(input.dtype)
 
 
