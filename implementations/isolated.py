@@ -187,7 +187,7 @@ class Worker:
         except Silent:
             raise LoadError(f"{self.name}: said nothing in {STARTING:.0f} s{self._last_words()}") from None
         except Gone:
-            how = how_it_ended(self.process)  # type: ignore[arg-type]
+            how = self._how_it_ended()
             raise LoadError(f"{self.name}: ended before it answered, {how}{self._last_words()}") from None
         except Garbled as problem:
             raise LoadError(f"{self.name}: {problem}; docs/protocol.md has the form{self._last_words()}") from None
@@ -254,9 +254,12 @@ class Worker:
             return f"gave no answer in {seconds:.0f} s, and its process was ended"
         if isinstance(problem, Garbled):
             return f"answered with what is no message: it {problem}"
-        died = isinstance(problem, _Died)
-        how = ending(problem.args[0]) if died else how_it_ended(self.process)  # type: ignore[arg-type]
+        how = ending(problem.args[0]) if isinstance(problem, _Died) else self._how_it_ended()
         return f"ended its process, {how}{self._last_words()}"
+
+    def _how_it_ended(self) -> str:
+        assert self.process is not None
+        return how_it_ended(self.process)
 
     def _revive(self, problem: Exception) -> None:
         """Have a process again: a spare that greets by itself, or one that is started anew."""

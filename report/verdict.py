@@ -31,7 +31,7 @@ def entry(
     """What one law saw of one candidate, as plain data; ``problem`` is what it raised."""
     tally = candidate.tally
     margin = tally.margin  # of what conforms: while a failure is looked into, others are seen that nobody is shown
-    verdict, reason = CONFORMS, ""
+    verdict, reason, lacking = CONFORMS, "", candidate.lacks(law.clause)
     if isinstance(problem, NonConformance):
         verdict, reason, margin = FAILS, problem.what, max(margin, problem.margin or 0.0)
     elif isinstance(problem, Refusal):
@@ -44,7 +44,7 @@ def entry(
         verdict, reason = WAIVED, failed[0]
     elif not tally.compared and tally.left_out:
         verdict, reason = LEFT_OUT, tally.left_out
-    elif lacking := candidate.lacks(law.clause):
+    elif lacking:
         verdict, reason = NOT_PROVIDED, f"its program does not know {', '.join(lacking)} of docs/protocol.md"
     elif not tally.compared:
         verdict, reason = REFUSED, "the law compared nothing"
@@ -60,7 +60,7 @@ def entry(
         "examples": tally.examples,
         "compared": tally.compared,
         "undetermined": tally.undetermined,
-        "lacking": candidate.lacks(law.clause),
+        "lacking": lacking,
         "margin": float(margin),
         "waived": [{"line": line, **asdict(met)} for line, met in tally.waived.items()],
         "seconds": round(seconds, 4),

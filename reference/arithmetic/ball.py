@@ -135,10 +135,10 @@ class Ball:
     def widened(self, unit: float, least: float) -> Ball:
         """This ball after one more rounding: relative ``unit``, absolute ``least`` below the normal numbers."""
         radius = (self.radius + unit * self.size + least) * UP
-        return self.like(Ball(self.arithmetic, self.middle, radius, self.overflow, grown=self.grown))
+        return self.marking(Ball(self.arithmetic, self.middle, radius, self.overflow, grown=self.grown))
 
-    def like(self, found: Ball) -> Ball:
-        """The other ball, of this value after a rounding: added up as this one was."""
+    def marking(self, found: Ball) -> Ball:
+        """The other ball, which is of this value after a rounding, and marked as a sum, or of one, where this is."""
         found.is_sum, found.of_sum = self.is_sum, self.of_sum
         return found
 

@@ -252,8 +252,8 @@ class Enclosure:
     def _special_dot(self, xs: Vector, ws: Vector, bias: Ball | None) -> Ball:
         """A sum with NaN or infinities among its terms: IEEE 754 gives the same answer in every order."""
         terms = [*map(mul, xs.values, ws.values), nearest(bias.middle) if bias else 0.0]
-        unsettled = partial(underflow.unsettled, self.precision) if self.beyond_relative else _passes_binary64
-        if any(map(unsettled, xs, ws)) or any(map(_passes_binary64, xs, ws)):
+        beyond = self.beyond_relative and any(map(partial(underflow.unsettled, self.precision), xs, ws))
+        if beyond or any(map(_passes_binary64, xs, ws)):
             return self.undetermined()
         if self.precision.algorithm != "direct":  # infinities meet in a transform, and NaN reaches other outputs
             read = [*xs.values, *ws.values, *([bias.middle] if bias else [])]
@@ -315,7 +315,7 @@ class Enclosure:
         if storage is not self.precision.accumulation and not (x.radius == 0.0 and self.exactly(x.middle)):
             x = x.widened(storage.unit, self.underflow(x, storage, x.grown if regrouped else 1.0))
         overflow = x.overflow or x.size > storage.largest
-        return x.like(Ball(self, x.middle, x.radius, overflow, stored=True, grown=x.grown))
+        return x.marking(Ball(self, x.middle, x.radius, overflow, stored=True, grown=x.grown))
 
 
 def _passes_binary64(x: float, w: float) -> bool:

@@ -10,11 +10,12 @@ import math
 import numpy as np
 
 from assay.tests.conformance.test_contract import ALL, MODES
+from assay.tests.conformance.test_layers import layer
+from assay.tests.conformance.test_lifetimes import of_reals
 from assay.tests.trial.alike import one_answer
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import Texture
-from assay.tests.trial.usual import Blocks
 
 # Rows, features and outputs; the smaller ones are multiples of no tile.
 LARGER, SMALLER = ((1, 300, 80), (3, 300, 80)), ((1, 6, 5), (1, 37, 33), (3, 37, 5))
@@ -50,13 +51,6 @@ SHAPES = {
 }
 
 
-def of_numbers(operator, shapes, parameters):
-    """A layer of normal numbers; in pooling no window has a tie."""
-    textures = {name: Texture("normal", k) for k, name in enumerate(shapes)}
-    textures |= {"input": Blocks("ties")} if operator == "max_pool2d" else {}
-    return Case(operator, shapes, textures, parameters, 300, 0, Texture("normal", 9))
-
-
 def of_special(operator, shapes, parameters, value):
     """A layer that holds nothing but this value, and gets it back."""
     held = {name: Texture("normal").holding(np.full(shape, value), 1) for name, shape in shapes.items()}
@@ -68,9 +62,10 @@ def around(operator):
     """Smaller cases, and larger ones that are all special, which come before them once."""
     larger, smaller, parameters = SHAPES[operator]
     for small in smaller:
+        plain = of_reals(layer(operator, small, parameters)).changed(incoming=Texture("normal", 9))
         for large in larger:
             for value in (math.nan, math.inf):
-                yield of_numbers(operator, small, parameters), of_special(operator, large, parameters, value)
+                yield plain, of_special(operator, large, parameters, value)
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)

@@ -15,7 +15,7 @@ from assay.tests.mutants.lasting import count, two_halves
 from assay.tests.mutants.mutant import Mutant
 from assay.tests.mutants.networks import valued
 from assay.tests.mutants.precision import tf32
-from assay.tests.mutants.unseen import crowded_rows, tf32_of
+from assay.tests.mutants.unseen import crowded_rows, gates_of_multiples, gates_of_nothing, tf32_of
 
 right = load("torch").operators
 Change = Callable[..., Any]
@@ -144,20 +144,6 @@ def first_parts(y, x, w, v, *biases):
     return right["glu"](x[..., :whole], w[:, :whole], v[:, :whole], *biases)
 
 
-def gates_of_nothing(x, w, v, *biases):
-    """Of no features the result is 0, whatever the biases."""
-    y = right["swiglu"](x, w, v, *biases)
-    return y if x.shape[-1] else y * 0
-
-
-def multiples(x, w, v, *biases):
-    """Rows are as long as the weight's, and the last axis is what is left."""
-    times = x.shape[-1] // max(1, w.shape[1]) if x.dim() else 0
-    if times < 2 or x.shape[-1] % w.shape[1]:
-        return right["glu"](x, w, v, *biases)
-    return right["glu"](x.reshape(-1, w.shape[1]), w, v, *biases).reshape(*x.shape[:-1], times * len(w))
-
-
 def long_sums(operator: str) -> Any:
     """Rows of 2^14 features and more without a zero are TF32."""
 
@@ -215,8 +201,8 @@ MUTANTS = (
     wrong("decoding", GLU, "three rows of 640 features: 512 count", "glu", first_parts, *REALS),
     bug("padded", SWIGLU, "a sparse batch: full rows are cut", crowded_rows("swiglu"), "value", "enclosure"),
     wrong("pruned", "glu.special", "no weights: a NaN is not seen", "glu", pruned_gates, *SPECIAL),
-    bug("nothing", "swiglu.biases", "no features: no biases", {"swiglu": gates_of_nothing}, *REALS),
-    bug("multiples", "glu.refuses-sizes", "twice the features", {"glu": multiples}, "size", "contract"),
+    bug("nothing", "swiglu.biases", "no features: no biases", gates_of_nothing("swiglu"), *REALS),
+    bug("multiples", "glu.refuses-sizes", "twice the features", gates_of_multiples("glu"), "size", "contract"),
     wrong("reals", LARGEST, "200 x 200: compared by 10 bits", "max_pool2d", by_16_bits, "precision", "exact"),
     wrong("infinity", "max_pool2d.nan", "infinity is above NaN", "max_pool2d", infinities_first, *SPECIAL),
     wrong("nan", "conv2d.special", "16 channels: a NaN of the image is 0", "conv2d", blind_units, *SPECIAL),

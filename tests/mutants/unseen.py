@@ -178,17 +178,26 @@ def started_in_the_loop(x, w, *biases):
     return y if x.shape[-1] else y * 0
 
 
-def gates_of_nothing(x, w, v, *biases):
-    y = right["glu"](x, w, v, *biases)
-    return y if x.shape[-1] else y * 0
+def gates_of_nothing(operator):
+    """Of no features the result is 0, whatever the biases."""
+
+    def gated(x, *given):
+        y = right[operator](x, *given)
+        return y if x.shape[-1] else y * 0
+
+    return {operator: gated}
 
 
-def swiglu_of_multiples(x, w, v, *biases):
+def gates_of_multiples(operator):
     """Rows are as long as the weight's, and the last axis is what is left."""
-    times = x.shape[-1] // max(1, w.shape[1]) if x.dim() else 0
-    if times < 2 or x.shape[-1] % w.shape[1]:
-        return right["swiglu"](x, w, v, *biases)
-    return right["swiglu"](x.reshape(-1, w.shape[1]), w, v, *biases).reshape(*x.shape[:-1], times * len(w))
+
+    def gated(x, w, *given):
+        times = x.shape[-1] // max(1, w.shape[1]) if x.dim() else 0
+        if times < 2 or x.shape[-1] % w.shape[1]:
+            return right[operator](x, w, *given)
+        return right[operator](x.reshape(-1, w.shape[1]), w, *given).reshape(*x.shape[:-1], times * len(w))
+
+    return {operator: gated}
 
 
 def linear_of_multiples(x, w, b=None):
@@ -233,7 +242,7 @@ MUTANTS = (
     bug("tf32", "swiglu.formula", "128 by 512 by 512: TF32", tf32_of("swiglu", 128, 512), *ENCLOSURE),
     bug("cube", FORMULA, "a thousand cubed: TF32", tf32_of("linear", 1024, 1024), *ENCLOSURE),
     bug("empty", "linear.bias", "no features: no bias", {"linear": started_in_the_loop}),
-    bug("nothing", "glu.biases", "no features: no biases", {"glu": gates_of_nothing}, "size", "enclosure"),
+    bug("nothing", "glu.biases", "no features: no biases", gates_of_nothing("glu"), "size", "enclosure"),
     bug(
         "folded",
         "linear.refuses-sizes",
@@ -242,6 +251,6 @@ MUTANTS = (
         "size",
         "contract",
     ),
-    bug("multiples", "swiglu.refuses-sizes", "twice the features", {"swiglu": swiglu_of_multiples}, "size", "contract"),
+    bug("multiples", "swiglu.refuses-sizes", "twice the features", gates_of_multiples("swiglu"), "size", "contract"),
     bug("margin", "pad2d.zeros", "padding by 67: columns of ones", valued("pad2d", one_block_of_margin)),
 )

@@ -8,9 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from assay.implementations.load import load
-from assay.reference.conv2d import output_size, pair
-from assay.tests.mutants.correct.arguments import refusing_linear
+from assay.tests.mutants.correct.arguments import refusing_conv2d, refusing_linear, windows
 
 Rounding = Mapping[torch.dtype, torch.dtype]
 FEW_BITS: Rounding = {torch.float32: torch.bfloat16}
@@ -47,17 +45,12 @@ def rows_of(t: torch.Tensor) -> torch.Tensor:
 
 
 def conv2d(by: Rounding) -> Any:
-    """conv2d as products of patches on such a unit; other dtypes as PyTorch has them."""
-    right, product = load("torch").operators["conv2d"], linear(by)
+    """conv2d as products of windows on such a unit."""
+    product = linear(by)
 
-    def called(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0) -> Any:
-        fits = input.dim() == 4 and input.shape[1] == weight.shape[1] and (bias is None or len(bias) == len(weight))
-        if input.dtype not in by or not fits or not input.numel():  # which refuses it, or has nothing to do
-            return right(input, weight, bias, stride, padding)
-        kernel = tuple(weight.shape[2:])
-        sizes = map(output_size, input.shape[2:], kernel, pair(stride), pair(padding))
-        patches = F.unfold(input, kernel, padding=padding, stride=stride).transpose(1, 2)
-        places = product(patches, weight.flatten(1), bias).transpose(1, 2)
-        return places.reshape(len(input), len(weight), *sizes)
+    @refusing_conv2d
+    def called(input: Any, weight: Any, bias: Any, stride: Any, padding: Any) -> Any:
+        columns = windows(input, weight.shape[2:], stride, padding).permute(0, 2, 3, 1, 4, 5).flatten(3)
+        return product(columns, weight.flatten(1), bias).permute(0, 3, 1, 2)
 
     return called
