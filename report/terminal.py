@@ -78,7 +78,7 @@ def report(verdict: Verdict, console: Console) -> None:
                 console, f"[yellow]CANNOT JUDGE[/] {e['clause']}  {e['operator']} · {e['dtype']}: {escape(e['reason'])}"
             )
     for why, laws in _left_out(verdict).items():
-        _say(console, f"[dim]LEFT OUT {escape(why)}: {escape(', '.join(laws))}[/]")
+        _say(console, f"[dim]{escape(why)}: {escape(', '.join(laws))}[/]")
     for error in verdict.errors:
         _say(console, f"[red]ERROR[/] {escape(error)}")
     for use in verdict.waivers():
@@ -95,11 +95,12 @@ def report(verdict: Verdict, console: Console) -> None:
 
 
 def _left_out(verdict: Verdict) -> dict[str, list[str]]:
-    """The names of the laws that were left out, by operator, dtype and reason."""
+    """The names of the laws that were left out, in whole or in part, by operator, dtype and reason."""
     found: dict[str, list[str]] = {}
     for e in verdict.entries:
-        if e["verdict"] == LEFT_OUT:
-            laws = found.setdefault(f"{e['operator']} · {e['dtype']}, as {e['reason']}", [])
+        if e["verdict"] == LEFT_OUT or (e["verdict"] == CONFORMS and e["reason"]):
+            part = "" if e["verdict"] == LEFT_OUT else " in part"
+            laws = found.setdefault(f"LEFT OUT{part} {e['operator']} · {e['dtype']}, as {e['reason']}", [])
             laws.append(e["law"].removeprefix("test_").replace("_", " "))
     return found
 

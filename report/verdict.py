@@ -31,7 +31,7 @@ def entry(
     """What one law saw of one candidate, as plain data; ``problem`` is what it raised."""
     tally = candidate.tally
     margin = tally.margin  # of what conforms: while a failure is looked into, others are seen that nobody is shown
-    verdict, reason, lacking = CONFORMS, "", candidate.lacks(law.clause)
+    verdict, reason, lacking = CONFORMS, tally.left_out, candidate.lacks(law.clause)
     if isinstance(problem, NonConformance):
         verdict, reason, margin = FAILS, problem.what, max(margin, problem.margin or 0.0)
     elif isinstance(problem, Refusal):
@@ -43,7 +43,7 @@ def entry(
     elif failed := [met.what for met in tally.waived.values() if met.failed]:
         verdict, reason = WAIVED, failed[0]
     elif not tally.compared and tally.left_out:
-        verdict, reason = LEFT_OUT, tally.left_out
+        verdict = LEFT_OUT
     elif lacking:
         verdict, reason = NOT_PROVIDED, f"its program does not know {', '.join(lacking)} of docs/protocol.md"
     elif not tally.compared:

@@ -22,7 +22,7 @@ from assay.reference.arithmetic import real, underflow
 from assay.reference.arithmetic.algorithms import DEVIATIONS
 from assay.reference.arithmetic.ball import UP, Ball, nearest, size_of
 from assay.reference.arithmetic.formats import FLOAT64, Format
-from assay.reference.arithmetic.precision import Precision, Refusal
+from assay.reference.arithmetic.precision import Precision, Refusal, TooLong
 from assay.reference.arithmetic.underflow import Factors
 from assay.reference.tensor import Tensor, Vector
 
@@ -36,6 +36,7 @@ EXP_CONSTANT, EXP_SLOPE, DIVISION_AND_SUM = 4.0, 2.346, 5.0
 # two parts, the second of which underflows, it is five. Ogita, Rump and Oishi, "Accurate Sum and Dot Product", SIAM J.
 # Sci. Comput. 26 (2005), on TwoProduct in the presence of underflow.
 PRODUCT_UNDERFLOW = 5.0
+VACUOUS = 0.5  # n u, from which on the bound of a sum says next to nothing
 EXACT_SIGMOID_ERROR = 10.0 ** (2 - real.DIGITS)
 
 
@@ -43,8 +44,8 @@ class Enclosure:
     """The arithmetic of enclosures under one declared precision.
 
     Raises:
-        Refusal: where the precision names an algorithm without a cited bound for what is computed, or a sum is too
-            long for its bound.
+        Refusal: where the precision names an algorithm without a cited bound for what is computed.
+        TooLong: where a sum is too long for its bound.
     """
 
     def __init__(self, precision: Precision) -> None:
@@ -52,6 +53,7 @@ class Enclosure:
         self.wide = precision.storage is FLOAT64
         self.carrier = 0.0 if self.wide else CARRIER
         self.unit = precision.accumulation.unit
+        self.longest = math.ceil(VACUOUS / self.unit) - 1  # terms of a sum that has a useful bound
         self.least = precision.accumulation.least_subnormal / 2 or math.ulp(0.0)
         self.product_least = PRODUCT_UNDERFLOW * precision.accumulation.least_subnormal
         self.beyond_relative = precision.flush or precision.operands is not precision.storage
@@ -114,10 +116,10 @@ class Enclosure:
 
     def gamma(self, n: int) -> float:
         """n u / (1 - n u): Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., lemma 3.1."""
-        if n * self.unit >= 0.5:
-            raise Refusal(
+        if n > self.longest:
+            raise TooLong(
                 f"a sum of n={n} terms accumulated in {self.precision.accumulation} has no useful bound "
-                f"(n u = {n * self.unit:.3g}, the limit is 0.5)"
+                f"(n u = {n * self.unit:.3g}, the limit is {VACUOUS})"
             )
         return n * self.unit / (1.0 - n * self.unit)
 
@@ -125,11 +127,7 @@ class Enclosure:
         return gamma + self.operand_error + gamma * self.operand_error
 
     def relative(self, terms: int) -> float:
-        """What a sum of so many products may be off, of its terms' magnitudes.
-
-        Raises:
-            Refusal: of so many there is no useful bound.
-        """
+        """What a sum of so many products may be off, of its terms' magnitudes; as `gamma`, it raises TooLong."""
         return self._with_operands(self.gamma(terms))
 
     def dot(self, xs: Any, ws: Any, bias: Ball | None = None) -> Ball:

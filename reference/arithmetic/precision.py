@@ -24,6 +24,10 @@ class Refusal(Exception):
     """No cited bound says what is permitted here: the verdict is *cannot judge*, never a pass."""
 
 
+class TooLong(Refusal):
+    """A sum has too many terms for its bound to say anything; of shorter ones it does."""
+
+
 class BadDeclaration(ValueError):
     """A precision declaration names a key or a value that the accuracy model does not know."""
 

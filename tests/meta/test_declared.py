@@ -88,6 +88,16 @@ def test_a_bad_word_is_a_usage_error(tmp_path):
     assert "ERROR: --precision 'tf32' is not understood" in text
 
 
+def test_sums_that_are_too_long_for_a_bound_are_left_out_and_shorter_ones_are_judged(tmp_path):
+    """Who adds up in bfloat16 would have no verdict at all if every long sum were a refusal."""
+    words = ("check", "torch", "--op", "linear", "--dtype", "bfloat16", "--precision")
+    words = (*words, "linear.forward.bfloat16=accumulation:storage")
+    text = assay(*words, "--", "-k", "linear_of_usual_layers_stays or linear_stays", cwd=tmp_path, check=0).text
+    said = "LEFT OUT in part linear · bfloat16, as accumulation=bfloat16 is declared, under which sums of more than 127"
+    assert f"{said} terms have no useful bound: linear of usual layers stays within its enclosure" in text
+    assert "(2 conforms)" in text
+
+
 def test_a_law_that_a_declaration_leaves_nothing_to_judge_is_left_out(tmp_path):
     """And says so: it has not seen the candidate conform."""
     words = ("check", "torch", "--op", "linear", "--dtype", "bfloat16", "--json", "out.json", "--precision")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -201,6 +202,25 @@ def test_an_undetermined_element_is_counted_and_not_compared():
     seen = candidate()
     judge.conforms(seen, case)
     assert (seen.tally.undetermined, seen.tally.compared) == (1, 0)
+
+
+def test_of_sums_that_are_too_long_for_a_bound_nothing_is_required_and_the_tally_says_so():
+    """Where the result is such a sum, or a gradient is; one term fewer is judged."""
+    declared = {f"linear.{way}.bfloat16": {"accumulation": "storage"} for way in ("forward", "backward")}
+
+    def asked(judged, x, w):
+        zeros = candidate("bfloat16", declared, linear=lambda x, w, b=None: 0 * (x @ w.T))
+        judged(zeros, LINEAR.changed(shapes={"x": x, "w": w}, terms=w[1], incoming=Texture("positive", 9)))
+        return zeros.tally
+
+    by_w = partial(judge.gradient_conforms, names=("w",))
+    for judged, long, short in (
+        (judge.conforms, ((1, 128), (1, 128)), ((1, 127), (1, 127))),
+        (by_w, ((128, 1), (1, 1)), ((127, 1), (1, 1))),
+    ):
+        said = "accumulation=bfloat16 is declared, under which sums of more than 127 terms have no useful bound"
+        assert (asked(judged, *long).compared, asked(judged, *long).left_out) == (0, said)
+        assert failure(asked, judged, *short).margin > 1.0
 
 
 def test_arrays_are_held_to_each_other_but_for_the_sign_of_zero():

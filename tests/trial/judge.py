@@ -14,7 +14,7 @@ from assay.implementations.arrays import Values
 from assay.implementations.observe import Call, Observation
 from assay.reference.arithmetic.ball import Ball
 from assay.reference.arithmetic.enclosure import Enclosure
-from assay.reference.arithmetic.precision import Precision, Refusal
+from assay.reference.arithmetic.precision import Precision, TooLong
 from assay.reference.tensor import Index
 from assay.tests.trial import suspects
 from assay.tests.trial.candidate import Candidate
@@ -179,7 +179,7 @@ def _of_few_bits(precision: Precision, input: Values, weight: Values, *bias: Val
     mass = terms * most[0] * most[1] + sum(most[2:])
     try:
         relative = Enclosure(precision).relative(terms + 1)
-    except Refusal:
+    except TooLong:
         return math.inf
     overflows = mass * (1.0 + relative) > precision.accumulation.largest or max(most) > precision.operands.largest
     return math.inf if overflows else relative * mass
@@ -239,8 +239,8 @@ def _judge(
     direction: str,
 ) -> None:
     assert got is not None
-    permitted = enclose(candidate.precision(call.operator, direction))
-    balls = [permitted(at) for at in places]
+    precision = candidate.precision(call.operator, direction)
+    balls = _balls(candidate, precision, enclose, places)
     margins = [ball.margin(float(got[at])) for at, ball in zip(places, balls, strict=True)]
     undetermined = sum(not ball.required for ball in balls)
     candidate.tally.undetermined += undetermined
@@ -263,6 +263,24 @@ def _judge(
         what_would_hold(candidate, call, direction, got, places, enclose),
         of_last=True,
     )
+
+
+def _balls(
+    candidate: Candidate,
+    precision: Precision,
+    enclose: Callable[[Precision], Callable[[Index], Ball]],
+    places: Sequence[Index],
+) -> list[Ball]:
+    """What is permitted of elements: anything, where sums are too long for a bound, and then the tally says so."""
+    arithmetic, balls = Enclosure(precision), list[Ball]()
+    try:
+        permitted = enclose(precision)
+        for at in places:
+            balls.append(permitted(at))
+    except TooLong:
+        most = f"under which sums of more than {arithmetic.longest} terms have no useful bound"
+        candidate.tally.left_out = f"{precision} is declared, {most}"
+    return balls + [arithmetic.undetermined()] * (len(places) - len(balls))
 
 
 def _places(case: Case, shape: Index, count: int, suspected: Iterable[Index]) -> list[Index]:
