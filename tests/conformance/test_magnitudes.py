@@ -158,10 +158,31 @@ def test_swish_of_small_numbers_alone_stays_within_its_enclosure(candidate):
 
 @clause("swish.formula", tier="enclosure")
 def test_swish_reads_every_digit_of_beta(candidate):
-    """That is given as a number. Blind to digits beyond the dtype's."""
+    """That is given as a number, and is then another by a digit. Blind to digits beyond the dtype's."""
     for beta in (1.2345678901234567, -0.98765432109876543, 3.1415926535897931):
+        for digit in (0.0, 2.0**-8, 2.0**-14, 2.0**-20, 2.0**-36):
+            candidate.begin()
+            parameters = {"beta": beta * (1.0 + digit)}
+            judge.conforms(candidate, Case("swish", {"x": (33, 32)}, {"x": Texture("normal", SEED)}, parameters))
+
+
+@clause("swish.formula", tier="enclosure")
+def test_swish_of_small_numbers_by_a_large_beta_stays_within_its_enclosure(candidate):
+    """And of large ones by a small beta, so that the gate is half open. Blind to betas beyond a thousand."""
+    for beta in (-(2.0**10), 2.0**6, -(2.0**-6), 2.0**-10):
         candidate.begin()
-        judge.conforms(candidate, Case("swish", {"x": (33, 32)}, {"x": Texture("normal", SEED)}, {"beta": beta}))
+        case = Case("swish", {"x": (33, 32)}, {"x": Texture("normal", SEED)}, {"beta": beta})
+        judge.conforms(candidate, times(candidate, case, x=1.0 / beta))
+
+
+@clause("swish.gradient", tier="gradient")
+def test_gradients_of_swish_of_small_numbers_by_a_large_beta_stay_within_their_enclosures(candidate):
+    """And of large ones by a small beta, so that the gate is half open. Blind to betas beyond a thousand."""
+    for beta in (-(2.0**10), 2.0**6, -(2.0**-6), 2.0**-10):
+        candidate.begin()
+        case = Case("swish", {"x": (5, 7)}, {"x": Texture("normal", SEED)}, {"beta": beta})
+        case = case.changed(incoming=Texture("normal"))
+        judge.gradient_conforms(candidate, times(candidate, case, x=1.0 / beta), ("x",))
 
 
 @clause("swish.beta-learned", tier="gradient", dtypes=HALVES)

@@ -98,24 +98,25 @@ def test_pad2d_gradient_drops_what_falls_on_the_padding(candidate, case, special
     judge.same_arrays(candidate, what, gradient, within(case, incoming), "gradient of x")
 
 
-WIDE = (67, 70, 96, 127, 128, 129, 140)
+# Wide padding around few elements; and elements with which counters of 8 and 16 bits end within the padding.
+WIDE = [((2, 1 + k % 3, 2), padding) for k, padding in enumerate((67, 70, 96, 127, 128, 129, 140))]
+WIDE += [((2, 3, 253), 4), ((2, 251, 2), 6), ((1, 120), 12), ((1, 65531), 6), ((32762, 1), 8)]
 
 
 @clause("pad2d.zeros", tier="exact")
 def test_pad2d_by_more_than_the_input_adds_zeros_and_leaves_the_rest(candidate):
-    """By 67 to 140, around few elements. Blind to planes that are large."""
-    for k, padding in enumerate(WIDE):
+    """By 67 to 140, or where 2^7, 2^8, 2^15 or 2^16 lies within the padding. Blind to planes of two long axes."""
+    for k, (shape, padding) in enumerate(WIDE):
         candidate.begin()
-        case = Case("pad2d", {"x": (2, 1 + k % 3, 2)}, {"x": Texture("normal", k)}, {"padding": padding})
-        padding_is_exact(candidate, case)
+        padding_is_exact(candidate, Case("pad2d", {"x": shape}, {"x": Texture("normal", k)}, {"padding": padding}))
 
 
 @clause("pad2d.gradient", tier="gradient")
 def test_pad2d_gradient_of_few_elements_is_the_incoming_one_amid_wide_padding(candidate):
-    """By 67 to 140, around few elements. Blind to planes that are large."""
-    for k, padding in enumerate(WIDE):
+    """By 67 to 140, or where 2^7, 2^8, 2^15 or 2^16 lies within the padding. Blind to planes of two long axes."""
+    for k, (shape, padding) in enumerate(WIDE):
         candidate.begin()
-        case = Case("pad2d", {"x": (2, 1 + k % 3, 2)}, {"x": Texture("normal", k)}, {"padding": padding})
+        case = Case("pad2d", {"x": shape}, {"x": Texture("normal", k)}, {"padding": padding})
         seen = candidate.ask_gradient(case.changed(incoming=Texture("normal", k)))
         expected, got = within(case, seen.call.cotangent.values), seen.gradients["x"]
         judge.same_arrays(candidate, "the gradient is not the incoming one within", got, expected, "gradient of x")

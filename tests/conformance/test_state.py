@@ -95,9 +95,9 @@ def test_state_new_values_in_the_same_memory_have_their_own_gradients(candidate,
 @clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
 @given(data=st.data())
 def test_state_calls_in_between_change_no_gradient(candidate, operator, data):
-    """As in a network; it goes back in two parts, or from a checkpoint. Blind to more than 66 in between."""
+    """As in a network, behind other layers; in two parts, or from a checkpoint. Blind to more than 66 in between."""
     case = data.draw(DIFFERENTIATED[operator](VALUES))
-    ways = ((), ("twice",), ("twice", "interrupted"), ("checkpointed",), ("recurrent",), ("visited",))
+    ways = ((), ("twice",), ("twice", "interrupted"), ("checkpointed",), ("recurrent",), ("visited",), ("hidden",))
     one_answer(candidate, case, *(candidate.ask_gradient(case, **dict.fromkeys(way, True)) for way in ways))
 
 

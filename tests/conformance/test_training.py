@@ -24,14 +24,16 @@ BIASES = {"linear": "b", "glu": "bc", "swiglu": "bc", "conv2d": ("bias",)}
 
 
 def biased(operator):
-    """A layer of 2^16 elements, or of hundreds of outputs, with biases and few incoming gradients."""
+    """A layer of 2^16 elements, or of hundreds of outputs, with biases and few incoming gradients; swish with beta."""
+    if operator == "swish":
+        return learned(operator)
     shapes, parameters = WIDE[operator]
     outputs = shapes["weight" if operator == "conv2d" else "w"][0]
     shapes = shapes | {name: (outputs,) for name in BIASES[operator]}
     return of_reals(layer(operator, shapes, parameters)).changed(incoming=Texture("few", 5))
 
 
-@clause("contract.some-gradients", tier="gradient", operators=LEARNING)
+@clause("contract.some-gradients", tier="gradient", operators=("swish", *LEARNING))
 def test_contract_layers_that_learn_in_part_give_what_they_give_as_a_whole(candidate, operator):
     """Results and gradients of large layers, as of frozen ones. Blind to what every call has wrong."""
     candidate.begin()
