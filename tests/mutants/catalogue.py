@@ -16,6 +16,7 @@ from assay.tests.mutants import (
     given_twice,
     glu,
     gradients,
+    heldout,
     imaging,
     imaging_back,
     large,
@@ -93,6 +94,7 @@ KINDS = (
     owed_back,
     usual,
     reported_more,
+    heldout,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 
