@@ -13,7 +13,7 @@ from assay.implementations.contract import Implementation
 from assay.implementations.load import load
 from assay.reference.arithmetic.precision import Refusal
 from assay.report import failures
-from assay.tests.trial import history, judge, simplify
+from assay.tests.trial import history, judge, simplify, whole
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import NonConformance
@@ -231,6 +231,15 @@ def test_arrays_are_held_to_each_other_but_for_the_sign_of_zero():
     assert (
         failure(judge.same_arrays, seen, "short", np.zeros(1), np.zeros(2)).what == "short: shape (1,), expected (2,)"
     )
+
+
+def test_a_whole_result_and_a_whole_gradient_name_the_wrong_element_of_the_last_call():
+    """Which the script of the failure prints by itself."""
+    result = failure(whole.result_is_exact, candidate(linear=off_by(3.0, (1, 2))), INTEGERS)
+    twice = candidate(linear=lambda x, w, b: x @ (2.0 * w - w.detach()).T + b)
+    gradient = failure(whole.gradients_are_exact, twice, INTEGERS.changed(incoming=Texture("integers", 9)))
+    assert (result.subject, result.index, result.of_last) == ("result", (1, 2), True)
+    assert (gradient.subject, gradient.of_last) == ("gradient of w", True)
 
 
 @pytest.mark.parametrize("shape", ((3, 4), (1,), (0, 5), (100, 100), (7, 8, 9, 10)))

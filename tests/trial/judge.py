@@ -141,7 +141,7 @@ def same_elements(
         )
 
 
-def same_results(candidate: Candidate, what: str, got: Values, expected: Values) -> None:
+def same_results(candidate: Candidate, what: str, got: Values, expected: Values, of_last: bool = False) -> None:
     """Hold results of this example's calls, on integers, to each other: exactly, where what is declared keeps those.
 
     Another algorithm, or a format of fewer bits, may be off by some e before the bias. The right answer is a number of
@@ -158,7 +158,7 @@ def same_results(candidate: Candidate, what: str, got: Values, expected: Values)
     if apart and got.shape == expected.shape:
         with np.errstate(invalid="ignore"):
             got = np.where(np.abs(got - expected) <= apart, expected, got)
-    same_arrays(candidate, what, got, expected)
+    same_arrays(candidate, what, got, expected, of_last=of_last)
 
 
 def _apart(candidate: Candidate, call: Call) -> float:
@@ -185,8 +185,12 @@ def _of_few_bits(precision: Precision, input: Values, weight: Values, *bias: Val
     return math.inf if overflows else relative * mass
 
 
-def same_arrays(candidate: Candidate, what: str, got: Values, expected: Values, subject: str = "result") -> None:
+def same_arrays(
+    candidate: Candidate, what: str, got: Values, expected: Values, subject: str = "result", of_last: bool = False
+) -> None:
     """Hold an array to another, element by element, exactly; NaN equals NaN, the sign of a zero is free.
+
+    ``of_last`` says that it is the ``subject`` of the last call's answer, as a whole.
 
     Raises:
         NonConformance: with ``what`` as its sentence.
@@ -199,7 +203,7 @@ def same_arrays(candidate: Candidate, what: str, got: Values, expected: Values, 
         at = tuple(int(i) for i in unequal[0])
         value = float(expected[at])
         where = (float(got[at]), (value, value), value, math.inf, len(unequal), got.size)
-        raise NonConformance(what, list(candidate.calls), subject, at, *where)
+        raise NonConformance(what, list(candidate.calls), subject, at, *where, of_last=of_last)
 
 
 def within(candidate: Candidate, what: str, at: Index, got: Any, permitted: Ball, subject: str = "result") -> None:

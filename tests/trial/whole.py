@@ -49,7 +49,7 @@ def result_is_exact(candidate: Candidate, case: Case) -> None:
     """
     seen = candidate.answer(case, recording=(None, False, NO_GRAD)[case.pick % 3])
     expected = RESULTS[case.operator](*values_of(seen))
-    judge.same_results(candidate, "the result is another number", seen.output, expected)
+    judge.same_results(candidate, "the result is another number", seen.output, expected, of_last=True)
 
 
 def padding_is_exact(candidate: Candidate, case: Case) -> None:
@@ -59,7 +59,8 @@ def padding_is_exact(candidate: Candidate, case: Case) -> None:
         NonConformance: as `judge.same_arrays`.
     """
     seen = candidate.ask(case)
-    judge.same_arrays(candidate, "padding is not zeros around the input", seen.output, pad2d(*values_of(seen)))
+    what = "padding is not zeros around the input"
+    judge.same_arrays(candidate, what, seen.output, pad2d(*values_of(seen)), of_last=True)
 
 
 def gradients_are_exact(candidate: Candidate, case: Case) -> None:
@@ -94,4 +95,5 @@ def are_all(candidate: Candidate, gradients: dict[str, Values], expected: dict[s
         NonConformance: as `judge.same_arrays`.
     """
     for name, gradient in gradients.items():
-        judge.same_arrays(candidate, "the gradient is another number", gradient, expected[name], f"gradient of {name}")
+        what, subject = "the gradient is another number", f"gradient of {name}"
+        judge.same_arrays(candidate, what, gradient, expected[name], subject, of_last=True)
