@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -145,7 +146,7 @@ class TorchArrays:
         can: what `torch.compile` makes refuses. If "halved", the result is, in place, and it goes back from twice
         ``incoming``: with the same gradients, if it can. If "hidden", it is given clones of the tensors, as the results
         of other layers; what is written to those is written to the tensors then. If "checkpointed", it runs once more
-        while going back.
+        while going back. If "elsewhere", another thread goes back.
         """
         leaves = {name: arrays[name].requires_grad_() for name in names}
         given = arrays | {name: leaf.clone() for name, leaf in leaves.items()} if "hidden" in how else arrays
@@ -161,7 +162,8 @@ class TorchArrays:
         if not all(self.is_array(each) and each.requires_grad for each in results):
             return result, dict.fromkeys(leaves)
         try:
-            found = self._back(results, list(leaves.values()), incomings, how)
+            back = partial(self._back, results, list(leaves.values()), incomings, how)
+            found = _in_another_thread(back) if "elsewhere" in how else back()
         except Exception as problem:
             problem.__notes__ = [*getattr(problem, "__notes__", ()), "going back"]  # Python 3.10 has no `add_note`
             raise
@@ -195,6 +197,11 @@ class TorchArrays:
         """Wait until everything that was started on ``device`` has ended."""
         if device.startswith("cuda"):
             self.torch.cuda.synchronize()
+
+
+def _in_another_thread(back: Callable[[], Any]) -> Any:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(back).result()
 
 
 def _overlap(shape: Sequence[int], strides: Sequence[int]) -> bool:

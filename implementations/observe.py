@@ -46,7 +46,7 @@ class Call:
     poison: int = 0  # elements of NaN to leave in the memory that the result may be given
     watched: bool = False  # for what it does to random numbers, too
     interrupted: bool = False  # by other calls, before it goes back
-    visited: bool = False  # before it goes back, by a call of each other operator
+    visited: bool = False  # before it goes back, by a call of each operator on other tensors
     twice: bool = False  # it has gone back before, from half of what comes in
     in_turn: bool = False  # on the memory of the call before, if there was one
     mixed: bool = False  # the second tensor is of another dtype
@@ -55,6 +55,7 @@ class Call:
     hidden: bool = False  # the tensors are results of others, and none is a leaf
     checkpointed: bool = False  # it is made once more while going back
     recurrent: bool = False  # it is made on another first tensor as well, in one graph, from which zeros come back
+    elsewhere: bool = False  # another thread goes back, as an engine's own threads do
     accumulated: bool = False  # the inputs have gradients already, to which nothing is to be added
     beside: bool = False  # it is made in a thread of its own, over and over, while others make it on other numbers
     together: str = ""  # how tensors lie in one memory, as `layouts.TOGETHER` says, if they do

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from assay.implementations.observe import Call, Memory
 
 Answer = tuple[Any, dict[str, Any]]
-WAYS_BACK = ("interrupted", "visited", "twice", "halved", "hidden", "checkpointed", "recurrent")
+WAYS_BACK = ("interrupted", "visited", "twice", "halved", "hidden", "checkpointed", "recurrent", "elsewhere")
 BETWEEN = 66  # calls between a call and its going back: of a network of so many layers of one shape
 # What operators are given that are called in between, besides: tensors of sevens of these shapes, and parameters.
 NEIGHBOURS: dict[str, tuple[Any, ...]] = {
@@ -93,7 +93,8 @@ def _call_others(
     """What is called before it goes back, if anything is.
 
     "interrupted": many times on other values of these shapes, as layers that are alike; every other time with the same
-    tensors but for the first, as one that is called in turn. "visited": the other operators that the candidate has.
+    tensors but for the first, as one that is called in turn. "visited": each operator that the candidate has, on
+    other tensors and parameters.
     """
     if call.interrupted:
         others = library.turned(arrays)
@@ -103,7 +104,7 @@ def _call_others(
     for name in NEIGHBOURS if call.visited else ():
         sevens = [Argument(np.full(each, 7.0)) if isinstance(each, tuple) else each for each in NEIGHBOURS[name]]
         made = [library.make(each, call.dtype, call.device) if isinstance(each, Argument) else each for each in sevens]
-        if name in implementation.operators and name != call.operator:
+        if name in implementation.operators:
             with contextlib.suppress(Exception):  # who cannot is told elsewhere
                 implementation.operators[name](*made)
 

@@ -158,7 +158,11 @@ def _going_back(call: Call, arguments: list[str]) -> list[str]:
     lines += _calls_of_others(call) if call.visited else []
     lines += [f"torch.autograd.grad(result, [{names}], 0.5 * incoming, retain_graph=True)"] * call.twice
     lines += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] * call.halved
-    back = f"dict(zip({list(call.differentiate)!r}, torch.autograd.grad({results}, [{names}], {incomings})))"
+    grad = f"torch.autograd.grad({results}, [{names}], {incomings})"
+    if call.elsewhere:
+        lines += ["from concurrent.futures import ThreadPoolExecutor"]
+        grad = f"ThreadPoolExecutor(1).submit(lambda: {grad}).result()"
+    back = f"dict(zip({list(call.differentiate)!r}, {grad}))"
     return lines + _shown(f"(result, {back})" if call.in_turn else back, call)
 
 
@@ -216,8 +220,8 @@ def _calls_of_others(call: Call) -> list[str]:
     first, *_ = call.tensors
     seven = f"torch.full(each, 7.0, dtype={first}.dtype, device={first}.device)"
     return [
-        f"for name, given in {NEIGHBOURS}.items():  # and other operators",
-        f"    if name != {call.operator!r} and hasattr(candidate, name):",
+        f"for name, given in {NEIGHBOURS}.items():  # and each operator on other tensors",
+        "    if hasattr(candidate, name):",
         f"        getattr(candidate, name)(*({seven} if isinstance(each, tuple) else each for each in given))",
     ]
 

@@ -55,6 +55,10 @@ class Ball:
             return self
         if self.is_one:
             return factor
+        if self.overflow != factor.overflow and (self if factor.overflow else factor).keeps_infinite:
+            product = self._without_overflow() * factor._without_overflow()
+            product.overflow = True
+            return product
         radius = 0.0
         if self.radius or factor.radius:
             radius = _product(size_of(self.middle), factor.radius) + _product(self.radius, factor.size)
@@ -89,6 +93,13 @@ class Ball:
     def least_size(self) -> float:
         """The smallest magnitude inside; none where a part of it may be any."""
         return 0.0 if self.of_sum else max(0.0, size_of(self.middle) / UP - self.radius)
+
+    @property
+    def keeps_infinite(self) -> bool:
+        """Whether an infinity times any of these is an infinity: not if one is zero, or may be flushed to it."""
+        precision = self.arithmetic.precision
+        least = max(precision.storage.least_normal, precision.accumulation.least_normal) if precision.flush else 0.0
+        return self.determined and math.isfinite(self.middle) and self.least_size > least
 
     @property
     def is_one(self) -> bool:
@@ -141,6 +152,9 @@ class Ball:
         """The other ball, which is of this value after a rounding, and marked as a sum, or of one, where this is."""
         found.is_sum, found.of_sum = self.is_sum, self.of_sum
         return found
+
+    def _without_overflow(self) -> Ball:
+        return self.marking(Ball(self.arithmetic, self.middle, self.radius, False, self.stored, self.grown))
 
     def _like(self, other: Any) -> Ball:
         return other if isinstance(other, Ball) else self.arithmetic.number(float(other))

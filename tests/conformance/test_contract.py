@@ -243,8 +243,8 @@ DIFFERENTIATED = {operator: with_aligned(operator, small, True) for operator, sm
 
 
 def trained_together(case: Case) -> dict[tuple[str, ...], None]:
-    """Each tensor, all but each, and those of one kind or of two: inputs, weights and biases."""
-    kinds = ({"x", "input"}, {"w", "v", "weight", "beta"}, {"b", "c", "bias"})
+    """Each tensor, all but each, and those of one kind or two: inputs, weights, biases, branches."""
+    kinds = ({"x", "input"}, {"w", "v", "weight", "beta"}, {"b", "c", "bias"}, {"w", "b"}, {"v", "c"})
     wanted = [{name} for name in case.shapes] + [set(case.shapes) - {name} for name in case.shapes]
     wanted += [set().union(*some) for count in (1, 2) for some in itertools.combinations(kinds, count)]
     return dict.fromkeys(names for each in wanted if (names := tuple(name for name in case.shapes if name in each)))

@@ -168,3 +168,13 @@ def test_glu_refuses_sizes_that_do_not_match(candidate, features, outputs, off, 
     sizes[wrong[0]][wrong[1]] += off
     arguments = {name: Argument(np.ones(shape)) for name, shape in sizes.items()}
     judge.refuses(candidate, "glu", arguments, f"for tensors of the sizes {sizes}")
+
+
+@clause("glu.formula", tier="special")
+def test_an_infinite_gate_of_glu_is_open_or_shut(candidate):
+    """As a mask sets it. Blind to infinities that come of a sum."""
+    candidate.begin()
+    b = np.array([math.inf, -math.inf, 1.0] * 12)
+    got = candidate.values("glu", np.zeros((2, 3)), np.zeros((36, 3)), np.zeros((36, 3)), b, np.full(36, 2.0))
+    expected = np.tile([2.0, 0.0], (2, 12))
+    judge.same_arrays(candidate, "an infinite gate is not 1 or 0", np.delete(got, slice(2, None, 3), axis=1), expected)

@@ -9,7 +9,7 @@ from assay.tests.trial import judge
 from assay.tests.trial.large import SEEDS, deepest, large_case, large_cases, longest, of_millions, real
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import Texture
-from assay.tests.trial.whole import padding_is_exact
+from assay.tests.trial.whole import going_back, gradients_are_exact, padding_is_exact
 
 SHARE = 4  # beside the examples that are always tried
 PLACES = ("samples", "rows", "columns", "kernel", "rows columns", "samples inputs outputs rows columns")
@@ -148,9 +148,14 @@ def test_conv2d_gradients_of_long_axes_are_exact(candidate, case):
 
 MANY_PLANES = of_millions("max_pool2d", {"input": (257, 256, 8, 8)}, kernel_size=2, stride=2, padding=0)
 MANY_WINDOWS = of_millions("max_pool2d", {"input": (5, 65, 118, 116)}, kernel_size=5, stride=1, padding=2)
+LONG_WINDOWS = of_millions("max_pool2d", {"input": (1, 2, 60, 131)}, kernel_size=50, stride=3, padding=1)
+WHOLE_PLANES = of_millions("max_pool2d", {"input": (2, 9, 50, 50)}, kernel_size=50, stride=50, padding=0)
+LONG_ROWS = of_millions("max_pool2d", {"input": (1, 1, 3, 2**15 + 77)}, kernel_size=2, stride=1, padding=0)
+MANY_OUTPUTS = of_millions("conv2d", {"input": (3, 1, 301, 300), "weight": (64, 1, 1, 1)}, stride=1, padding=0)
+MANY_STEPS = of_millions("conv2d", {"input": (1, 2, 258, 267), "weight": (3, 2, 3, 3)}, stride=2, padding=1)
 
 
-@clause("swish.formula", tier="enclosure", dtypes=("float32",))
+@clause("swish.formula", tier="enclosure", dtypes=("float32", "float16"))
 @given(case=st.just(large_case("swish", "elements", 2**24 + 3, 0)))
 def test_swish_of_millions_of_elements_stays_within_its_enclosure(candidate, case):
     """More than a grid of a GPU may have, or float32 can count. Blind to elements that are not sampled."""
@@ -164,6 +169,13 @@ def test_linear_of_millions_of_outputs_is_exact(candidate, case):
     judge.conforms_exactly(candidate, case)
 
 
+@clause("linear.gradient", tier="gradient", dtypes=("float32",))
+@given(case=st.just(of_millions("linear", {"x": (2**13 + 5, 2), "w": (520, 2)})))
+def test_linear_gradients_of_millions_of_outputs_are_exact(candidate, case):
+    """As of the tokens of a whole text. Blind to numbers that are no integers."""
+    gradients_are_exact(candidate, going_back(candidate, case, "contiguous"))
+
+
 @clause("pad2d.zeros", tier="exact", dtypes=("float32",))
 @given(case=st.just(of_millions("pad2d", {"x": (2, 3, 3, 514, 510)}, padding=1)))
 def test_pad2d_of_millions_of_elements_adds_zeros_and_leaves_the_rest(candidate, case):
@@ -172,14 +184,14 @@ def test_pad2d_of_millions_of_elements_adds_zeros_and_leaves_the_rest(candidate,
 
 
 @clause("conv2d.formula", tier="exact", dtypes=("float32",))
-@given(case=st.just(of_millions("conv2d", {"input": (3, 1, 301, 300), "weight": (64, 1, 1, 1)}, stride=1, padding=0)))
+@given(case=st.sampled_from((MANY_OUTPUTS, MANY_STEPS)))
 def test_conv2d_of_millions_of_outputs_is_exact(candidate, case):
     """More than float32 can count. Blind to elements that are not sampled."""
     judge.conforms_exactly(candidate, case)
 
 
 @clause("max_pool2d.definition", tier="exact", dtypes=("float32",))
-@given(case=st.sampled_from((MANY_PLANES, MANY_WINDOWS)))
+@given(case=st.sampled_from((MANY_PLANES, MANY_WINDOWS, LONG_WINDOWS, WHOLE_PLANES, LONG_ROWS)))
 def test_max_pool2d_of_many_planes_or_windows_takes_the_largest_of_each(candidate, case):
     """More than a grid of a GPU may have. Blind to elements that are not sampled."""
     judge.conforms_exactly(candidate, case)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from assay.implementations.arrays import Argument
 from assay.implementations.observe import NO_GRAD
 from assay.tests.conformance.test_contract import ALL, MODES, answered, demand, trained_together
-from assay.tests.conformance.test_magnitudes import dense
+from assay.tests.conformance.test_magnitudes import KEPT_SUBNORMAL, dense
 from assay.tests.conformance.test_state import reseeded, stay_as_they_are
 from assay.tests.trial import judge
 from assay.tests.trial.alike import one_answer, right_alike
@@ -45,7 +45,6 @@ LONG = ((4096,), TURNED, (2, 8, 1040))
 EDGES = (12.0, 96.0, 720.0)  # where the exponential overflows in float16, float32 and float64
 FEW = 12  # elements of a result, the corners among them
 VALUES = (math.nan, math.inf, -math.inf)
-KEPT_SUBNORMAL = ("float64", "float32", "float16")  # a processor's product of bfloat16 takes them for 0: findings, 2
 
 
 def layer(operator, shapes, parameters):
@@ -283,11 +282,11 @@ def gates_survive(candidate, operator, hold):
         hold(candidate, case)
 
 
-def few_bits(image, kernels, padding):
+def few_bits(image, kernels, padding, stride=1):
     """A layer of small numbers from 0 on: sums are exact in float32, and few of them in 16 bits."""
     shapes = {"input": image, "weight": kernels}
     textures = {name: Texture("few bits", k) for k, name in enumerate(shapes)}
-    return Case("conv2d", shapes, textures, {"stride": 1, "padding": padding}, 1, 0, Texture("few bits", 2))
+    return Case("conv2d", shapes, textures, {"stride": stride, "padding": padding}, 1, 0, Texture("few bits", 2))
 
 
 @clause("conv2d.formula", tier="exact", dtypes=("bfloat16", "float16"))
@@ -303,7 +302,12 @@ def test_conv2d_rounds_a_long_sum_once(candidate):
 
 @clause("conv2d.gradient", tier="gradient", dtypes=("bfloat16", "float16"))
 def test_conv2d_rounds_a_gradient_that_sums_over_many_samples_once(candidate):
-    """That of the weight, where sums are in float32. Blind to where they are not."""
-    candidate.begin()
-    if sums_once(candidate, "conv2d", "backward"):
-        gradients_are_rounded_once(candidate, few_bits((64, 16, 5, 5), (16, 16, 3, 3), 0))
+    """That of the weight, or over many outputs, that of the image. Blind to where sums are not in float32."""
+    for image, kernels, stride in (
+        ((64, 16, 5, 5), (16, 16, 3, 3), 1),
+        ((9, 16, 5, 5), (16, 16, 3, 3), 2),
+        ((2, 16, 6, 6), (256, 16, 1, 1), 1),
+    ):
+        if sums_once(candidate, "conv2d", "backward"):
+            candidate.begin()
+            gradients_are_rounded_once(candidate, few_bits(image, kernels, 0, stride))

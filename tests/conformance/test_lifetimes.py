@@ -136,7 +136,7 @@ def test_state_layers_of_one_shape_give_their_own_results(candidate, operator):
             one_answer(candidate, cases[k], *seen[k::LAYERS])
 
 
-@clause("contract.results-kept", tier="state", operators=ALL, dtypes=("float32",))
+@clause("contract.results-kept", tier="state", operators=ALL, dtypes=("float32", "bfloat16"))
 def test_state_dozens_of_results_stay_as_they_are(candidate, operator):
     """Of a thousand elements, where no gradients are recorded. Blind to buffers that are used again later."""
     candidate.begin()

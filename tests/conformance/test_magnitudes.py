@@ -19,6 +19,7 @@ SEED = 20
 OUTLIER = 3e4
 ROWS = 1200
 HALVES = ("bfloat16", "float16")
+KEPT_SUBNORMAL = ("float64", "float32", "float16")  # a processor's product of bfloat16 takes them for 0: findings, 2
 GATED = {"glu": "wv", "swiglu": "wv"}
 
 
@@ -164,25 +165,6 @@ def test_swish_reads_every_digit_of_beta(candidate):
             candidate.begin()
             parameters = {"beta": beta * (1.0 + digit)}
             judge.conforms(candidate, Case("swish", {"x": (33, 32)}, {"x": Texture("normal", SEED)}, parameters))
-
-
-@clause("swish.formula", tier="enclosure")
-def test_swish_of_small_numbers_by_a_large_beta_stays_within_its_enclosure(candidate):
-    """And of large ones by a small beta, so that the gate is half open. Blind to betas beyond a thousand."""
-    for beta in (-(2.0**10), 2.0**6, -(2.0**-6), 2.0**-10):
-        candidate.begin()
-        case = Case("swish", {"x": (33, 32)}, {"x": Texture("normal", SEED)}, {"beta": beta})
-        judge.conforms(candidate, times(candidate, case, x=1.0 / beta))
-
-
-@clause("swish.gradient", tier="gradient")
-def test_gradients_of_swish_of_small_numbers_by_a_large_beta_stay_within_their_enclosures(candidate):
-    """And of large ones by a small beta, so that the gate is half open. Blind to betas beyond a thousand."""
-    for beta in (-(2.0**10), 2.0**6, -(2.0**-6), 2.0**-10):
-        candidate.begin()
-        case = Case("swish", {"x": (5, 7)}, {"x": Texture("normal", SEED)}, {"beta": beta})
-        case = case.changed(incoming=Texture("normal"))
-        judge.gradient_conforms(candidate, times(candidate, case, x=1.0 / beta), ("x",))
 
 
 @clause("swish.beta-learned", tier="gradient", dtypes=HALVES)

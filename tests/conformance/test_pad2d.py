@@ -100,7 +100,7 @@ def test_pad2d_gradient_drops_what_falls_on_the_padding(candidate, case, special
 
 # Wide padding around few elements; and elements with which counters of 8 and 16 bits end within the padding.
 WIDE = [((2, 1 + k % 3, 2), padding) for k, padding in enumerate((67, 70, 96, 127, 128, 129, 140))]
-WIDE += [((2, 3, 253), 4), ((2, 251, 2), 6), ((1, 120), 12), ((1, 65531), 6), ((32762, 1), 8)]
+WIDE += [((2, 3, 253), 4), ((2, 251, 2), 6), ((1, 120), 12), ((1, 65531), 6), ((32762, 1), 8), ((5, 128, 130), 6)]
 
 
 @clause("pad2d.zeros", tier="exact")

@@ -20,7 +20,7 @@ from assay.tests.trial.alike import right_alike
 from assay.tests.trial.cases import SIZES, SMALL, Case, swish_cases
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import clause
-from assay.tests.trial.textures import Texture
+from assay.tests.trial.textures import Texture, rounded
 
 SHORT = (*SMALL, 7, 8, 17)
 STEEP = (16.0, -7.0)  # rare among the betas that a case draws
@@ -236,3 +236,38 @@ def _permitted(candidate, x: float, beta: float | None) -> Ball:
 def _difference(a: float, b: float) -> Fraction | float:
     """a - b without a rounding, where both are finite."""
     return Fraction(a) - Fraction(b) if math.isfinite(a) and math.isfinite(b) else a - b
+
+
+def _times(candidate, case: Case, factor: float) -> Case:
+    held = case.textures["x"].fill(case.shapes["x"], candidate.format).values
+    return case.changed(textures={"x": case.textures["x"].holding(rounded(held * factor, candidate.format), 1)})
+
+
+@clause("swish.formula", tier="enclosure")
+def test_swish_of_small_numbers_by_a_large_beta_stays_within_its_enclosure(candidate):
+    """And of large ones by a small beta, so that the gate is half open. Blind to betas beyond a thousand."""
+    for beta in (-(2.0**10), 2.0**6, -(2.0**-6), 2.0**-10):
+        candidate.begin()
+        case = Case("swish", {"x": (33, 32)}, {"x": Texture("normal")}, {"beta": beta})
+        judge.conforms(candidate, _times(candidate, case, 1.0 / beta))
+
+
+@clause("swish.gradient", tier="gradient")
+def test_gradients_of_swish_of_small_numbers_by_a_large_beta_stay_within_their_enclosures(candidate):
+    """And of large ones by a small beta, so that the gate is half open. Blind to betas beyond a thousand."""
+    for beta in (-(2.0**10), 2.0**6, -(2.0**-6), 2.0**-10):
+        candidate.begin()
+        case = Case("swish", {"x": (5, 7)}, {"x": Texture("normal")}, {"beta": beta})
+        case = case.changed(incoming=Texture("normal"))
+        judge.gradient_conforms(candidate, _times(candidate, case, 1.0 / beta), ("x",))
+
+
+@clause("swish.gradient", tier="special", gradient=True)
+def test_the_gradient_of_swish_at_nan_is_nan(candidate):
+    """And at no other place. Blind to infinities, where a limit and the formula differ."""
+    for size in (3, 33 * 32):
+        candidate.begin()
+        case = Case("swish", {"x": (size,)}, {"x": Texture("normal", 0, ((1, math.nan),))}, incoming=Texture("ones"))
+        seen = candidate.ask_gradient(case)
+        got, expected = (each.astype(float) for each in (np.isnan(seen.gradients["x"]), np.arange(size) == 1))
+        judge.same_arrays(candidate, "the gradient is not NaN there alone", got, expected, "NaN in gradient of x")

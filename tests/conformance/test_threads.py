@@ -12,21 +12,33 @@ from assay.tests.trial.laws import clause
 MORE = 17  # times as many samples: what is put on a stack no longer fits, from 2^14 elements on
 
 
+def larger(operator):
+    first = OPERATORS[operator].tensors[0]
+    samples, *others = LASTING[operator][0][first]
+    return lasting(operator, **{first: (MORE * samples, *others)})
+
+
 @clause("contract.threads", tier="state", operators=ALL)
 def test_state_calls_of_several_threads_are_right(candidate, operator):
     """On other numbers, in training and in inference. Blind to what is rarer, where a kernel is not Python."""
-    case, first = lasting(operator), OPERATORS[operator].tensors[0]
-    samples, *others = LASTING[operator][0][first]
-    larger = lasting(operator, **{first: (MORE * samples, *others)})
-    for each, recording in (*((case, mode) for mode in (*MODES, NO_GRAD)), (larger, False)):
+    case = lasting(operator)
+    for each, recording in (*((case, mode) for mode in (*MODES, NO_GRAD)), (larger(operator), False)):
         candidate.begin()
         plain, beside = (candidate.answer(each, recording=recording, beside=beside) for beside in (False, True))
         one_answer(candidate, each, plain, beside)
 
 
 @clause("contract.threads", tier="state", operators=ALL, gradient=True)
-def test_state_gradients_of_several_threads_are_right(candidate, operator):
-    """Of one shape, on other numbers. Blind to what is rarer, where a kernel is not Python."""
+def test_state_gradients_that_another_thread_asks_for_are_right(candidate, operator):
+    """As autograd's own threads do on a GPU. Blind to what every call has wrong."""
     candidate.begin()
     case = lasting(operator)
-    one_answer(candidate, case, *(candidate.ask_gradient(case, beside=each) for each in (False, True)))
+    one_answer(candidate, case, *(candidate.ask_gradient(case, elsewhere=each) for each in (False, True)))
+
+
+@clause("contract.threads", tier="state", operators=ALL, gradient=True)
+def test_state_gradients_of_several_threads_are_right(candidate, operator):
+    """Of one shape, on other numbers. Blind to what is rarer, where a kernel is not Python."""
+    for case in (lasting(operator), larger(operator)):
+        candidate.begin()
+        one_answer(candidate, case, *(candidate.ask_gradient(case, beside=each) for each in (False, True)))

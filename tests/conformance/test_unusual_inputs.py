@@ -10,7 +10,7 @@ import numpy as np
 from assay.implementations.arrays import Argument
 from assay.tests.conformance.test_contract import MODES, demand
 from assay.tests.conformance.test_layers import not_finite
-from assay.tests.conformance.test_magnitudes import dense, times
+from assay.tests.conformance.test_magnitudes import KEPT_SUBNORMAL, SEED, convolution, dense, times
 from assay.tests.trial import judge
 from assay.tests.trial.candidate import well_formed
 from assay.tests.trial.cases import Case
@@ -123,6 +123,53 @@ def test_a_nan_reaches_the_outputs_of_swiglu_that_have_no_weights_but_zeros(cand
     a_nan_reaches_pruned_outputs(candidate, "swiglu", "wv")
 
 
+# --- subnormal numbers, going back
+
+
+def subnormal_operands_count(candidate, case):
+    candidate.begin()
+    textures = {name: Texture("subnormal", k) for k, name in enumerate(case.shapes)}
+    judge.gradient_conforms(candidate, case.changed(textures=textures, incoming=Texture("few", SEED)), sparse=True)
+
+
+@clause("linear.gradient", tier="gradient", dtypes=KEPT_SUBNORMAL)
+def test_linear_gradients_of_subnormal_weights_and_inputs_stay_as_near(candidate):
+    """Where few incoming gradients are not zero. Blind to sums that underflow on the way."""
+    subnormal_operands_count(candidate, dense("linear", 33, 64, 48))
+
+
+@clause("conv2d.gradient", tier="gradient", dtypes=KEPT_SUBNORMAL)
+def test_conv2d_gradients_of_subnormal_kernels_and_images_stay_as_near(candidate):
+    """Where few incoming gradients are not zero. Blind to sums that underflow on the way."""
+    subnormal_operands_count(candidate, convolution((2, 16, 12, 12), (24, 16, 3, 3)))
+
+
+# --- branches beyond the largest number
+
+
+def halves_of_overflows_count(candidate, operator):
+    """Judge gates that are nearly shut, times numbers that float16 does not have."""
+    candidate.begin()
+    outputs = 24
+    shapes = {"x": (3, 2), "w": (outputs, 2), "v": (outputs, 2), "b": (outputs,)}
+    v = [(-1) ** (k // 2) * (150.0 + 8 * k) for k in range(2 * outputs)]
+    b = [0.125 - 1.5 * (k % 2) for k in range(outputs)]
+    held = {"v": tuple(enumerate(v)), "b": tuple(enumerate(b)), "x": tuple((k, 300.0) for k in range(6))}
+    judge.conforms(candidate, Case(operator, shapes, {n: Texture("zeros", 0, held.get(n, ())) for n in shapes}, {}, 2))
+
+
+@clause("glu.formula", tier="special", dtypes=("float16",))
+def test_half_of_what_is_no_number_of_the_dtype_is_itself_or_infinite_in_glu(candidate):
+    """Not half of the largest one. Blind to gates that may be zero."""
+    halves_of_overflows_count(candidate, "glu")
+
+
+@clause("swiglu.formula", tier="special", dtypes=("float16",))
+def test_half_of_what_is_no_number_of_the_dtype_is_itself_or_infinite_in_swiglu(candidate):
+    """Not half of the largest one. Blind to gates that may be zero."""
+    halves_of_overflows_count(candidate, "swiglu")
+
+
 # --- no features
 
 
@@ -200,9 +247,45 @@ def multiples_are_refused(candidate, operator, **weights):
     """Twice and three times as many features as the weights have are errors."""
     for features, factor, rows in ((4, 2, 2), (4, 3, 6), (16, 2, 8), (3, 3, 9)):
         candidate.begin()
-        sizes = {"x": (rows, features * factor)} | {name: (5, features)[:axes] for name, axes in weights.items()}
-        arguments = {name: Argument(np.ones(shape)) for name, shape in sizes.items()}
-        judge.refuses(candidate, operator, arguments, f"for tensors of the sizes {sizes}")
+        for batch in ((rows,), (2, rows)):
+            sizes = {name: (5, features)[:axes] for name, axes in weights.items()}
+            sizes = {"x": (*batch, features * factor)} | sizes
+            arguments = {name: Argument(np.ones(shape)) for name, shape in sizes.items()}
+            judge.refuses(candidate, operator, arguments, f"for tensors of the sizes {sizes}")
+
+
+def misfits_are_refused(candidate, operator, *names):
+    """One of these tensors is longer or shorter by one, or x is, of hundreds of features and outputs: an error."""
+    features, outputs = 264, 300
+    fitting = {"x": (2, 20, features), "w": (outputs, features), "v": (outputs, features), "b": (outputs,)}
+    for name, off in itertools.product(("x", *names), (-1, 1)):
+        candidate.begin()
+        sizes = {each: list(fitting[each if each != "c" else "b"]) for each in ("x", *names)}
+        sizes[name][-1 if name == "x" else 0] += off
+        if name != "w" or operator != "linear" or "b" in names:
+            arguments = {each: Argument(np.ones(shape)) for each, shape in sizes.items()}
+            judge.refuses(candidate, operator, arguments, f"for tensors of the sizes {sizes}")
+
+
+@clause("glu.refuses-sizes", tier="contract")
+def test_glu_refuses_large_weights_that_do_not_match(candidate):
+    """Nor their biases, nor x. Blind to which error it is."""
+    misfits_are_refused(candidate, "glu", "w", "v")
+    misfits_are_refused(candidate, "glu", "w", "v", "b", "c")
+
+
+@clause("swiglu.refuses-sizes", tier="contract")
+def test_swiglu_refuses_large_weights_that_do_not_match(candidate):
+    """Nor their biases, nor x. Blind to which error it is."""
+    misfits_are_refused(candidate, "swiglu", "w", "v")
+    misfits_are_refused(candidate, "swiglu", "w", "v", "b", "c")
+
+
+@clause("linear.refuses-sizes", tier="contract")
+def test_linear_refuses_large_weights_that_do_not_match(candidate):
+    """Nor their bias, nor x. Blind to which error it is."""
+    misfits_are_refused(candidate, "linear", "w")
+    misfits_are_refused(candidate, "linear", "w", "b")
 
 
 @clause("glu.refuses-sizes", tier="contract")

@@ -66,6 +66,15 @@ def test_a_result_past_the_largest_for_certain_is_infinite(fmt, sign):
     assert NAN in ball("linear", fmt, [[1.0, 1.0, 1.0]], [[sign * big] * 3])
 
 
+@pytest.mark.parametrize("sign", (1.0, -1.0))
+def test_half_of_what_passes_float16_is_itself_or_infinite_and_not_half_of_the_largest(sign):
+    """300 times 300 is no float16, half of it is; a gate that may have underflowed makes NaN of an infinity."""
+    branch = ball("glu", FLOAT16, [[300.0]], [[0.0]], [[sign * 300.0]])
+    assert admits(branch, INF, -INF, NAN, 45000.0, -45000.0, 32752.0, -32752.0) == [sign * INF, sign * 45000.0]
+    shut = ball("glu", FLOAT16, [[300.0]], [[0.0]], [[300.0]], [-20.0])
+    assert NAN in shut and 0.0 in shut
+
+
 def test_nothing_is_required_of_what_is_computed_of_an_overflow():
     """In float64, say, the gate is 1e30 and not infinite."""
     permitted = ball("swiglu", FLOAT32, [[1.0] * 4], [[1e38] * 4], [[1e-38 / 4] * 4], [0.0], [0.0])

@@ -43,14 +43,15 @@ class Kept:
         found = self.found.pop(key, None) or functools.cache(make())
         self.found[key] = found
         large = [other for other in self.found if other[-1].large]
-        for other in large[: -max(1, self.size // 16)]:
+        for other in large[: -max(self.size // 16, LARGE_CALLS)]:
             del self.found[other]
         while len(self.found) > self.size:
             del self.found[next(iter(self.found))]
         return found
 
 
-KEPT = Kept(4)
+LARGE_CALLS = 4
+KEPT = Kept(LARGE_CALLS)
 
 
 def forward(case: Case, call: Call) -> Callable[[Precision], Callable[[Index], Ball]]:
@@ -194,17 +195,17 @@ def _asked(call: Call) -> Asked:
 def _bits(value: Any) -> Hashable:
     if not isinstance(value, Argument):
         return repr(value)
-    return Itself(value) if value.values.size > LARGE else (value.values.shape, value.values.tobytes())
+    return Itself(value.values) if value.values.size > LARGE else (value.values.shape, value.values.tobytes())
 
 
 class Itself:
-    """Stands for an argument that is too large to compare: equal where it is the same object."""
+    """Stands for values that are too many to compare: equal where they are the same object, however they lie."""
 
-    def __init__(self, value: Argument) -> None:
-        self.value = value
+    def __init__(self, values: Values) -> None:
+        self.values = values
 
     def __hash__(self) -> int:
-        return id(self.value)
+        return id(self.values)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Itself) and other.value is self.value
+        return isinstance(other, Itself) and other.values is self.values

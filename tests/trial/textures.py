@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from hypothesis import strategies as st
@@ -53,12 +53,20 @@ class Texture:
         return kept(self, shape, fmt, terms, repr(self.elements))
 
     def _made(self, shape: tuple[int, ...], fmt: Format, terms: int, written: str) -> Argument:
-        """``written`` are the elements, in which a zero has its sign: tuples that differ in that alone are equal."""
-        size = math.prod(shape)
-        values = FAMILIES[self.family](np.random.default_rng(self.seed), size, fmt, terms)
-        for position, value in self.elements if size else ():
-            values[position % size] = value
-        made = laid(rounded(values, fmt).reshape(shape), self.layout)
+        """``written`` are the elements, in which a zero has its sign: tuples that differ in that alone are equal.
+
+        What lies otherwise holds the same array, if it can, so that what is permitted is worked out once.
+        """
+        if self.layout.startswith("expanded"):
+            return Argument(replace(self, layout=REPEATED + self.layout).fill(shape, fmt, terms).values, self.layout)
+        if self.layout != "contiguous":
+            made = laid(replace(self, layout="contiguous").fill(shape, fmt, terms).values, self.layout)
+        else:
+            size = math.prod(shape)
+            values = FAMILIES[self.family](np.random.default_rng(self.seed), size, fmt, terms)
+            for position, value in self.elements if size else ():
+                values[position % size] = value
+            made = Argument(rounded(values, fmt).reshape(shape))
         made.values.flags.writeable = False
         return made
 
