@@ -36,7 +36,7 @@ def wrongly_seen(law, operator, mutants):
 
 # Laws of long axes, large layers, long lives and each layout in turn, which are dear, are left to `assay power`, which
 # puts all to all.
-DEAR = ("test_large", "test_layers", "test_lifetimes", "test_wide_gradients")
+DEAR = ("test_large", "test_layers", "test_lifetimes", "test_manners", "test_wide_gradients")
 QUICK = [law for law in all_laws("quick") if not (law.module.endswith(DEAR) or "one_tensor_of_any_layout" in law.name)]
 
 

@@ -23,6 +23,7 @@ from assay.tests.mutants import (
     lasting,
     lasting_back,
     linear,
+    manners,
     max_pool2d,
     meetings,
     millions,
@@ -95,6 +96,7 @@ KINDS = (
     usual,
     reported_more,
     heldout,
+    manners,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 
