@@ -154,7 +154,7 @@ WHOLE_PLANES = Case("max_pool2d", {"input": (2, 9, 50, 50)}, DISTINCT, {"kernel_
 LONG_WINDOWS = WHOLE_PLANES.changed(parameters={"kernel_size": 48, "stride": 1, "padding": 1})
 LONG_ROWS = of_millions("max_pool2d", {"input": (1, 1, 3, 2**15 + 77)}, kernel_size=2, stride=1, padding=0)
 MANY_OUTPUTS = of_millions("conv2d", {"input": (3, 1, 301, 300), "weight": (64, 1, 1, 1)}, stride=1, padding=0)
-MANY_STEPS = of_millions("conv2d", {"input": (1, 2, 258, 267), "weight": (3, 2, 3, 3)}, stride=2, padding=1)
+MANY_STEPS = of_millions("conv2d", {"input": (2, 2, 259, 267), "weight": (3, 2, 3, 3)}, stride=2, padding=1)
 
 
 @clause("swish.formula", tier="enclosure", dtypes=("float32", "float16"))

@@ -184,7 +184,7 @@ def test_max_pool2d_gradients_of_a_large_plane_are_rounded_once(candidate):
     """What comes back to several windows is added up in float32. Blind to sums that are not exact there."""
     for case in large_layers(candidate, "max_pool2d"):
         if sums_once(candidate, "max_pool2d", "backward"):
-            gradients_are_rounded_once(candidate, case.changed(incoming=Texture("few bits", 3)))
+            gradients_are_rounded_once(candidate, case.changed(incoming=Texture("bytes", 3)))
 
 
 def one_bias_counts(candidate, operator):
