@@ -3,7 +3,7 @@
 Names and meanings follow ``torch.nn.functional`` where it has them. Arguments are passed by position. What is missing
 is reported as *not provided*, never as passed. For every operator: dtype out is dtype in; inputs are never written
 to; any strides, offset or expanded view is accepted; an empty batch gives an empty result; invalid arguments raise.
-Which are invalid, what becomes of NaN, and who gets the gradient of a tie, the clauses say (``assay list``, spec/pages).
+Which are invalid, what becomes of NaN, and who gets the gradient of a tie, the clauses say (``assay list``).
 """
 
 from __future__ import annotations
