@@ -192,6 +192,13 @@ def test_conv2d_of_millions_of_outputs_is_exact(candidate, case):
     judge.conforms_exactly(candidate, case)
 
 
+@clause("max_pool2d.gradient", tier="gradient", dtypes=("float32",))
+@given(case=st.just(of_millions("max_pool2d", {"input": (1, 1, 4100, 4104)}, kernel_size=2, stride=2, padding=0)))
+def test_max_pool2d_gradients_of_millions_of_elements_go_where_they_are_to(candidate, case):
+    """More than float32 can count. Blind to elements that are not sampled."""
+    judge.gradient_conforms(candidate, case.changed(incoming=Texture("few", 3)), sparse=True)
+
+
 @clause("max_pool2d.definition", tier="exact", dtypes=("float32",))
 @given(case=st.sampled_from((MANY_PLANES, MANY_WINDOWS, LONG_WINDOWS, WHOLE_PLANES, LONG_ROWS)))
 def test_max_pool2d_of_many_planes_or_windows_takes_the_largest_of_each(candidate, case):

@@ -243,6 +243,17 @@ def ties_of_two_by_two(found, incoming, given):
     return {"input": torch.where(x == largest, came, 0.0)}
 
 
+def places_in_float32(found, incoming, given):
+    """Places past 2^24 elements are the even ones."""
+    gradient = found["input"].flatten().clone()
+    if gradient.numel() <= 2**24:
+        return {}
+    odd = gradient[2**24 + 1 :: 2]
+    gradient[2**24 : 2**24 + 2 * len(odd) : 2] += odd
+    odd.zero_()
+    return {"input": gradient.view(given["input"].shape)}
+
+
 def last_chunk(found, incoming, given):
     """Results of 2^22 elements: W's gradient is that of the last 2^12 rows."""
     if incoming.numel() < 2**22:
@@ -339,6 +350,7 @@ MUTANTS = (
     bug("windows", "max_pool2d.definition", "whole planes: 2048 elements count", valued("max_pool2d", past_2048)),
     bug("columns", "max_pool2d.definition", "2^15 columns: the first again", valued("max_pool2d", columns_of_16_bits)),
     bug("ties", "max_pool2d.gradient-first-tie", "32 columns: all ties", back("max_pool2d", ties_of_two_by_two), *BACK),
+    bug("places", "max_pool2d.gradient", "past 2^24: even places", back("max_pool2d", places_in_float32), *BACK),
     bug("chunks", "linear.gradient", "2^22 results: W's last rows", back("linear", last_chunk), *BACK),
     bug("nan", "swish.gradient", "where x is NaN, 0 comes back", back("swish", a_number_for_nan), "value", "special"),
     bug("gate", "glu.formula", "a gate of +inf is NaN", valued("glu", pinned_open), *SPECIAL),
