@@ -46,7 +46,8 @@ class Call:
     poison: int = 0  # elements of NaN to leave in the memory that the result may be given
     watched: bool = False  # for what it does to random numbers, too
     interrupted: bool = False  # by other calls, before it goes back
-    visited: bool = False  # before it goes back, by a call of each operator on other tensors
+    visited: bool = False  # before it goes back, by a call of each other operator
+    revisited: bool = False  # and by one of this operator, on other tensors and parameters
     twice: bool = False  # it has gone back before, from half of what comes in
     in_turn: bool = False  # on the memory of the call before, if there was one
     mixed: bool = False  # the second tensor is of another dtype

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from assay.implementations.observe import Call, Memory
 
 Answer = tuple[Any, dict[str, Any]]
-WAYS_BACK = ("interrupted", "visited", "twice", "halved", "hidden", "checkpointed", "recurrent", "elsewhere")
+WAYS_BACK = (
+    "interrupted",
+    "visited",
+    "revisited",
+    "twice",
+    "halved",
+    "hidden",
+    "checkpointed",
+    "recurrent",
+    "elsewhere",
+)
 BETWEEN = 66  # calls between a call and its going back: of a network of so many layers of one shape
 # What operators are given that are called in between, besides: tensors of sevens of these shapes, and parameters.
 NEIGHBOURS: dict[str, tuple[Any, ...]] = {
@@ -93,15 +103,16 @@ def _call_others(
     """What is called before it goes back, if anything is.
 
     "interrupted": many times on other values of these shapes, as layers that are alike; every other time with the same
-    tensors but for the first, as one that is called in turn. "visited": each operator that the candidate has, on
-    other tensors and parameters.
+    tensors but for the first, as one that is called in turn. "visited": the other operators that the candidate
+    has. "revisited": this one, on other tensors and parameters.
     """
     if call.interrupted:
         others = library.turned(arrays)
         shared = arrays | dict(list(others.items())[:1])
         kept = [forward(shared if k % 2 else others) for k in range(BETWEEN)]
         del kept
-    for name in NEIGHBOURS if call.visited else ():
+    others = [name for name in NEIGHBOURS if name != call.operator] if call.visited else []
+    for name in others + [call.operator] * call.revisited:
         sevens = [Argument(np.full(each, 7.0)) if isinstance(each, tuple) else each for each in NEIGHBOURS[name]]
         made = [library.make(each, call.dtype, call.device) if isinstance(each, Argument) else each for each in sevens]
         if name in implementation.operators:

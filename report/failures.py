@@ -256,7 +256,8 @@ def _inputs(call: Call) -> list[str]:
     lines += [f"incoming gradient {describe('incoming', call.cotangent)}"] if call.cotangent else []
     words = f"{BETWEEN} calls, on these numbers reversed, times -0.5, in turn with those of all but the first tensor,"
     lines += [f"{words} before it goes back"] * call.interrupted
-    lines += ["a call of each operator, on other tensors, before it goes back"] * call.visited
+    lines += ["a call of each other operator before it goes back"] * call.visited
+    lines += ["a call of its own operator on other tensors before it goes back"] * call.revisited
     lines += ["it has gone back already, from half of the incoming gradient"] * call.twice
     lines += [f"{name} is of {call.dtype_of(name)}" for name in call.tensors if call.dtype_of(name) != call.dtype]
     lines += [f"all but the first tensor are part {call.part} of {PARTS} of one memory"] * bool(call.part)

@@ -155,7 +155,7 @@ def _going_back(call: Call, arguments: list[str]) -> list[str]:
         lines.append(f"other = candidate.{call.operator}({', '.join((TURNED.format(first), *others))})")
         results, incomings = "[result, other]", "[incoming, torch.zeros_like(other)]"
     lines += _calls_in_between(call, arguments) if call.interrupted else []
-    lines += _calls_of_others(call) if call.visited else []
+    lines += _calls_of_others(call) if call.visited or call.revisited else []
     lines += [f"torch.autograd.grad(result, [{names}], 0.5 * incoming, retain_graph=True)"] * call.twice
     lines += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] * call.halved
     grad = f"torch.autograd.grad({results}, [{names}], {incomings})"
@@ -218,9 +218,11 @@ def _calls_in_between(call: Call, arguments: list[str]) -> list[str]:
 
 def _calls_of_others(call: Call) -> list[str]:
     first, *_ = call.tensors
+    asked = {name: call.revisited if name == call.operator else call.visited for name in NEIGHBOURS}
+    given = {name: tensors for name, tensors in NEIGHBOURS.items() if asked[name]}
     seven = f"torch.full(each, 7.0, dtype={first}.dtype, device={first}.device)"
     return [
-        f"for name, given in {NEIGHBOURS}.items():  # and each operator on other tensors",
+        f"for name, given in {given}.items():  # and other operators, or this one on other tensors",
         "    if hasattr(candidate, name):",
         f"        getattr(candidate, name)(*({seven} if isinstance(each, tuple) else each for each in given))",
     ]

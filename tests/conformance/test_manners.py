@@ -57,7 +57,7 @@ LARGE = {
     ),
 }
 DTYPES = ("float32", "bfloat16")
-WAYS = ((), ("twice",), ("twice", "hidden"), ("checkpointed",), ("recurrent",), ("visited",), ("accumulated",))
+WAYS = ((), ("twice",), ("hidden",), ("checkpointed",), ("recurrent",), ("visited",), ("revisited",), ("accumulated",))
 
 
 def large_layers(candidate: Candidate, operator: str) -> Iterator[Case]:
