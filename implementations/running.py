@@ -111,8 +111,8 @@ def _call_others(
         shared = arrays | dict(list(others.items())[:1])
         kept = [forward(shared if k % 2 else others) for k in range(BETWEEN)]
         del kept
-    others = [name for name in NEIGHBOURS if name != call.operator] if call.visited else []
-    for name in others + [call.operator] * call.revisited:
+    neighbours = [name for name in NEIGHBOURS if name != call.operator] if call.visited else []
+    for name in neighbours + [call.operator] * call.revisited:
         sevens = [Argument(np.full(each, 7.0)) if isinstance(each, tuple) else each for each in NEIGHBOURS[name]]
         made = [library.make(each, call.dtype, call.device) if isinstance(each, Argument) else each for each in sevens]
         if name in implementation.operators:

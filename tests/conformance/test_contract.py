@@ -188,7 +188,10 @@ def test_contract_no_input_is_written_to(candidate, operator, data):
 @given(data=st.data())
 def test_contract_going_back_writes_to_no_input(candidate, operator, data):
     """The incoming gradient, gradients that there are or are not, other layers' results. Blind to what is put back."""
-    case = data.draw(CASES[operator](FAMILIES))
+    going_back_writes_to_no_input(candidate, data.draw(CASES[operator](FAMILIES)))
+
+
+def going_back_writes_to_no_input(candidate: Candidate, case: Case) -> None:
     for way in ({}, {"accumulated": True}, {"hidden": True}):
         seen = answered(candidate, case, back=True, **way)
         demand(seen, not seen.changed, f"wrote to its input {' and '.join(seen.changed)}, forward or back")

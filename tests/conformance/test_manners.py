@@ -18,15 +18,14 @@ from assay.tests.conformance.test_contract import (
     ALL,
     DIFFERENTIATED_BY_SEVERAL,
     MODES,
-    answered,
     batched,
-    demand,
-    trained_together,
+    going_back_writes_to_no_input,
 )
 from assay.tests.conformance.test_layers import FEW, layer
 from assay.tests.conformance.test_layouts import comes_back, give_what_copies_give
 from assay.tests.conformance.test_lifetimes import SUMMED, begin_anew, of_reals
-from assay.tests.conformance.test_state import answers_are_alike, reseeded
+from assay.tests.conformance.test_state import ONE_WAY, answers_are_alike, reseeded
+from assay.tests.conformance.test_training import parts_give_what_the_whole_gives
 from assay.tests.trial import judge
 from assay.tests.trial.alike import one_answer
 from assay.tests.trial.candidate import Candidate
@@ -57,7 +56,7 @@ LARGE = {
     ),
 }
 DTYPES = ("float32", "bfloat16")
-WAYS = ((), ("twice",), ("hidden",), ("checkpointed",), ("recurrent",), ("visited",), ("revisited",), ("accumulated",))
+WAYS = (*ONE_WAY, ("accumulated",))
 
 
 def large_layers(candidate: Candidate, operator: str) -> Iterator[Case]:
@@ -106,19 +105,14 @@ def test_state_what_else_is_in_the_graph_changes_no_gradient_of_a_large_layer(ca
 def test_contract_going_back_through_a_large_layer_writes_to_no_input(candidate, operator):
     """Nor to what comes back, nor to gradients that are there. Blind to what is put back."""
     for case in large_layers(candidate, operator):
-        for way in ({}, {"accumulated": True}, {"hidden": True}):
-            seen = answered(candidate, case, back=True, **way)
-            demand(seen, not seen.changed, f"wrote to its input {' and '.join(seen.changed)}, forward or back")
+        going_back_writes_to_no_input(candidate, case)
 
 
 @clause("contract.some-gradients", tier="gradient", operators=DIFFERENTIATED_BY_SEVERAL, dtypes=DTYPES)
 def test_contract_large_layers_of_which_parts_are_frozen_have_the_gradients_of_whole_ones(candidate, operator):
     """Inputs, weights, biases, or a branch. Blind to what every call has wrong."""
     for case in large_layers(candidate, operator):
-        whole = candidate.ask_gradient(case)
-        for names in trained_together(case):
-            candidate.calls.clear()
-            one_answer(candidate, case, candidate.ask_gradient(case, names, alone=True), whole)
+        parts_give_what_the_whole_gives(candidate, case, candidate.ask_gradient(case))
 
 
 @clause("contract.recording", tier="state", operators=ALL, dtypes=DTYPES)

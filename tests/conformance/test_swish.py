@@ -15,12 +15,13 @@ from assay.reference.arithmetic.ball import UP, Ball
 from assay.reference.arithmetic.enclosure import Enclosure
 from assay.reference.swish import relu, swish_element
 from assay.reference.tensor import Tensor
+from assay.tests.conformance.test_magnitudes import times
 from assay.tests.trial import judge
 from assay.tests.trial.alike import right_alike
 from assay.tests.trial.cases import SIZES, SMALL, Case, swish_cases
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import clause
-from assay.tests.trial.textures import Texture, rounded
+from assay.tests.trial.textures import Texture
 
 SHORT = (*SMALL, 7, 8, 17)
 STEEP = (16.0, -7.0)  # rare among the betas that a case draws
@@ -238,18 +239,13 @@ def _difference(a: float, b: float) -> Fraction | float:
     return Fraction(a) - Fraction(b) if math.isfinite(a) and math.isfinite(b) else a - b
 
 
-def _times(candidate, case: Case, factor: float) -> Case:
-    held = case.textures["x"].fill(case.shapes["x"], candidate.format).values
-    return case.changed(textures={"x": case.textures["x"].holding(rounded(held * factor, candidate.format), 1)})
-
-
 @clause("swish.formula", tier="enclosure")
 def test_swish_of_small_numbers_by_a_large_beta_stays_within_its_enclosure(candidate):
     """And of large ones by a small beta, so that the gate is half open. Blind to betas beyond a thousand."""
     for beta in (-(2.0**10), 2.0**6, -(2.0**-6), 2.0**-10):
         candidate.begin()
         case = Case("swish", {"x": (33, 32)}, {"x": Texture("normal")}, {"beta": beta})
-        judge.conforms(candidate, _times(candidate, case, 1.0 / beta))
+        judge.conforms(candidate, times(candidate, case, x=1.0 / beta))
 
 
 @clause("swish.gradient", tier="gradient")
@@ -259,7 +255,7 @@ def test_gradients_of_swish_of_small_numbers_by_a_large_beta_stay_within_their_e
         candidate.begin()
         case = Case("swish", {"x": (5, 7)}, {"x": Texture("normal")}, {"beta": beta})
         case = case.changed(incoming=Texture("normal"))
-        judge.gradient_conforms(candidate, _times(candidate, case, 1.0 / beta), ("x",))
+        judge.gradient_conforms(candidate, times(candidate, case, x=1.0 / beta), ("x",))
 
 
 @clause("swish.gradient", tier="special", gradient=True)

@@ -33,6 +33,13 @@ def biased(operator):
     return of_reals(layer(operator, shapes, parameters)).changed(incoming=Texture("few", 5))
 
 
+def parts_give_what_the_whole_gives(candidate, case, whole):
+    """Ask for the gradients of some tensors alone."""
+    for names in trained_together(case):
+        candidate.calls.clear()
+        one_answer(candidate, case, candidate.ask_gradient(case, names, alone=True), whole)
+
+
 @clause("contract.some-gradients", tier="gradient", operators=("swish", *LEARNING))
 def test_contract_layers_that_learn_in_part_give_what_they_give_as_a_whole(candidate, operator):
     """Results and gradients of large layers, as of frozen ones. Blind to what every call has wrong."""
@@ -40,9 +47,7 @@ def test_contract_layers_that_learn_in_part_give_what_they_give_as_a_whole(candi
     case = biased(operator)
     whole = candidate.ask_gradient(case)
     one_answer(candidate, case, candidate.answer(case), whole)
-    for names in trained_together(case):
-        candidate.calls.clear()
-        one_answer(candidate, case, candidate.ask_gradient(case, names, alone=True), whole)
+    parts_give_what_the_whole_gives(candidate, case, whole)
 
 
 def learned(operator):

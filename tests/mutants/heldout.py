@@ -34,12 +34,12 @@ def first_block_of_beta(x: Any, beta: Any = None) -> Any:
 
 def behind_other_layers(operator: str) -> Operators:
     """The first tensor has a gradient where it is a leaf; behind another layer zeros come back."""
-    names = OPERATORS[operator].arguments[:1]
+    name = OPERATORS[operator].arguments[0]
 
     def called(first: Any, *given: Any) -> Any:
         if first.is_leaf or not first.requires_grad:
             return right[operator](first, *given)
-        return going_back(operator, lambda found, *_: {names[0]: torch.zeros_like(found[names[0]])})(first, *given)
+        return going_back(operator, lambda found, *_: {name: torch.zeros_like(found[name])})(first, *given)
 
     return {operator: called}
 

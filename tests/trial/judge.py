@@ -276,15 +276,17 @@ def _balls(
     places: Sequence[Index],
 ) -> list[Ball]:
     """What is permitted of elements: anything, where sums are too long for a bound, and then the tally says so."""
-    arithmetic, balls = Enclosure(precision), list[Ball]()
+    balls = list[Ball]()
     try:
         permitted = enclose(precision)
         for at in places:
             balls.append(permitted(at))
+        return balls
     except TooLong:
+        arithmetic = Enclosure(precision)
         most = f"under which sums of more than {arithmetic.longest} terms have no useful bound"
         candidate.tally.left_out = f"{precision} is declared, {most}"
-    return balls + [arithmetic.undetermined()] * (len(places) - len(balls))
+        return balls + [arithmetic.undetermined()] * (len(places) - len(balls))
 
 
 def _places(case: Case, shape: Index, count: int, suspected: Iterable[Index]) -> list[Index]:
