@@ -27,6 +27,7 @@ from assay.tests.trial.laws import Law
 Record = dict[str, Any]
 FEW = 8  # other clauses that are named with what to replay
 SHOWN_FIRST = ("float32", "float64", "bfloat16", "float16")
+ORDER = list(CLAUSES)
 
 
 def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str) -> Record:
@@ -130,8 +131,7 @@ def grouped(failures: Sequence[Record]) -> list[tuple[Record, list[Record]]]:
     of an operator: its crashes, its hangs, and what it raised, or returned instead of a tensor to judge, if told alike.
     """
     groups: dict[tuple[str, str], list[Record]] = {}
-    order = list(CLAUSES)
-    ordered = sorted(failures, key=lambda found: order.index(found["clause"]))
+    ordered = sorted(failures, key=lambda found: ORDER.index(found["clause"]))
     own = {_asked(found): _kind(found) for found in reversed(ordered) if not _of_manners(found)}
     for found in ordered:
         by_itself = _of_manners(found) and found["alone"] == history.BY_ITSELF
@@ -162,14 +162,14 @@ def _asked(found: Record) -> tuple[str, bool]:
     return found["candidate"], found["subject"].startswith("gradient")
 
 
-def _how_soon(found: Record) -> tuple[bool, int, int, int]:
+def _how_soon(found: Record) -> tuple[bool, int, int, int, int]:
     """What is shown of a group: the operator's own, in the usual dtype, of few numbers, which are short to write.
 
-    Of what is told alike by all clauses the first of them, unless the process has ended.
+    Of what is told alike by all clauses that of the first of them, unless the process has ended.
     """
-    by_size = found["class"] in DIED or not _unjudged(found)
+    clause = ORDER.index(found["clause"]) * (_unjudged(found) and found["class"] not in DIED)
     written = sum(map(len, found["input"]))
-    return _of_manners(found), SHOWN_FIRST.index(found["dtype"]), found["elements"] * by_size, written * by_size
+    return _of_manners(found), SHOWN_FIRST.index(found["dtype"]), clause, found["elements"], written
 
 
 def _unjudged(found: Record) -> bool:

@@ -89,6 +89,14 @@ def test_one_mistake_that_breaks_every_clause_is_one_failure():
     ]
 
 
+def test_of_what_is_raised_the_smallest_of_the_first_clause_is_shown():
+    """Not the smallest of all: a mistake in an argument breaks every clause, and the first of them says what it is."""
+    told = [("swish.zero", 1), ("swish.formula", 90), ("swish.formula", 3)]
+    found = [failing(clause, elements=elements, what="it raised", malformed=True) for clause, elements in told]
+    ((first, others),) = failures.grouped(found)
+    assert first is found[2] and len(others) == 2
+
+
 @pytest.mark.parametrize(("broken", "replays"), [(4, True), (12, False)])
 def test_all_clauses_that_one_mistake_breaks_are_named_and_few_with_what_to_replay(broken, replays):
     """Each once."""
