@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 LINGERING = 5.0  # seconds in which a process that has closed its line has to end
+WRITABLE = 5  # the column of /proc/PID/statm that counts the pages of data and stacks, as RLIMIT_DATA does
 
 
 def ending(code: int) -> str:
@@ -21,15 +22,18 @@ def ending(code: int) -> str:
 
 
 def limit_memory(pid: int, more: int) -> None:
-    """Let a process take this many bytes more, where the system can set another's limits (Linux)."""
+    """Let a process take this many bytes more, where the system can set another's limits (Linux).
+
+    Bytes that it can write to: addresses that are only reserved, as drivers and arenas do, are no memory yet.
+    """
     if not more:
         return
     try:
         import resource
 
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[WRITABLE])
         limit = pages * resource.getpagesize() + more
-        resource.prlimit(pid, resource.RLIMIT_AS, (limit, limit))
+        resource.prlimit(pid, resource.RLIMIT_DATA, (limit, limit))
     except (ImportError, AttributeError, OSError, ValueError):
         return
 

@@ -22,6 +22,8 @@ from assay.implementations.load import LoadError, load
 from assay.implementations.observe import OUTPUT, Memory, observe
 from assay.implementations.worker import ENDED, end_with_parent
 
+DRIVERS = ("/dev/nvidia", "/dev/kfd")  # NVIDIA's and AMD's
+
 
 def serve(spec: str, reading: int, writing: int, shared: str | None, printed: Any) -> int:
     """Load the candidate, and answer for it until the line is closed. Returns the exit code."""
@@ -63,9 +65,10 @@ def _yes(found: object) -> str:
 def _keep_a_spare(channel: Channel) -> None:
     """Stay behind as the process that has loaded everything: when the one that answers dies, another is forked.
 
-    Not where a library has started threads, which a fork would not have. Returns in the process that answers.
+    Not where a library has started threads, which a fork would not have, or a GPU's driver, which works in no fork (a
+    module that asks `torch.cuda.is_available()` has started it). Returns in the process that answers.
     """
-    while _threads() == 1 and hasattr(os, "fork"):
+    while _threads() == 1 and not _drives_a_gpu() and hasattr(os, "fork"):
         child = os.fork()
         if child == 0:
             end_with_parent()
@@ -81,6 +84,13 @@ def _keep_a_spare(channel: Channel) -> None:
 def _threads() -> int:
     tasks = Path("/proc/self/task")
     return len(list(tasks.iterdir())) if tasks.is_dir() else 0
+
+
+def _drives_a_gpu() -> bool:
+    """Whether the driver of a GPU is open here."""
+    files = Path("/proc/self/fd")
+    names = (os.readlink(each) for each in files.iterdir() if each.is_symlink()) if files.is_dir() else ()
+    return any(name.startswith(DRIVERS) for name in names)
 
 
 def answer_all(channel: Channel, implementation: Implementation, printed: Any) -> None:

@@ -1,4 +1,4 @@
-"""PyTorch's own operators, eager, with strict float32: TF32 is off.
+"""PyTorch's own operators, eager, with strict float32: TF32 is off, and on a GPU no partial sums are kept in 16 bits.
 
 PyTorch has no swish with a beta, so its own operators compose one where beta is not the default.
 """
@@ -21,6 +21,8 @@ precision: dict[str, dict[str, object]] = {
 
 torch.backends.cuda.matmul.allow_tf32 = False
 torch.backends.cudnn.allow_tf32 = False
+torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False  # it is True unless told otherwise:
+torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False  # "Numerical accuracy" in PyTorch's notes
 
 
 def swish(x, beta=None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from functools import partial
 
@@ -11,8 +12,10 @@ import torch
 
 from assay.implementations.contract import Implementation
 from assay.implementations.load import load
+from assay.implementations.observe import Call, Observation
 from assay.reference.arithmetic.precision import Refusal
 from assay.report import failures
+from assay.tests.conformance.test_contract import demand_device
 from assay.tests.trial import history, judge, simplify, whole
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
@@ -35,6 +38,16 @@ INTEGERS = LINEAR.changed(textures={name: Texture("integers", k) for k, name in 
 def candidate(dtype="float32", precision=None, **operators):
     """PyTorch with some operators replaced."""
     return Candidate(Implementation("planted", {**TORCH.operators, **operators}, precision=precision or {}), dtype)
+
+
+@pytest.mark.parametrize(
+    ("asked", "found", "holds"),
+    [("cpu", "cpu", 1), ("cuda", "cuda:0", 1), ("cuda:1", "cuda:1", 1), ("cuda:1", "cuda:0", 0), ("cuda", "cpu", 0)],
+)
+def test_a_result_is_on_the_device_that_was_asked_for(asked, found, holds):
+    seen = Observation(Call("swish", {}, "float32", asked), device=found)
+    with contextlib.nullcontext() if holds else pytest.raises(NonConformance, match=f"on {found} for inputs on"):
+        demand_device(seen, asked)
 
 
 def off_by(factor, at):

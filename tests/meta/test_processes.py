@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from assay.implementations import processes
+from assay.implementations import processes, serving
 from assay.implementations.arrays import Argument
 from assay.implementations.isolated import Place, started
 from assay.implementations.load import LoadError, load
@@ -44,6 +45,33 @@ def test_a_restart_leaves_no_file_open(tmp_path):
     for _ in range(3):
         worker.renew()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux tells which files are open")
+def test_who_has_a_driver_open_is_not_forked(monkeypatch):
+    assert not serving._drives_a_gpu()
+    monkeypatch.setattr(serving, "DRIVERS", ("/dev/zero",))
+    monkeypatch.setattr(serving, "_threads", lambda: 1)
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("it was forked"))
+    with Path("/dev/zero").open("rb"):
+        serving._keep_a_spare(None)
+    assert not serving._drives_a_gpu()
+
+
+RESERVING = """
+import mmap
+array, kept = "numpy", []
+def swish(x, beta=1.0):
+    kept.append(mmap.mmap(-1, 2**38, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 0))
+    return x
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets another's memory be limited")
+def test_addresses_that_are_only_reserved_are_no_memory(tmp_path):
+    (tmp_path / "reserving.py").write_text(RESERVING)
+    asked = Call("swish", {"x": Argument(np.ones(2))}, "float32", "cpu")
+    assert not observe(started(str(tmp_path / "reserving.py"), Place(memory=2**30)), asked).fault
 
 
 SLOW_AT_FIRST = """
