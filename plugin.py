@@ -6,8 +6,7 @@ It adds no option and changes no setting. What judges is imported when a test ju
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -54,8 +53,7 @@ def assert_conforms(
     candidate = SimpleNamespace(
         **{operator: kernel}, precision=precision or {}, array=array, gradients=gradients, **own
     )
-    with _settings_kept():
-        verdict = _judged(candidate, kernel, operator, waivers, (dtypes or (), device, profile, budget, seed))
+    verdict = _judged(candidate, kernel, operator, waivers, (dtypes or (), device, profile, budget, seed))
     from assay.report.session import closing, said
 
     if verdict.exit_code():
@@ -114,20 +112,6 @@ def _dtypes(array: str) -> tuple[str, ...]:
     if array not in ARRAYS:
         raise ValueError(f"array={array!r}; allowed: {', '.join(ARRAYS)}")
     return tuple(arrays_of(array).dtypes)
-
-
-@contextmanager
-def _settings_kept() -> Iterator[None]:
-    """Leave the settings of PyTorch as they are: the adapter that assay trusts turns TF32 off as it is loaded."""
-    import torch  # noqa: F401  # whose settings are looked after once it is there
-
-    from assay.implementations import surroundings
-
-    before = surroundings.state()
-    try:
-        yield
-    finally:
-        surroundings.restore(before)
 
 
 def _judged(candidate: Any, kernel: Kernel, operator: str, waivers: Any, words: Sequence[Any]) -> Any:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import importlib.util
 import sys
@@ -53,6 +54,21 @@ FORMS = f"an adapter ({', '.join(ADAPTERS)}), a module pkg.mod, pkg.mod:attribut
 
 class LoadError(Exception):
     """No implementation can be had from what was given; the text says what, why, and what is allowed."""
+
+
+@functools.cache
+def trusted() -> Implementation:
+    """PyTorch as the judge trusts it, on the CPU. It is loaded where it is needed, as that takes a second or two.
+
+    Settings that its adapter makes are put back: a candidate's are its own.
+    """
+    import torch  # noqa: F401  # whose settings are looked after once it is there
+
+    before = surroundings.state()
+    try:
+        return load("torch")
+    finally:
+        surroundings.restore(before)
 
 
 def load(spec: str) -> Implementation:

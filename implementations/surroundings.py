@@ -153,6 +153,7 @@ def _of_torch() -> tuple[Setting, ...]:
         Setting("oneDNN", torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled),
         _attribute("cuDNN", cudnn, "enabled"),
         _attribute("benchmark of cuDNN", cudnn, "benchmark"),
+        *(_attribute(f"{t} sums of {t}", matmul, f"allow_{t}_reduced_precision_reduction") for t in ("fp16", "bf16")),
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import platform
-import sys
 from dataclasses import asdict, dataclass, field, replace
+from importlib import metadata
 from typing import Any
 
 from assay.reference.arithmetic.formats import STORAGE
@@ -172,7 +172,7 @@ class Verdict:
             "machine": platform.machine(),
             "hypothesis": hypothesis.__version__,
             "numpy": numpy.__version__,
-            "torch": getattr(sys.modules.get("torch"), "__version__", None),
+            "torch": _torch(),
             "isolated": worker is not None,
             "worker": worker.environment if worker else "",
         }
@@ -208,3 +208,11 @@ def plain(value: Any) -> Any:
 def operator_of(law: Law, given: str | None) -> str:
     """The operator that a law judges: the one it is given, or its clause's."""
     return given or law.clause.split(".")[0]
+
+
+def _torch() -> str | None:
+    """The version of PyTorch, if there is one: many runs do without loading it here."""
+    try:
+        return metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return None

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument
 from assay.reference.conv2d import pair
-from assay.tests.trial import judge
+from assay.tests.trial import judge, printed
 from assay.tests.trial.cases import SMALL, WIDE, Case, conv2d_cases
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import clause
@@ -216,8 +215,7 @@ def test_conv2d_has_the_output_size_of_the_formula(candidate, rows, columns):
 def test_conv2d_has_the_output_size_of_the_layer_in_pytorch(candidate, rows, columns):
     """The size that torch.nn.Conv2d gives, asked itself. Blind to values."""
     case = sized(rows, columns)
-    layer = torch.nn.Conv2d(1, 1, case.shapes["weight"][2:], **case.parameters, device="meta")
-    expected = tuple(layer(torch.empty(case.shapes["input"], device="meta")).shape)
+    expected = printed.shape_of_conv2d(case.shapes["input"], case.shapes["weight"][2:], **case.parameters)
     got = conv2d(candidate, *arrays(candidate, case), *case.parameters.values()).shape
     candidate.compared(2)
     if got != expected:

@@ -132,7 +132,7 @@ def test_what_is_left_has_to_pass_on_pytorch_without_onednn(monkeypatch):
         seen.add(torch.backends.mkldnn.enabled)
         return load("torch").operators["pad2d"](x, padding)
 
-    monkeypatch.setattr(simplify, "CORRECT", Implementation("noting", {"pad2d": pad2d}))
+    monkeypatch.setattr(simplify, "trusted", lambda: Implementation("noting", {"pad2d": pad2d}))
     failure_of(mutant_named("pad2d.all-at-the-end"), law_named("pad2d_adds_as_many_elements_at_both_ends"))
     assert (seen, torch.backends.mkldnn.enabled) == ({False}, before)
 

@@ -120,13 +120,15 @@ def test_their_options_and_settings_are_theirs(project):
     assert "mine 1 True" in text
 
 
-def test_the_script_of_a_failure_runs_by_itself(project):
+def test_the_script_of_a_failure_runs_by_itself_and_settings_are_as_they_were(project):
+    """The adapter that smaller examples are tried on turns TF32 off as it is loaded."""
     lines = ["import sys", f"sys.path.insert(0, {str(project)!r})", "import assay, my_kernels", "try:"]
     lines += ["    assay.assert_conforms(my_kernels.lopsided, 'pad2d', dtypes=['float32'])"]
     lines += ["except AssertionError as problem:", "    text = str(problem).partition('  script\\n')[2]"]
     lines += ["    exec('\\n'.join(line[4:] for line in text.split('\\n\\n')[0].splitlines()))"]
+    lines += ["import torch; print(torch.backends.cudnn.allow_tf32)"]
     done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, timeout=240)
-    assert "tensor([" in done.stdout, done.stderr
+    assert "tensor([" in done.stdout and done.stdout.endswith("True\n"), done.stderr
 
 
 def test_nothing_is_imported_before_it_is_used():

@@ -1,11 +1,11 @@
-"""The document's SwiGLU class: as it is printed, and mended.
+"""Layers as classes: the document's SwiGLU as it is printed, and mended, and PyTorch's convolution.
 
-Torch is imported when a class is asked for: a candidate of another library may have none.
+Torch is imported when a class is asked for: it takes a second or two, and few laws need it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -57,3 +57,11 @@ def layer(weight: Any) -> Any:
     made = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")  # draws no random numbers
     made.weight = torch.nn.Parameter(torch.tensor(weight))
     return made
+
+
+def shape_of_conv2d(input: Sequence[int], kernel_size: Sequence[int], **parameters: Any) -> tuple[int, ...]:
+    """The shape that ``torch.nn.Conv2d`` with one channel gives for an input of this shape."""
+    import torch
+
+    made = torch.nn.Conv2d(1, 1, tuple(kernel_size), **parameters, device="meta")
+    return tuple(made(torch.empty(tuple(input), device="meta")).shape)

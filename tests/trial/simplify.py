@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.control import current_build_context
 
 from assay.implementations.arrays import Argument, Values
-from assay.implementations.load import load
+from assay.implementations.load import trusted
 from assay.implementations.surroundings import on_own_kernels
 from assay.reference.arithmetic.formats import Format
 from assay.spec import OPERATORS
@@ -40,9 +40,6 @@ from assay.tests.trial.weaker import Weaker
 CALLS, SECONDS = 400, 5.0
 ROUNDS = 3
 OTHERS = 4  # seeds of other numbers, on which a hint has to hold
-# What has to pass the law on whatever is left. Loaded now and not at the first failure: its adapter turns TF32 off for
-# the whole process, and a candidate that is loaded later may turn it on.
-CORRECT = load("torch")
 
 Holder = tuple[Any, str]  # where a texture is: an argument ("") or, in a case, a tensor's or the incoming gradient's
 
@@ -121,7 +118,7 @@ class Search:
 
     def __init__(self, body: Callable[..., Any], candidate: Candidate, state: State, problem: NonConformance) -> None:
         self.body, self.candidate, self.state, self.problem = body, candidate, state, problem
-        self.guard = Candidate(CORRECT, self.candidate.dtype)
+        self.guard = Candidate(trusted(), self.candidate.dtype)
         self.left, self.until = CALLS, time.monotonic() + SECONDS
         self.tried: set[str] = set()
 
