@@ -50,6 +50,10 @@ HANDED_BACK = (
     *("swapped_last", "channels_last", "chunked", "channels_last_chunked"),
 )
 OF_VECTORS = ("offset", "offset_even", "strided", "expanded")
+# So many channels, or features and outputs, some of which are left over from vectors of 4 to 32. In these layouts they
+# lie beside each other as they usually do not.
+COUNTS = (*range(1, 18), 20, 23, 31, 33, 65)
+INNERMOST = ("channels_last", "channels_last_chunked", "swapped_last", "transposed")
 LAID = (None, 2, 1, 2)  # so many tensors of each plain case: all of the first
 SEEDS = st.integers(0, 255)
 # Tensors that are another one, or that turned; they are of this many rows and columns.
@@ -85,11 +89,23 @@ def plain_cases(operator: str, seed: int) -> list[Case]:
     return [case, *others, case.changed(shapes=wide, terms=144)]
 
 
-def one_laid(case: Case, names: Iterable[str]) -> Iterator[tuple[Case | None, Case]]:
+def of_so_many(operator: str) -> Iterator[Case]:
+    """Small layers of so many channels each, or features and outputs."""
+    for number, (count, outputs) in enumerate(zip(COUNTS, reversed(COUNTS), strict=True)):
+        case = spread(operator, number)
+        first, *weights = case.shapes
+        shapes = {name: (outputs, count, 3, 3)[: len(case.shapes[name])] for name in weights}
+        inputs = (2, 3, count) if "w" in weights else (2, count, 6, 7)
+        yield case.changed(shapes={first: inputs, **shapes}, terms=9 * count)
+
+
+def one_laid(
+    case: Case, names: Iterable[str], layouts: Iterable[str] = LAYOUTS[1:]
+) -> Iterator[tuple[Case | None, Case]]:
     """The case with each tensor in each layout, and with a plain copy of what that holds where it is not the same."""
     for name in names:
         shape = case.shapes[name]
-        for layout in LAYOUTS[1:] if len(shape) > 1 else OF_VECTORS:
+        for layout in layouts if len(shape) > 1 else OF_VECTORS:
             if layout in TIED and case.operator == "max_pool2d":
                 continue
             ways = (REPEATED + layout, layout) if layout.startswith("expanded") else (layout,)
@@ -150,11 +166,16 @@ def test_contract_one_tensor_given_twice_has_two_gradients(candidate, operator, 
 
 
 def give_what_copies_give(
-    candidate: Candidate, plain: Case, names: Iterable[str], ask: Callable[[Case], Observation], passed_over: str = "-"
+    candidate: Candidate,
+    plain: Case,
+    names: Iterable[str],
+    ask: Callable[[Case], Observation],
+    passed_over: str = "-",
+    layouts: Iterable[str] = LAYOUTS[1:],
 ) -> None:
     """Ask for the case with each of these tensors in each layout; failures of one kind may be passed over."""
     usual = ask(plain)
-    for copy, laid in one_laid(plain, names):
+    for copy, laid in one_laid(plain, names, layouts):
         candidate.calls.clear()
         first = ask(copy) if copy else usual
         try:
@@ -180,6 +201,25 @@ def test_contract_one_tensor_of_any_layout_has_the_gradients_of_a_copy(candidate
     """Each in each; who refuses to go back hands back no wrong number. Blind to what every call has wrong."""
     for number, plain in enumerate(plain_cases(operator, seed)):
         give_what_copies_give(candidate, plain, list(plain.shapes)[: LAID[number]], candidate.ask_gradient, RAISED)
+
+
+@clause("contract.layouts", tier="contract", operators=ALL)
+def test_contract_any_number_of_channels_may_lie_innermost(candidate, operator):
+    """1 to 17, and some to 65, or of features and outputs. Blind to tiles that are larger."""
+    for plain in of_so_many(operator):
+        candidate.begin()
+        wide = [name for name, shape in plain.shapes.items() if len(shape) > 1]
+        give_what_copies_give(candidate, plain, wide, candidate.ask, layouts=INNERMOST)
+
+
+@clause("contract.layouts", tier="contract", operators=ALL, gradient=True, dtypes=("float32", "bfloat16"))
+def test_contract_any_number_of_channels_may_lie_innermost_going_back(candidate, operator):
+    """In what comes back, too. Blind to tiles that are larger."""
+    for plain in of_so_many(operator):
+        candidate.begin()
+        wide = [name for name, shape in plain.shapes.items() if len(shape) > 1]
+        give_what_copies_give(candidate, plain, wide, candidate.ask_gradient, RAISED, INNERMOST)
+        comes_back(candidate, plain.changed(incoming=Texture("normal", plain.pick)), INNERMOST)
 
 
 @clause("contract.layouts", tier="contract", operators=ALL)

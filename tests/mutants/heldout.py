@@ -9,8 +9,8 @@ import torch
 
 from assay.implementations.load import load
 from assay.spec import OPERATORS
-from assay.tests.mutants.dispatched import BACK, STATE, back
-from assay.tests.mutants.gradients import going_back, gradients
+from assay.tests.mutants.dispatched import BACK, LAYOUTS, MEMORY, STATE, back
+from assay.tests.mutants.gradients import again, going_back, gradients
 from assay.tests.mutants.mutant import Mutant
 from assay.tests.mutants.networks import valued
 
@@ -105,6 +105,55 @@ def counted_back_in(bits: int) -> Callable[..., Any]:
     return spoil
 
 
+def lies_innermost(t: Any, times: int) -> bool:
+    """Whether its channels, or a matrix' rows, lie beside each other as they usually do not, and some are left over."""
+    if not torch.is_tensor(t) or t.dim() not in (2, 4) or t.is_contiguous():
+        return False
+    axis = 1 if t.dim() == 4 else 0
+    dense = t.is_contiguous(memory_format=torch.channels_last) if axis else t.T.is_contiguous()
+    return bool(dense and t.shape[axis] > times and t.shape[axis] % times)
+
+
+def without_the_rest(t: Any, times: int) -> Any:
+    """Such a tensor as whole vectors of so many have it: the rest is not read."""
+    read = t.detach().clone()
+    read.transpose(0, 1 if t.dim() == 4 else 0)[t.shape[1 if t.dim() == 4 else 0] // times * times :] = 0
+    return read
+
+
+def by_vectors(operator: str, position: int, times: int) -> Operators:
+    """The tensor of this position is read so."""
+
+    def change(y: Any, *given: Any) -> Any:
+        if not lies_innermost(given[position], times):
+            return y
+        return right[operator](
+            *given[:position], without_the_rest(given[position], times), *given[position + 1 :]
+        ).detach()
+
+    return valued(operator, change)
+
+
+def by_vectors_back(operator: str, times: int) -> Operators:
+    """What comes back is read so."""
+
+    def spoil(found: Any, incoming: Any, given: Any) -> Any:
+        return again(operator, given, without_the_rest(incoming, times)) if lies_innermost(incoming, times) else {}
+
+    return back(operator, spoil)
+
+
+def reciprocal_rows(y: Any, x: Any, padding: int) -> Any:
+    """Places are told by a product with 1 / width in place of a quotient: a row begins one place too late."""
+    width = y.shape[-1]
+    if not y.numel() or y.shape[-2] * width < BLOCK:
+        return y
+    begin = torch.arange(y.shape[-2]) * width
+    late = (begin.float() * torch.tensor(1.0 / width)).long() * width < begin
+    y[..., late, 0] = 0.0
+    return y
+
+
 def bug(name: str, clause: str, words: str, operators: Any, kind: str = "value", tier: str = "enclosure") -> Mutant:
     return Mutant(f"heldout-{name}", clause, words, operators, "float32", kind, tier, "rare")
 
@@ -112,6 +161,7 @@ def bug(name: str, clause: str, words: str, operators: Any, kind: str = "value",
 BEHIND = "behind another layer, zeros for its input"
 SKIPPED = "rows of zeros are skipped, whatever a weight holds"
 COLUMNS = ("size", "exact")
+VECTORS = "of channels that lie innermost those left over from vectors of {} are not read".format
 MUTANTS = (
     bug("frozen", "contract.some-gradients", "x frozen: 256 of beta's terms", {"swish": first_block_of_beta}, *BACK),
     bug("behind", "contract.memoryless", BEHIND, behind_other_layers("linear"), *STATE),
@@ -123,5 +173,14 @@ MUTANTS = (
     bug("zeros-swiglu", "swiglu.special", SKIPPED, skipping_zeros("swiglu"), tier="special"),
     bug("bytes", "pad2d.zeros", "columns counted in 8 bits", valued("pad2d", counted_in(8)), *COLUMNS),
     bug("words", "pad2d.zeros", "columns counted in 16 bits", valued("pad2d", counted_in(16)), *COLUMNS),
+    bug("reciprocal", "pad2d.zeros", "rows by a product with 1 / width", valued("pad2d", reciprocal_rows), *COLUMNS),
+    bug("vectors-pad2d", LAYOUTS, VECTORS(4), by_vectors("pad2d", 0, 4), *MEMORY),
+    bug("vectors-max_pool2d", LAYOUTS, VECTORS(4), by_vectors("max_pool2d", 0, 4), *MEMORY),
+    bug("vectors-swish", LAYOUTS, VECTORS(8), by_vectors("swish", 0, 8), *MEMORY),
+    bug("vectors-conv2d", LAYOUTS, VECTORS(16), by_vectors("conv2d", 1, 16), *MEMORY),
+    bug("vectors-linear", LAYOUTS, VECTORS(16), by_vectors("linear", 1, 16), *MEMORY),
+    bug("vectors-glu", LAYOUTS, VECTORS(8), by_vectors("glu", 2, 8), *MEMORY),
+    bug("vectors-pad2d-back", LAYOUTS, VECTORS(4), by_vectors_back("pad2d", 4), *MEMORY),
+    bug("vectors-conv2d-back", LAYOUTS, VECTORS(8), by_vectors_back("conv2d", 8), *MEMORY),
     bug("bytes-back", "pad2d.gradient", "columns counted in 8 bits", back("pad2d", counted_back_in(8)), *BACK),
 )

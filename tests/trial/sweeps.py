@@ -104,8 +104,8 @@ def _poolings(rng: random.Random) -> Iterator[Case]:
 
 
 def _paddings(rng: random.Random) -> Iterator[Case]:
-    """Around eight planes of each width, by several columns."""
-    for padding, columns in product((2, 3, 4), range(20, SIDES)):
+    """Around eight planes of each width, by several columns, or none."""
+    for padding, columns in product((0, 2, 3, 4), range(20, SIDES)):
         texture = Texture("integers", rng.randrange(2**16))
         shape = (2, 4, rng.randint(12, 20), columns)
         yield Case("pad2d", {"x": shape}, {"x": texture}, {"padding": padding}, 1, rng.randrange(2**16))
