@@ -203,7 +203,7 @@ def test_contract_one_tensor_of_any_layout_has_the_gradients_of_a_copy(candidate
         give_what_copies_give(candidate, plain, list(plain.shapes)[: LAID[number]], candidate.ask_gradient, RAISED)
 
 
-@clause("contract.layouts", tier="contract", operators=ALL)
+@clause("contract.layouts", tier="contract", operators=ALL, dtypes=("float32", "bfloat16"))
 def test_contract_any_number_of_channels_may_lie_innermost(candidate, operator):
     """1 to 17, and some to 65, or of features and outputs. Blind to tiles that are larger."""
     for plain in of_so_many(operator):
