@@ -60,20 +60,26 @@ def test_swiglu_of_a_padded_batch_stays_within_its_enclosure(candidate):
 # --- outputs without weights
 
 
+def what_is_not_finite(candidate, operator, held, what, expected):
+    """Hold a result's NaN and infinities, in training and in inference, to what is expected; else say what is wrong."""
+    for recording in MODES:
+        candidate.begin()
+        arguments = {name: Argument(values) for name, values in held.items()}
+        seen = candidate.observe(operator, arguments, recording=recording)
+        well_formed(seen, expected.shape)
+        judge.same_arrays(candidate, what, not_finite(seen.output), expected)
+
+
 def a_nan_reaches_rows_of_zeros(candidate, operator):
     """Give each weight in turn a NaN in one output, where some rows of x are padding. Zero times NaN is NaN."""
     rows, features, outputs = 12, 24, 10
-    for name, recording in itertools.product("wv", MODES):
-        candidate.begin()
+    for name in "wv":
         x = np.ones((rows, features)) * (np.arange(rows) % 3 > 0)[:, None]
-        held = dict.fromkeys("wv", np.ones((outputs, features)))
+        held = {"x": x, **dict.fromkeys("wv", np.ones((outputs, features)))}
         held[name] = np.where(np.arange(outputs * features).reshape(outputs, features) == 4 * features + 7, math.nan, 1)
-        arguments = {"x": Argument(x)} | {name: Argument(values) for name, values in held.items()}
-        seen = candidate.observe(operator, arguments, recording=recording)
-        well_formed(seen, (rows, outputs))
         expected = np.where(np.arange(outputs) == 4, math.nan, np.zeros((rows, outputs)))
         what = f"a NaN in {name} does not reach rows that are zero, or reaches another output"
-        judge.same_arrays(candidate, what, not_finite(seen.output), expected)
+        what_is_not_finite(candidate, operator, held, what, expected)
 
 
 @clause("glu.special", tier="special")
@@ -91,18 +97,13 @@ def test_a_nan_in_a_weight_reaches_the_rows_of_swiglu_that_hold_nothing_but_zero
 def a_nan_reaches_pruned_outputs(candidate, operator, names):
     """Give x a NaN in one row, where half of the outputs have no weights but zeros. Zero times NaN is NaN."""
     rows, features, outputs = 3, 24, 10
-    for recording in MODES:
-        candidate.begin()
-        held = {name: np.tile(np.arange(outputs) % 2.0, (features, 1)).T for name in names}
-        x = np.ones((rows, features))
-        x[1, 7] = math.nan
-        arguments = {"x": Argument(x)} | {name: Argument(values) for name, values in held.items()}
-        seen = candidate.observe(operator, arguments, recording=recording)
-        well_formed(seen, (rows, outputs))
-        expected = np.zeros((rows, outputs))
-        expected[1] = math.nan
-        what = "a NaN in x does not reach outputs whose weights are zero, or reaches another row"
-        judge.same_arrays(candidate, what, not_finite(seen.output), expected)
+    held = {"x": np.ones((rows, features))}
+    held |= {name: np.tile(np.arange(outputs) % 2.0, (features, 1)).T for name in names}
+    held["x"][1, 7] = math.nan
+    expected = np.zeros((rows, outputs))
+    expected[1] = math.nan
+    what = "a NaN in x does not reach outputs whose weights are zero, or reaches another row"
+    what_is_not_finite(candidate, operator, held, what, expected)
 
 
 @clause("linear.special", tier="special")
