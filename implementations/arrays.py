@@ -46,9 +46,10 @@ class TorchArrays:
         self.dtypes = {name: getattr(torch, name) for name in ("float64", "float32", "bfloat16", "float16")}
 
     def device_problem(self, device: str) -> str | None:
-        """Why ``device`` is not to be had here, or None."""
+        """Why ``device`` is not to be had here, or no longer, or None."""
         try:
             self.torch.empty(1, device=device)
+            self.synchronise(device)
         except (RuntimeError, AssertionError) as problem:
             return str(problem).strip().splitlines()[0]
         return None

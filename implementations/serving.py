@@ -22,6 +22,7 @@ from assay.implementations.load import LoadError, load
 from assay.implementations.observe import OUTPUT, Memory, observe
 from assay.implementations.worker import ENDED, end_with_parent
 
+LOST = 98  # the exit code of a process whose GPU answers nobody any more, as after an illegal access to memory
 DRIVERS = ("/dev/nvidia", "/dev/kfd")  # NVIDIA's and AMD's
 
 
@@ -119,6 +120,9 @@ def _called(implementation: Implementation, message: Message, memory: Memory, pr
     except Exception as problem:  # not of the operator, which `observe` sees: of the array library, say
         seen = protocol.Observation(call, fault=f"could not be called: {type(problem).__name__}: {problem}")
         traceback.print_exc(file=sys.stderr)
+    if seen.raised and arrays_of(implementation.array).device_problem(call.device):
+        print(seen.fault, file=sys.stderr, flush=True)
+        os._exit(LOST)
     if printed.anything():
         seen.disturbed += (OUTPUT,)
     return protocol.answered(seen)

@@ -58,6 +58,24 @@ def test_who_has_a_driver_open_is_not_forked(monkeypatch):
     assert not serving._drives_a_gpu()
 
 
+LOSING = """
+from assay.implementations.arrays import TorchArrays
+def swish(x, beta=1.0):
+    TorchArrays.device_problem = lambda *_: "lost"
+    raise RuntimeError("CUDA error: an illegal memory access was encountered")
+def linear(x, w, b=None):
+    return x @ w.T
+"""
+
+
+def test_who_loses_the_gpu_has_crashed_and_the_next_call_is_made_in_another_process(tmp_path):
+    (tmp_path / "losing.py").write_text(LOSING)
+    implementation = started(str(tmp_path / "losing.py"), Place())
+    seen = observe(implementation, Call("swish", {"x": Argument(np.ones(2))}, "float32", "cpu"))
+    assert seen.died == "crash" and "illegal memory access" in seen.fault
+    assert not observe(implementation, call(2)).fault
+
+
 RESERVING = """
 import mmap
 array, kept = "numpy", []
