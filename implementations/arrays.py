@@ -186,7 +186,10 @@ class TorchArrays:
         return {name: -0.5 * each.flip(tuple(range(each.ndim))) for name, each in arrays.items()}
 
     def _checkpointed(self, run: Any, given: dict[str, Any]) -> Any:
-        return importlib.import_module("torch.utils.checkpoint").checkpoint(run, given, use_reentrant=False)
+        """Made once more as a whole: what stops it early is an exception, which TorchScript turns into an error."""
+        checkpoint = importlib.import_module("torch.utils.checkpoint")
+        with checkpoint.set_checkpoint_early_stop(False):
+            return checkpoint.checkpoint(run, given, use_reentrant=False)
 
     def _written_back(self, given: dict[str, Any], leaves: dict[str, Any]) -> None:
         with self.torch.no_grad():

@@ -133,7 +133,10 @@ def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
     if call.checkpointed:
         run = f"torch.utils.checkpoint.checkpoint(lambda: {run}, use_reentrant=False)"
         lines += ["import torch.utils.checkpoint"]
-    asked = [f"result = {run}", *_going_back(call, arguments)]
+    made = [f"result = {run}"]
+    if call.checkpointed:
+        made = ["with torch.utils.checkpoint.set_checkpoint_early_stop(False):", f"    result = {run}"]
+    asked = [*made, *_going_back(call, arguments)]
     return lines + (written(call.setting, asked) if call.setting else asked)
 
 

@@ -39,6 +39,7 @@ ALL = tuple(OPERATORS)
 DIFFERENTIATED_BY_SEVERAL = ("swish", "linear", "glu", "swiglu", "conv2d")
 EXACT_ON_INTEGERS = ("linear", "pad2d", "max_pool2d")  # conv2d is not: an FFT in float64 gives 1e-17 for 0
 SIZES = (*SMALL, 7, 8, 17)
+SUMMED = ("linear", "glu", "swiglu", "conv2d")
 MODES = (None, False)  # of recording gradients: as in training, and as in inference
 
 SMALL_CASES: dict[str, Callable[..., st.SearchStrategy[Case]]] = {

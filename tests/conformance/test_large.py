@@ -10,7 +10,7 @@ from assay.tests.trial.cases import Case
 from assay.tests.trial.large import SEEDS, deepest, large_case, large_cases, longest, of_millions, real
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import Texture
-from assay.tests.trial.whole import going_back, gradients_are_exact, padding_is_exact
+from assay.tests.trial.whole import going_back, gradients_are_exact, incoming_is_within, padding_is_exact
 
 SHARE = 4  # beside the examples that are always tried
 PLACES = ("samples", "rows", "columns", "kernel", "rows columns", "samples inputs outputs rows columns")
@@ -114,10 +114,7 @@ def test_pad2d_of_long_axes_adds_zeros_and_leaves_the_rest(candidate, case):
 @given(case=large_cases("pad2d"), seed=SEEDS)
 def test_pad2d_gradient_of_long_axes_is_the_incoming_one_at_its_new_place(candidate, case, seed):
     """As many. Blind to padding by more than one."""
-    seen = candidate.ask_gradient(case.changed(incoming=Texture("tiled normal", seed)))
-    within = seen.call.cotangent.values[..., 1:-1, 1:-1]
-    what, got = "the gradient is not the incoming one within", seen.gradients["x"]
-    judge.same_arrays(candidate, what, got, within, "gradient of x")
+    incoming_is_within(candidate, case.changed(pick=seed))
 
 
 @clause("conv2d.formula", tier="exact", share=SHARE)
@@ -190,6 +187,48 @@ def test_pad2d_of_millions_of_elements_adds_zeros_and_leaves_the_rest(candidate,
 def test_conv2d_of_millions_of_outputs_is_exact(candidate, case):
     """More than float32 can count. Blind to elements that are not sampled."""
     judge.conforms_exactly(candidate, case)
+
+
+@clause("linear.formula", tier="exact", dtypes=("float32",))
+@given(case=st.just(of_millions("linear", {"x": (2**11 + 37, 520), "w": (3, 520)})))
+def test_linear_of_millions_of_features_in_all_is_exact(candidate, case):
+    """Of thousands of rows. Blind to elements that are not sampled."""
+    judge.conforms_exactly(candidate, case)
+
+
+@clause("swish.gradient", tier="gradient", dtypes=("float32",))
+@given(case=st.just(large_case("swish", "elements", 2**22 + 2**10, 0)))
+def test_gradients_of_swish_of_millions_of_elements_stay_within_their_enclosures(candidate, case):
+    """Where few incoming gradients are not zero. Blind to elements that are not sampled."""
+    judge.gradient_conforms(candidate, case, ("x",), sparse=True)
+
+
+@clause("glu.gradient", tier="gradient", dtypes=("float32",))
+@given(case=st.just(large_case("glu", "rows outputs", 1500, 0)))
+def test_glu_gradients_of_millions_of_gates_stay_within_their_enclosures(candidate, case):
+    """Where few incoming gradients are not zero. Blind to sums of many terms."""
+    judge.gradient_conforms(candidate, case, sparse=True)
+
+
+@clause("swiglu.gradient", tier="gradient", dtypes=("float32",))
+@given(case=st.just(large_case("swiglu", "rows outputs", 1500, 0)))
+def test_swiglu_gradients_of_millions_of_gates_stay_within_their_enclosures(candidate, case):
+    """Where few incoming gradients are not zero. Blind to sums of many terms."""
+    judge.gradient_conforms(candidate, case, sparse=True)
+
+
+@clause("pad2d.gradient", tier="gradient", dtypes=("float32",))
+@given(case=st.just(of_millions("pad2d", {"x": (2, 3, 3, 514, 510)}, padding=1)))
+def test_pad2d_gradients_of_millions_of_elements_are_the_incoming_ones_within(candidate, case):
+    """As of the frames of a video. Blind to padding by more than one."""
+    incoming_is_within(candidate, case)
+
+
+@clause("conv2d.gradient", tier="gradient", dtypes=("float32",))
+@given(case=st.just(of_millions("conv2d", {"input": (32, 16, 64, 64), "weight": (2, 16, 3, 3)}, stride=1, padding=1)))
+def test_conv2d_gradients_of_millions_of_columns_are_exact(candidate, case):
+    """More than a workspace may hold, where few incoming gradients are not zero. Blind to sums of many terms."""
+    judge.gradient_conforms_exactly(candidate, case.changed(incoming=Texture("few", 3)))
 
 
 @clause("max_pool2d.gradient", tier="gradient", dtypes=("float32",))

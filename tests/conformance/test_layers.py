@@ -37,11 +37,12 @@ WIDE = {
     "max_pool2d": ({"input": (2, 16, 66, 66)}, {"kernel_size": 2, "stride": 1}),
 }
 HEAVY = {"x": (12, 1024), "w": (1024, 1024)}  # of 2^20 weights, and few samples
-# Rows, features and outputs; features are no multiple of a tile, or one row meets a thousand of them.
-MATRIX_SIZES = ((4, 100, 40), (33, 72, 48), (1, 1024, 16))
+# Rows, features and outputs; features are no multiple of a tile, or one row meets a thousand of them, or all are of 16.
+MATRIX_SIZES = ((4, 100, 40), (33, 72, 48), (1, 1024, 16), (32, 64, 48))
 OF_MODELS = ((2, 640, 24), (3, 768, 16), (1, 1280, 16), (2, 3072, 8), (64, 2048, 128))  # as MATRIX_SIZES
 TURNED = (64, 66)
 LONG = ((4096,), TURNED, (2, 8, 1040))
+GATES = ((32, 64, 64), (288, 16, 72))  # rows, features and outputs
 EDGES = (12.0, 96.0, 720.0)  # where the exponential overflows in float16, float32 and float64
 FEW = 12  # elements of a result, the corners among them
 VALUES = (math.nan, math.inf, -math.inf)
@@ -272,11 +273,10 @@ def test_gradients_of_a_large_swiglu_survive_the_edges_of_the_exponential(candid
 
 def gates_survive(candidate, operator, hold):
     """Judge gates of each height, up and down in turn: x is that in one feature, and W is ones."""
-    rows, features, outputs = 32, 64, 64
-    shapes = {"x": (rows, features), **dict.fromkeys("wv", (outputs, features))}
-    for edge in EDGES:
+    for (rows, features, outputs), edge in itertools.product(GATES, EDGES):
         candidate.begin()
-        placed = tuple((row * features, edge * (-1) ** row) for row in range(rows))
+        shapes = {"x": (rows, features), **dict.fromkeys("wv", (outputs, features))}
+        placed = tuple((row * features, edge * (-1) ** row) for row in range(0, rows, rows // 32))
         textures = {"x": Texture("zeros", 0, placed), "w": Texture("ones"), "v": Texture("ones")}
         case = Case(operator, shapes, textures, {}, features, incoming=Texture("few", 1))
         hold(candidate, case)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from assay.tests.conformance.test_contract import (
     DIFFERENTIATED,
     DIFFERENTIATED_BY_SEVERAL,
     FAMILIES,
+    SUMMED,
     copied,
     lying,
 )
@@ -260,14 +262,24 @@ def test_contract_an_incoming_gradient_of_one_row_of_any_layout_is_heeded(candid
     comes_back(candidate, case.changed(shapes={**case.shapes, "x": (1, 24)}, incoming=Texture("normal")), LAYOUTS[1:])
 
 
-def comes_back(candidate: Candidate, case: Case, layouts: Iterable[str]) -> None:
-    """Hold gradients to one answer, however the incoming one lies."""
+@clause("contract.layouts", tier="contract", operators=SUMMED, gradient=True, dtypes=("float32", "bfloat16"))
+def test_contract_an_incoming_gradient_of_any_layout_is_heeded_where_one_tensor_learns(candidate, operator):
+    """Biases alone, say, beside frozen weights. Blind to what every call has wrong."""
+    candidate.begin()
+    case = spread(operator, 0).changed(incoming=Texture("normal", 9))
+    for name in case.shapes:
+        comes_back(candidate, case, HANDED_BACK, (name,))
+
+
+def comes_back(candidate: Candidate, case: Case, layouts: Iterable[str], alone: Sequence[str] = ()) -> None:
+    """Hold gradients to one answer, however the incoming one lies: all of them, or these ``alone``."""
+    ask = partial(candidate.ask_gradient, wanted=alone, alone=bool(alone))
     views: dict[str, dict[str, None]] = {}
     for each in layouts:
         views.setdefault(REPEATED + each if each.startswith("expanded") else "contiguous", {})[each] = None
     for copy, alike in views.items():
         cases = [case.changed(incoming=replace(case.incoming, layout=each)) for each in (copy, *alike)]
-        one_answer(candidate, cases[0], *map(candidate.ask_gradient, cases))
+        one_answer(candidate, cases[0], *map(ask, cases))
 
 
 @clause("contract.layouts", tier="contract", operators=DIFFERENTIATED_BY_SEVERAL, share=4)

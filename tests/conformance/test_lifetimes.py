@@ -15,7 +15,7 @@ from assay.implementations.observe import NO_GRAD, PARTS
 from assay.implementations.settings import SETTINGS
 from assay.implementations.surroundings import ONCE
 from assay.spec import OPERATORS
-from assay.tests.conformance.test_contract import ALL, MODES
+from assay.tests.conformance.test_contract import ALL, MODES, SUMMED
 from assay.tests.conformance.test_layers import WIDE, layer
 from assay.tests.conformance.test_state import changed_nothing, refused, reseeded, stay_as_they_are
 from assay.tests.trial import judge
@@ -28,7 +28,6 @@ from assay.tests.trial.usual import Blocks
 OFTEN, OTHERS = 260, 66  # calls of one kind, and others after them, whose results are kept
 LAYERS = 3
 FEW = 12  # elements of a result, the corners among them
-SUMMED = ("linear", "glu", "swiglu", "conv2d")
 # A thousand elements or more, and weights of thousands.
 MATRICES = {"x": (8, 128), "w": (128, 128), "v": (128, 128), "b": (128,)}
 LASTING = {
@@ -260,6 +259,13 @@ def test_state_a_refused_call_changes_no_result(candidate, operator):
     one_answer(candidate, case, first, candidate.ask(case))
 
 
+@clause("contract.results-kept", tier="state", operators=ALL, dtypes=("float32",))
+def test_state_results_of_hundreds_of_calls_stay_as_they_are(candidate, operator):
+    """As of all batches of an evaluation. Blind to buffers that are used again later."""
+    candidate.begin()
+    stay_as_they_are(candidate, [reseeded(lasting(operator), k % 2) for k in range(OFTEN)], recording=False)
+
+
 @clause("contract.memoryless", tier="state", operators=SUMMED)
 def test_state_parts_of_one_memory_give_their_own_results(candidate, operator):
     """As of fused queries, keys and values, one after the other. Blind to gradients of parts."""
@@ -272,9 +278,9 @@ def test_state_parts_of_one_memory_give_their_own_results(candidate, operator):
 
 @clause("contract.memoryless", tier="state", operators=ALL)
 def test_state_other_settings_change_no_large_result(candidate, operator):
-    """Of large layers, or one sample, by default dtype, determinism, threads. Blind to what every call has wrong."""
+    """Of large layers, or few samples, by default dtype, determinism, threads. Blind to what every call has wrong."""
     (shapes, parameters), (first, *_) = WIDE[operator], OPERATORS[operator].tensors
-    for samples in (*shapes[first][:1], 1):
+    for samples in (*shapes[first][:1], 1, 2, 3, 5, 11):  # fewer than there are threads, too
         candidate.begin()
         case = of_reals(layer(operator, {**shapes, first: (samples, *shapes[first][1:])}, parameters))
         one_answer(candidate, case, *(candidate.answer(case, setting=each) for each in ("", *SETTINGS)))

@@ -18,13 +18,20 @@ from assay.tests.conformance.test_contract import (
     ALL,
     DIFFERENTIATED_BY_SEVERAL,
     MODES,
+    SUMMED,
     batched,
     going_back_writes_to_no_input,
 )
 from assay.tests.conformance.test_layers import FEW, layer
 from assay.tests.conformance.test_layouts import comes_back, give_what_copies_give
-from assay.tests.conformance.test_lifetimes import SUMMED, begin_anew, of_reals
-from assay.tests.conformance.test_state import ONE_WAY, answers_are_alike, reseeded
+from assay.tests.conformance.test_lifetimes import begin_anew, of_reals
+from assay.tests.conformance.test_state import (
+    ONE_WAY,
+    answers_are_alike,
+    leaves_alone,
+    reseeded,
+    writing_to_the_result_changes_no_gradient,
+)
 from assay.tests.conformance.test_training import parts_give_what_the_whole_gives
 from assay.tests.trial import judge
 from assay.tests.trial.alike import one_answer
@@ -41,7 +48,7 @@ MATRICES = tuple(
     for rows, features, outputs in ((264, 264, 264), (1, 1056, 72), (5, 24, 520))
 )
 LARGE = {
-    "swish": (({"x": (4, 128, 130), "beta": ()}, {}),),
+    "swish": (({"x": (8, 128, 130), "beta": ()}, {}),),
     "linear": tuple(({name: shapes[name] for name in "xwb"}, {}) for shapes in MATRICES),
     **dict.fromkeys(("glu", "swiglu"), tuple((shapes, {}) for shapes in MATRICES)),
     "pad2d": (({"x": (2, 8, 64, 66)}, {"padding": 1}), ({"x": (5, 128, 130)}, {"padding": 6})),
@@ -99,6 +106,21 @@ def test_state_what_else_is_in_the_graph_changes_no_gradient_of_a_large_layer(ca
     """Other layers, other uses of its weights, and gradients from before. Blind to what every call has wrong."""
     for case in large_layers(candidate, operator):
         one_answer(candidate, case, *(candidate.ask_gradient(case, **dict.fromkeys(way, True)) for way in WAYS))
+
+
+@clause("contract.no-alias", tier="state", operators=ALL, gradient=True, dtypes=DTYPES)
+def test_state_writing_to_the_result_of_a_large_layer_changes_no_gradient(candidate, operator):
+    """As an activation in place does; who needs the result again may refuse. Blind to inputs that are written to."""
+    for case in large_layers(candidate, operator):
+        writing_to_the_result_changes_no_gradient(candidate, case)
+
+
+@clause("contract.surroundings", tier="state", operators=ALL, gradient=True, dtypes=DTYPES)
+def test_state_large_layers_leave_settings_and_functions_alone(candidate, operator):
+    """Forward and back, and in inference. Blind to what is put back."""
+    for case in large_layers(candidate, operator):
+        leaves_alone(candidate, case, "", case.cotangent(candidate.format), tuple(case.shapes))
+        leaves_alone(candidate, case, recording=False)
 
 
 @clause("contract.inputs-unchanged", tier="contract", operators=ALL, gradient=True, dtypes=DTYPES)
@@ -173,7 +195,7 @@ def test_the_first_of_ties_in_a_large_plane_gets_the_whole_gradient(candidate):
         gradients_are_exact(candidate, case.changed(textures={"input": ones}, incoming=incoming))
 
 
-@clause("max_pool2d.gradient", tier="gradient", dtypes=DTYPES)
+@clause("max_pool2d.gradient", tier="gradient")
 def test_max_pool2d_gradients_of_a_large_plane_are_rounded_once(candidate):
     """What comes back to several windows is added up in float32. Blind to sums that are not exact there."""
     for case in large_layers(candidate, "max_pool2d"):

@@ -110,10 +110,13 @@ def test_state_calls_in_between_change_no_gradient(candidate, operator, data):
 @given(data=st.data())
 def test_state_writing_to_the_result_changes_no_gradient(candidate, operator, data):
     """As an activation in place does; who needs the result again may refuse. Blind to inputs that are written to."""
-    case = data.draw(DIFFERENTIATED[operator](FAMILIES))
+    writing_to_the_result_changes_no_gradient(candidate, data.draw(DIFFERENTIATED[operator](FAMILIES)))
+
+
+def writing_to_the_result_changes_no_gradient(candidate: Candidate, case: Case) -> None:
     plain = candidate.ask_gradient(case)
     back = case.cotangent(candidate.format), tuple(plain.gradients)
-    halved = candidate.observe(operator, plain.call.arguments, *back, halved=True)
+    halved = candidate.observe(case.operator, plain.call.arguments, *back, halved=True)
     if halved.raised:
         return candidate.compared()
     one_answer(candidate, case, plain, halved)

@@ -6,7 +6,13 @@ from assay.tests.trial import judge
 from assay.tests.trial.laws import clause
 from assay.tests.trial.sweeps import every_size
 from assay.tests.trial.textures import Texture
-from assay.tests.trial.whole import going_back, gradients_are_exact, padding_is_exact, result_is_exact
+from assay.tests.trial.whole import (
+    going_back,
+    gradients_are_exact,
+    incoming_is_within,
+    padding_is_exact,
+    result_is_exact,
+)
 
 SHARE = 12  # beside the sweeps that are always made
 FEW = 12  # elements of a result, the corners among them
@@ -15,8 +21,15 @@ FEW = 12  # elements of a result, the corners among them
 @clause("swish.formula", tier="enclosure", share=SHARE)
 @every_size("swish")
 def test_swish_of_every_size_stays_within_its_enclosure(candidate, case):
-    """1 to 257 elements. Blind to elements that are not sampled."""
+    """1 to 257 elements, and some to 4200. Blind to elements that are not sampled."""
     judge.conforms(candidate, case, FEW)
+
+
+@clause("swish.gradient", tier="gradient", share=SHARE, dtypes=("float32", "bfloat16"))
+@every_size("swish")
+def test_the_gradient_of_swish_of_every_size_stays_within_its_enclosure(candidate, case):
+    """1 to 257 elements, and some to 4200. Blind to elements that are not sampled."""
+    judge.gradient_of_each_conforms(candidate, case.changed(incoming=Texture("normal", case.pick)), 4)
 
 
 @clause("linear.formula", tier="exact", share=SHARE)
@@ -58,11 +71,7 @@ def test_pad2d_of_every_size_adds_zeros_and_leaves_the_rest(candidate, case):
 @every_size("pad2d")
 def test_pad2d_gradients_of_every_size_are_the_incoming_ones_within(candidate, case):
     """1 to 65 rows or columns, and planes of images. Blind to padding that is wider than four."""
-    seen = candidate.ask_gradient(case.changed(incoming=Texture("tiled normal", case.pick)))
-    incoming, p = seen.call.cotangent.values, case.parameters["padding"]
-    expected = incoming[..., p : incoming.shape[-2] - p, p : incoming.shape[-1] - p]
-    what = "the gradient is not the incoming one within"
-    judge.same_arrays(candidate, what, seen.gradients["x"], expected, "gradient of x")
+    incoming_is_within(candidate, case)
 
 
 @clause("conv2d.formula", tier="exact", share=SHARE)

@@ -57,11 +57,12 @@ def learned(operator):
 
 @clause("contract.memoryless", tier="state", operators=("swish", *LEARNING), gradient=True)
 def test_state_evaluations_between_steps_are_of_the_weights_of_then(candidate, operator):
-    """That are written over where they lie. Blind to what every call has wrong."""
-    candidate.begin()
-    cases = [reseeded(learned(operator), k) for k in range(len(LIFE))]
-    seen, _ = candidate.answers_in_modes(cases, LIFE)
-    are_right(candidate, cases, seen)
+    """That are written over where they lie; of large layers, too. Blind to what every call has wrong."""
+    for case in (learned(operator), biased(operator)):
+        candidate.begin()
+        cases = [reseeded(case, k) for k in range(len(LIFE))]
+        seen, _ = candidate.answers_in_modes(cases, LIFE)
+        are_right(candidate, cases, seen)
 
 
 @clause("contract.memoryless", tier="state", operators=("swish", *LEARNING), gradient=True)

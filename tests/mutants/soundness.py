@@ -131,7 +131,7 @@ def put_to_all(
 def of_large_cases(law: Law) -> bool:
     """Whether this is a law of production sizes, of usual layers, or of every size."""
     of_modules = law.module.endswith(
-        ("test_large", "test_usual", "test_tails", "test_layers", "test_wide_gradients", "test_manners")
+        ("test_large", "test_usual", "test_tails", "layers", "test_wide_gradients", "test_manners")
     )
     return of_modules or of_many_calls(law)
 
@@ -144,7 +144,7 @@ def of_many_calls(law: Law) -> bool:
 def of_own_cases(law: Law) -> bool:
     """Whether this is a law of large layers that it makes itself: it draws none that could be left out."""
     of_modules = law.module.endswith(
-        ("test_layers", "test_lifetimes", "test_magnitudes", "test_training", "test_manners")
+        ("layers", "test_lifetimes", "test_magnitudes", "test_training", "test_manners", "test_inference")
     )
     of_layouts = "one_tensor_of_any_layout" in law.name or "any_number_of_channels" in law.name
     return of_modules or of_many_calls(law) or of_layouts

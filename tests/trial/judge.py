@@ -6,11 +6,12 @@ import functools
 import math
 import random
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from assay.implementations.arrays import Values
+from assay.implementations.arrays import Argument, Values
 from assay.implementations.observe import Call, Observation
 from assay.reference.arithmetic.ball import Ball
 from assay.reference.arithmetic.enclosure import Enclosure
@@ -93,6 +94,23 @@ def gradients_conform(
         enclose = backward(case, seen.call, name, sparse)
         places = _places(case, case.shapes[name], SAMPLED_GRADIENTS, suspected.get(name, ()))
         _judge(candidate, seen.call, f"gradient of {name}", seen.gradients[name], places, enclose, "backward")
+
+
+def gradient_of_each_conforms(candidate: Candidate, case: Case, sampled: int = SAMPLED) -> None:
+    """Judge the gradient of the first tensor where each of its elements hangs on the incoming one of its place alone.
+
+    Raises:
+        NonConformance: as `gradient_conforms`.
+    """
+    seen, name = candidate.ask_gradient(case), next(iter(case.shapes))
+    suspected = suspects.of_the_gradients(case, seen, (name,), sampled).get(name, ())
+    places = _places(case, case.shapes[name], sampled, suspected)
+    assert seen.call.cotangent is not None
+    incoming = np.zeros(case.result_shape)
+    for at in places:
+        incoming[at] = seen.call.cotangent.values[at]
+    enclose = backward(case, replace(seen.call, cotangent=Argument(incoming)), name, True)
+    _judge(candidate, seen.call, f"gradient of {name}", seen.gradients[name], places, enclose, "backward")
 
 
 def gradient_conforms_exactly(candidate: Candidate, case: Case) -> Observation:
@@ -221,16 +239,17 @@ def within(candidate: Candidate, what: str, at: Index, got: Any, permitted: Ball
 
 
 def refuses(candidate: Candidate, operator: str, arguments: dict[str, Any], why: str) -> None:
-    """Hold the candidate to raising an error, of whatever kind, on a call with these arguments.
+    """Hold the candidate to raising an error, of whatever kind, on a call with these arguments, in inference, too.
 
     Raises:
         NonConformance: it answered.
     """
-    seen = candidate.observe(operator, arguments)
-    candidate.compared()
-    if not seen.raised:
-        answer = seen.fault or f"returned shape {seen.output.shape if seen.output is not None else None}"
-        raise NonConformance(f"{operator} {answer} {why}, which is an error", [seen.call])
+    for recording in (None, False):
+        seen = candidate.observe(operator, arguments, recording=recording)
+        candidate.compared()
+        if not seen.raised:
+            answer = seen.fault or f"returned shape {seen.output.shape if seen.output is not None else None}"
+            raise NonConformance(f"{operator} {answer} {why}, which is an error", [seen.call])
 
 
 def _judge(

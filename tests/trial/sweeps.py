@@ -54,6 +54,7 @@ SWEPT: dict[str, dict[str, int]] = {
 }
 SWEPT["swiglu"] = SWEPT["glu"]
 OTHERS = (1, 2, 3, 4, 5)
+OF_NETWORKS = (96, 160, 192, 224, 288, 320, 384, 448, 480, 640, 1000)
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,46 @@ def _poolings(rng: random.Random) -> Iterator[Case]:
 
 
 def _paddings(rng: random.Random) -> Iterator[Case]:
-    """Around eight planes of each width, by several columns, or none."""
-    for padding, columns in product((0, 2, 3, 4), range(20, SIDES)):
+    """Around eight planes of each width, by several columns, or none; and by many, around planes that are larger."""
+    narrow = [(padding, (2, 4, rng.randint(12, 20), wide)) for padding, wide in product((0, 2, 3, 4), range(20, SIDES))]
+    wide = [(padding, (1, 2, rng.randint(100, 130), rng.randint(100, 130))) for padding in range(5, 41, 5)]
+    for padding, shape in narrow + wide:
         texture = Texture("integers", rng.randrange(2**16))
-        shape = (2, 4, rng.randint(12, 20), columns)
         yield Case("pad2d", {"x": shape}, {"x": texture}, {"padding": padding}, 1, rng.randrange(2**16))
+
+
+def _hundreds(rng: random.Random) -> Iterator[Case]:
+    """Of a few hundred elements to a few thousand, with any rest."""
+    for number in range(2**6):
+        size = 2**8 + 61 * number + rng.randrange(61)
+        textures = {"x": Texture("normal", rng.randrange(2**16))}
+        incoming = Texture("normal", rng.randrange(2**16))
+        yield Case("swish", {"x": (size,)}, textures, {}, 1, rng.randrange(2**16), incoming)
+
+
+def _of_networks(operator: str, rng: random.Random) -> Iterator[Case]:
+    """As many features, outputs, channels or kernels as networks have: multiples of 32, and a thousand classes."""
+    for size in OF_NETWORKS:
+        few = rng.randint(2, 3)
+        if operator in ("pad2d", "max_pool2d"):
+            name, parameters = ("x", {"padding": 1}) if operator == "pad2d" else ("input", {"kernel_size": 2})
+            for layout in ("contiguous", "channels_last"):
+                texture = Blocks("ties", size, (), layout)
+                yield Case(operator, {name: (few, size, 4, 5)}, {name: texture}, parameters, 2**8, rng.randrange(2**16))
+            continue
+        for inputs, outputs in ((few, size), (size, few)):
+            shapes = _of_sizes(operator, few, inputs, outputs)
+            textures = {each: Texture("integers", rng.randrange(2**16)) for each in shapes}
+            parameters = {"stride": 1, "padding": 1} if operator == "conv2d" else {}
+            yield Case(operator, shapes, textures, parameters, 9 * inputs, rng.randrange(2**16))
+
+
+def _of_sizes(operator: str, rows: int, inputs: int, outputs: int) -> dict[str, Any]:
+    if operator == "conv2d":
+        return {"input": (rows, inputs, 4, 5), "weight": (outputs, inputs, 3, 3), "bias": (outputs,)}
+    weights, biases = ("w", "b") if operator == "linear" else ("wv", "bc")
+    shapes: dict[str, Any] = {"x": (rows, inputs), **dict.fromkeys(weights, (outputs, inputs))}
+    return shapes | dict.fromkeys(biases, (outputs,))
 
 
 def _one_row(operator: str, rng: random.Random) -> Iterator[Case]:
@@ -127,12 +163,14 @@ def _one_row(operator: str, rng: random.Random) -> Iterator[Case]:
 
 # Sweeps that no axes name.
 MADE: dict[str, dict[str, Callable[[random.Random], Iterator[Case]]]] = {
-    "swish": {},
+    "swish": {"hundreds": _hundreds},
     **{operator: {"one row": partial(_one_row, operator)} for operator in ("linear", "glu", "swiglu")},
     "pad2d": {"paddings": _paddings},
     "conv2d": {"settings": _convolutions},
     "max_pool2d": {"settings": _poolings},
 }
+for each in ("linear", "glu", "swiglu", "pad2d", "conv2d", "max_pool2d"):
+    MADE[each]["of networks"] = partial(_of_networks, each)
 for each in LAYERS:
     MADE[each]["layers"] = partial(layers, each)
 

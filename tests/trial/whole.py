@@ -10,7 +10,7 @@ from assay.reference.arithmetic.formats import FLOAT32
 from assay.tests.trial import judge
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
-from assay.tests.trial.plain import GRADIENTS, RESULTS, pad2d, values_of
+from assay.tests.trial.plain import GRADIENTS, RESULTS, pad2d, pad2d_back, values_of
 from assay.tests.trial.textures import Texture, largest_integer, rounded
 
 SMALL = 2**12  # elements of a result, up to which enclosures of gradients take no minutes
@@ -61,6 +61,19 @@ def padding_is_exact(candidate: Candidate, case: Case) -> None:
     seen = candidate.ask(case)
     what = "padding is not zeros around the input"
     judge.same_arrays(candidate, what, seen.output, pad2d(*values_of(seen)), of_last=True)
+
+
+def incoming_is_within(candidate: Candidate, case: Case) -> None:
+    """Hold the gradient of padding to the incoming one at the places of the input, element by element.
+
+    Raises:
+        NonConformance: as `judge.same_arrays`.
+    """
+    seen = candidate.ask_gradient(case.changed(incoming=Texture("tiled normal", case.pick)))
+    assert seen.call.cotangent is not None
+    expected = pad2d_back(seen.call.cotangent.values, *values_of(seen))["x"]
+    what = "the gradient is not the incoming one within"
+    judge.same_arrays(candidate, what, seen.gradients["x"], expected, "gradient of x", of_last=True)
 
 
 def gradients_are_exact(candidate: Candidate, case: Case) -> None:

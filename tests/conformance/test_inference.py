@@ -1,0 +1,87 @@
+"""Inference: what is asked of layouts, shapes and memory in training. Fast code keeps less there, and checks less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from assay.tests.conformance.test_contract import ALL, answered, batched, demand, demand_shape, own_memory
+from assay.tests.conformance.test_layouts import give_what_copies_give, spread
+from assay.tests.trial.cases import Case
+from assay.tests.trial.laws import clause
+
+DTYPES = ("float32", "bfloat16")
+# Kernels, strides and paddings for which layers of images have code of their own, beside those of `spread`.
+OTHERS = {
+    "conv2d": (
+        ({"weight": (16, 8, 1, 1)}, {"stride": 1, "padding": 0}),
+        ({"weight": (16, 8, 2, 2)}, {"stride": 2, "padding": 0}),
+    ),
+    "max_pool2d": (
+        ({}, {"kernel_size": 3, "stride": 2, "padding": 1}),
+        ({}, {"kernel_size": 3, "stride": 1, "padding": 0}),
+    ),
+    **dict.fromkeys(("linear", "glu", "swiglu"), (({"x": (6, 8, 24)}, {}), ({"x": (1, 24)}, {}))),
+}
+OF_ROWS = ("linear", "glu", "swiglu")  # of which x may be a single one
+
+
+def layers(operator: str) -> Iterator[Case]:
+    """Small layers of aligned sizes."""
+    case = spread(operator, 0)
+    yield case
+    for shapes, parameters in OTHERS.get(operator, ()):
+        yield case.changed(shapes={**case.shapes, **shapes}, parameters={**case.parameters, **parameters})
+
+
+def of_one_row(case: Case) -> Case:
+    """The case whose x is a row without further axes."""
+    return case.changed(shapes={**case.shapes, "x": case.shapes["x"][-1:]})
+
+
+@clause("contract.layouts", tier="contract", operators=ALL, dtypes=DTYPES)
+def test_contract_tensors_of_any_layout_give_in_inference_what_copies_give(candidate, operator):
+    """One after the other, for kernels of one element, too, and one row. Blind to what every call has wrong."""
+    for case in layers(operator):
+        candidate.begin()
+        give_what_copies_give(candidate, case, case.shapes, partial(candidate.answer, recording=False))
+
+
+@clause("contract.shape", tier="contract", operators=ALL, dtypes=DTYPES)
+def test_contract_the_result_has_the_formulas_shape_in_inference(candidate, operator):
+    """Of several samples, and of a row without a batch. Blind to the order of the elements."""
+    for case in layers(operator):
+        several = [batched(case, batch) for batch in ((3, 2), (2, 1, 3))]
+        for each in several + ([of_one_row(case)] if operator in OF_ROWS else []):
+            candidate.begin()
+            demand_shape(answered(candidate, each, recording=False), each)
+
+
+@clause("contract.batch-of-one", tier="contract", operators=ALL, dtypes=DTYPES)
+def test_contract_a_batch_of_one_keeps_its_axis_in_inference(candidate, operator):
+    """As of the next word. Blind to the sample's values."""
+    for case in layers(operator):
+        for batch in ((1,), (1, 1), (1, 3)):
+            candidate.begin()
+            one = batched(case, batch)
+            demand_shape(answered(candidate, one, recording=False), one)
+
+
+@clause("contract.empty-batch", tier="contract", operators=ALL, dtypes=DTYPES)
+def test_contract_an_empty_batch_gives_an_empty_result_in_inference(candidate, operator):
+    """As of an expert without tokens. Blind to operators that reduce over the batch."""
+    for case in layers(operator):
+        for batch in ((0,), (2, 0), (0, 3)):
+            candidate.begin()
+            none = batched(case, batch)
+            demand_shape(answered(candidate, none, recording=False), none)
+
+
+@clause("contract.no-alias", tier="contract", operators=ALL, dtypes=DTYPES)
+def test_contract_the_result_has_memory_of_its_own_in_inference(candidate, operator):
+    """Windows and kernels of one element among them. Blind to memory of other calls, and padding by 0."""
+    for case in layers(operator):
+        for pick in range(4):
+            candidate.begin()
+            seen = answered(candidate, own_memory(case.changed(pick=pick)), recording=False)
+            demand(seen, not seen.shares, f"returned a result that lies in the memory of {' and '.join(seen.shares)}")
