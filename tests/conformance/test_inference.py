@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from functools import partial
 
-from assay.tests.conformance.test_contract import ALL, answered, batched, demand, demand_shape, own_memory
+from assay.tests.conformance.test_contract import ALL, answered, batched, demand, demand_shape, lying, own_memory
 from assay.tests.conformance.test_layouts import give_what_copies_give, spread
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
@@ -81,7 +82,7 @@ def test_contract_an_empty_batch_gives_an_empty_result_in_inference(candidate, o
 def test_contract_the_result_has_memory_of_its_own_in_inference(candidate, operator):
     """Windows and kernels of one element among them. Blind to memory of other calls, and padding by 0."""
     for case in layers(operator):
-        for pick in range(4):
+        for pick, layout in itertools.product(range(4), ("contiguous", "expanded")):
             candidate.begin()
-            seen = answered(candidate, own_memory(case.changed(pick=pick)), recording=False)
+            seen = answered(candidate, lying(own_memory(case.changed(pick=pick)), layout), recording=False)
             demand(seen, not seen.shares, f"returned a result that lies in the memory of {' and '.join(seen.shares)}")

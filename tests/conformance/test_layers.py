@@ -235,12 +235,14 @@ def test_linear_of_many_features_of_which_few_count_keeps_their_digits(candidate
 def test_glu_of_many_features_of_which_few_count_keeps_their_digits(candidate):
     """Weights of ones, one or two an output, or such tokens. Blind to digits that a sum of many terms hides."""
     few_count(candidate, "glu", {"x": (64, 1024), "w": (128, 1024), "v": (128, 1024)}, "xv")
+    few_count(candidate, "glu", {"x": (64, 1024), "w": (128, 1024), "v": (128, 1024), "c": (128,)}, "xw")
 
 
 @clause("swiglu.formula", tier="enclosure")
 def test_swiglu_of_many_features_of_which_few_count_keeps_their_digits(candidate):
     """Weights of ones, one or two an output, or such tokens. Blind to digits that a sum of many terms hides."""
     few_count(candidate, "swiglu", {"x": (64, 1024), "w": (128, 1024), "v": (128, 1024), "b": (128,)}, "xv")
+    few_count(candidate, "swiglu", {"x": (64, 1024), "w": (128, 1024), "v": (128, 1024), "c": (128,)}, "xw")
 
 
 @clause("conv2d.formula", tier="enclosure")
@@ -251,7 +253,7 @@ def test_conv2d_of_many_channels_of_which_few_count_keeps_their_digits(candidate
 
 def few_count(candidate, operator, shapes, names):
     """One of two tensors is ones in few places, the other has all digits; other weights are 0, and biases 1."""
-    others = {name: Texture("ones" if name == "b" else "zeros") for name in shapes}
+    others = {name: Texture("ones" if name in "bc" else "zeros") for name in shapes}
     for full, few in (names, reversed(names)):
         candidate.begin()
         textures = others | {full: Texture("normal", 1), few: Texture("few", 2)}

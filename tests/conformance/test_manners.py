@@ -48,7 +48,7 @@ MATRICES = tuple(
     for rows, features, outputs in ((264, 264, 264), (1, 1056, 72), (5, 24, 520))
 )
 LARGE = {
-    "swish": (({"x": (8, 128, 130), "beta": ()}, {}),),
+    "swish": (({"x": (8, 128, 130), "beta": ()}, {}), ({"x": (4, 128, 130)}, {"beta": -1.5})),
     "linear": tuple(({name: shapes[name] for name in "xwb"}, {}) for shapes in MATRICES),
     **dict.fromkeys(("glu", "swiglu"), tuple((shapes, {}) for shapes in MATRICES)),
     "pad2d": (({"x": (2, 8, 64, 66)}, {"padding": 1}), ({"x": (5, 128, 130)}, {"padding": 6})),
@@ -183,8 +183,8 @@ def test_contract_no_samples_hand_back_zeros_to_large_weights(candidate, operato
 @clause("swish.beta-learned", tier="gradient", dtypes=DTYPES)
 def test_the_gradient_of_a_large_swish_by_a_beta_of_no_axes_stays_within_its_enclosure(candidate):
     """Where few incoming gradients are not zero. Blind to longer sums."""
-    for case in large_layers(candidate, "swish"):
-        judge.gradient_conforms(candidate, case, ("beta",), sparse=True)
+    case = next(large_layers(candidate, "swish"))
+    judge.gradient_conforms(candidate, case, ("beta",), sparse=True)
 
 
 @clause("max_pool2d.gradient-first-tie", tier="gradient", dtypes=DTYPES)

@@ -19,7 +19,7 @@ from assay.tests.trial import judge
 from assay.tests.trial.candidate import well_formed
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
-from assay.tests.trial.plain import GRADIENTS, convolved, values_of
+from assay.tests.trial.plain import GRADIENTS, convolved, pooled, values_of
 from assay.tests.trial.textures import Texture
 
 FEW = 12  # elements of a result that are judged, beside the suspected
@@ -52,6 +52,18 @@ def test_a_nan_or_infinity_in_an_image_of_many_channels_reaches_the_windows_that
             well_formed(seen, expected.shape)
             what = "NaN or an infinity in the image does not reach all windows that hold it, or reaches more"
             judge.same_arrays(candidate, what, not_finite(seen.output), expected)
+
+
+@clause("max_pool2d.nan", tier="special")
+def test_max_pool2d_gives_nan_in_inference_where_a_window_has_one(candidate):
+    """Of windows that lie apart and that overlap, beside infinities. Blind to which NaN it is."""
+    for kernel, stride, padding in ((2, 2, 0), (3, 2, 1), (3, 1, 1)):
+        candidate.begin()
+        texture = Texture("normal", kernel, ((7, math.nan), (40, math.inf), (171, math.nan), (172, -math.inf)))
+        parameters = {"kernel_size": kernel, "stride": stride, "padding": padding}
+        case = Case("max_pool2d", {"input": (2, 16, 8, 10)}, {"input": texture}, parameters)
+        seen = candidate.answer(case, recording=False)
+        judge.same_arrays(candidate, "a NaN vanishes, or reaches more", seen.output, pooled(*values_of(seen)))
 
 
 def rows_of_nan_are_nan(candidate, operator, weights):

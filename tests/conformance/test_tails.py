@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from assay.tests.conformance.test_magnitudes import dense
 from assay.tests.trial import judge
 from assay.tests.trial.laws import clause
 from assay.tests.trial.sweeps import every_size
@@ -15,6 +16,7 @@ from assay.tests.trial.whole import (
 )
 
 SHARE = 12  # beside the sweeps that are always made
+GATES = ((7, 45), (9, 61), (11, 47), (13, 39))  # rows and outputs
 FEW = 12  # elements of a result, the corners among them
 
 
@@ -58,6 +60,26 @@ def test_glu_of_every_size_stays_within_its_enclosure(candidate, case):
 def test_swiglu_of_every_size_stays_within_its_enclosure(candidate, case):
     """1 to 65 rows, features and outputs. Blind to elements that are not sampled."""
     judge.conforms(candidate, case, FEW)
+
+
+def of_hundreds(candidate, operator):
+    """Judge gradients of some hundred gates, with any rest, to each of which something comes back."""
+    for rows, outputs in GATES:
+        candidate.begin()
+        case = dense(operator, rows, 5, outputs).changed(pick=rows, incoming=Texture("normal", rows))
+        judge.gradient_conforms(candidate, case)
+
+
+@clause("glu.gradient", tier="gradient", dtypes=("float32", "bfloat16"))
+def test_glu_gradients_of_hundreds_of_gates_stay_within_their_enclosures(candidate):
+    """Multiples of no vector. Blind to other sizes."""
+    of_hundreds(candidate, "glu")
+
+
+@clause("swiglu.gradient", tier="gradient", dtypes=("float32", "bfloat16"))
+def test_swiglu_gradients_of_hundreds_of_gates_stay_within_their_enclosures(candidate):
+    """Multiples of no vector. Blind to other sizes."""
+    of_hundreds(candidate, "swiglu")
 
 
 @clause("pad2d.zeros", tier="exact", share=SHARE)
