@@ -6,7 +6,7 @@ import math
 from operator import mul
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument
@@ -76,7 +76,7 @@ def test_conv2d_special_values_of_a_channel_reach_all_its_outputs(candidate, cas
 
 # --- refusals
 
-MISFITS = ((4, 2), (2, 1), (64, 32), (2, 4), (1, 2), (3, 4), (16, 48))  # channels of an image, and of kernels
+MISFITS = ((4, 2), (2, 1), (2, 4), (1, 2), (3, 4), (16, 48))  # channels of an image, and of kernels
 
 
 def refused(candidate, why, *arguments):
@@ -115,6 +115,7 @@ def test_conv2d_refuses_a_negative_padding(candidate, padding, stride):
 
 
 @clause("conv2d.refuses-channels", tier="contract")
+@example(channels=(64, 32), outputs=4)
 @given(channels=st.sampled_from(MISFITS), outputs=st.sampled_from((4, 2, 1)))
 def test_conv2d_refuses_a_weight_for_other_input_channels(candidate, channels, outputs):
     """Fewer, more, a part and one. Blind to which error it is."""

@@ -7,6 +7,8 @@ from dataclasses import replace
 from assay.tests.mutants import (
     contract,
     conv2d,
+    crossed,
+    crossed_back,
     defaults,
     dispatched,
     ends,
@@ -90,6 +92,8 @@ KINDS = (
     unmet,
     unseen,
     sliced,
+    crossed,
+    crossed_back,
     millions,
     owed,
     owed_back,

@@ -15,6 +15,7 @@ from functools import partial
 from itertools import islice, product
 from typing import Any
 
+import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -128,8 +129,9 @@ def _of_networks(operator: str, rng: random.Random) -> Iterator[Case]:
         few = rng.randint(2, 3)
         if operator in ("pad2d", "max_pool2d"):
             name, parameters = ("x", {"padding": 1}) if operator == "pad2d" else ("input", {"kernel_size": 2})
+            planes = np.random.default_rng(rng.randrange(2**16)).random((few, size, 4 * 5)).argsort(-1)
             for layout in ("contiguous", "channels_last"):
-                texture = Blocks("ties", size, (), layout)
+                texture = Texture("ties", 0, (), layout).holding(planes.reshape(few, size, 4, 5) * 1.0, 1)
                 yield Case(operator, {name: (few, size, 4, 5)}, {name: texture}, parameters, 2**8, rng.randrange(2**16))
             continue
         for inputs, outputs in ((few, size), (size, few)):

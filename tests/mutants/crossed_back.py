@@ -1,0 +1,229 @@
+"""More planted bugs where two things meet: sizes and going back, what networks have, what is frozen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from assay.tests.mutants.crossed import CHANNELS, CONTRACT, LARGE, LARGER, TILE, Operators, bug, right
+from assay.tests.mutants.dispatched import AROUND, BACK, LAYOUTS, MEMORY, STATE, UNCHANGED, back
+from assay.tests.mutants.gradients import again, going_back
+from assay.tests.mutants.networks import valued
+
+# --- sizes, going back and of networks
+
+
+def in_bfloat16(found: Any, incoming: Any, given: Any) -> Any:
+    sizes = (incoming[..., 0].numel(), *given["w"].shape)
+    if any(size % 64 or size < TILE for size in sizes):
+        return {}
+    return again("linear", given, incoming.bfloat16().to(incoming.dtype), w=given["w"].bfloat16().to(incoming.dtype))
+
+
+def behind(operator: str, most: int) -> Operators:
+    """A grid without a loop: behind so many elements, zeros."""
+
+    def spoil(found: Any, incoming: Any, given: Any) -> Any:
+        if found["x"].numel() > most:
+            found["x"].view(-1)[most:] = 0.0
+        return {}
+
+    return back(operator, spoil)
+
+
+def last_rows_alone(found: Any, incoming: Any, given: Any) -> Any:
+    """Chunks of rows, each of which writes what all were to add up."""
+    rows = incoming.reshape(-1, incoming.shape[-1])
+    if rows.numel() <= LARGER:
+        return {}
+    last = rows.clone()
+    last[: len(rows) * 3 // 4] = 0.0
+    return {"v": again("swiglu", given, last.view_as(incoming))["v"]}
+
+
+def last_images_alone(found: Any, incoming: Any, given: Any) -> Any:
+    taps = given["weight"][0].numel()
+    if taps * incoming[:, 0].numel() <= 2**24:
+        return {}
+    last = incoming.clone()
+    last[: len(last) * 3 // 4] = 0.0
+    return {"weight": again("conv2d", given, last)["weight"]}
+
+
+def chunks_of_rows(y: Any, x: Any, *given: Any) -> Any:
+    if x.numel() > LARGER:
+        y.view(-1, y.shape[-1])[2**10 * (len(y) // 2**10) :] = 0.0
+    return y
+
+
+def half_tiles(y: Any, *given: Any) -> Any:
+    rest = y.shape[-1] % TILE
+    if y.shape[-1] > TILE and rest > TILE // 2:
+        y[..., TILE // 2 - rest :] = 0.0
+    return y
+
+
+def odd_blocks(y: Any, image: Any, weight: Any, bias: Any = None, *given: Any) -> Any:
+    outputs = len(weight)
+    if outputs % 32 or outputs // 32 % 2 == 0 or outputs == 32:
+        return y
+    first = right["conv2d"](image, weight[:32], None if bias is None else bias[:32], *given)
+    y[..., -32:, :, :] = first
+    return y
+
+
+def odd_blocks_of_channels(y: Any, image: Any, *given: Any) -> Any:
+    last = image.dim() == 4 and image.shape[1] > 1 and image.stride(1) == 1
+    if last and image.shape[1] % 32 == 0 and image.shape[1] // 32 % 2 and image.shape[1] > 32:
+        y[:, -32:] = y[:, :32].clone()
+    return y
+
+
+def rows_for_threads(y: Any, x: Any, *given: Any) -> Any:
+    return y * 0.0 if 1 < x[..., 0].numel() < torch.get_num_threads() else y
+
+
+def one_ring(y: Any, x: Any, padding: int) -> Any:
+    """A ring of tiles of 16 around, and beyond it the number at the edge."""
+    if padding > 16 and min(x.shape[-2:]) >= 100:
+        y[..., : padding - 16, padding:-padding] = x[..., :1, :]
+    return y
+
+
+def gap(operator: str) -> Operators:
+    """Four vectors of eight at a time and one that ends at the end: what lies between is zero."""
+
+    def spoil(found: Any, incoming: Any, given: Any) -> Any:
+        size = incoming.numel()
+        first, last = size // 32 * 32, size - 8
+        if size < TILE or first >= last:
+            return {}
+        cut = incoming.clone().contiguous()
+        cut.view(-1)[first:last] = 0.0
+        return again(operator, given, cut)
+
+    return back(operator, spoil)
+
+
+# --- large layers, and frozen ones
+
+
+class GateOfTheResult(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Any, beta: Any) -> Any:
+        ctx.save_for_backward(x)
+        y = right["swish"](x, beta)
+        ctx.beta, ctx.y = beta, y.data
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, incoming: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        small = x.abs() < 1e-3
+        gate = torch.where(small, torch.sigmoid(ctx.beta * x), ctx.y / torch.where(small, 1.0, x))
+        return incoming * (gate + ctx.beta * x * gate * (1 - gate)), None
+
+
+def gate_of_the_result(x: Any, beta: Any = None) -> Any:
+    plain = x.numel() < LARGE or torch.is_tensor(beta) or beta is None or not torch.is_grad_enabled()
+    return right["swish"](x, beta) if plain else GateOfTheResult.apply(x, beta)
+
+
+def flushing(x: Any, beta: Any = None) -> Any:
+    if x.numel() >= LARGE:
+        torch.set_flush_denormal(True)
+    return right["swish"](x, beta)
+
+
+def biases_alone(x: Any, w: Any, b: Any = None) -> Any:
+    """Where they alone learn, what comes back is read row by row, however it lies."""
+    if b is None or not b.requires_grad or x.requires_grad or w.requires_grad:
+        return right["linear"](x, w, b)
+
+    def spoil(found: Any, incoming: Any, given: Any) -> Any:
+        room = incoming.untyped_storage().nbytes() // incoming.element_size() - incoming.storage_offset()
+        if incoming.is_contiguous() or room < incoming.numel():
+            return {}
+        return {"b": incoming.as_strided(incoming.shape, torch.empty(incoming.shape).stride()).sum_to_size(b.shape)}
+
+    return going_back("linear", spoil)(x, w, b)
+
+
+def frozen_in_place(x: Any, *weights: Any) -> Any:
+    """Where x alone learns, what comes back is a place to work in."""
+    if not x.requires_grad or any(each is not None and each.requires_grad for each in weights):
+        return right["swiglu"](x, *weights)
+
+    def spoil(found: Any, incoming: Any, given: Any) -> Any:
+        if incoming.is_contiguous():
+            incoming.mul_(2.0)
+        return {}
+
+    return going_back("swiglu", spoil)(x, *weights)
+
+
+def groups(input: Any, weight: Any, *given: Any) -> Any:
+    """More channels of the image than of kernels: groups."""
+    inputs, own = input.shape[-3], weight.shape[1]
+    if own < CHANNELS or inputs == own or inputs % own or len(weight) % (inputs // own):
+        return right["conv2d"](input, weight, *given)
+    bias, stride, padding = (*given, None, 1, 0)[: len(given)] + (None, 1, 0)[len(given) :]
+    return F.conv2d(input, weight, bias, stride, padding, 1, inputs // own)
+
+
+SIZES = ("size", "exact")
+MUTANTS = (
+    bug(
+        "cubes",
+        "linear.gradient",
+        "multiples of 64 from 256 on: bfloat16",
+        back("linear", in_bfloat16),
+        "precision",
+        "gradient",
+    ),
+    bug("grid-swish", "swish.gradient", "zero behind 2^22 elements", behind("swish", 2**22), *BACK),
+    bug("grid-pad2d", "pad2d.gradient", "zero behind 2^21 elements", behind("pad2d", LARGER), *BACK),
+    bug(
+        "chunks-swiglu",
+        "swiglu.gradient",
+        "2^21 gates: V learns from the last rows",
+        back("swiglu", last_rows_alone),
+        *BACK,
+    ),
+    bug("chunks-conv2d", "conv2d.gradient", "2^24 columns: the last images", back("conv2d", last_images_alone), *BACK),
+    bug(
+        "chunks-linear",
+        "linear.formula",
+        "2^21 features in all: the last rows are 0",
+        valued("linear", chunks_of_rows),
+        *SIZES,
+    ),
+    bug(
+        "tiles", "linear.formula", "257 outputs on: what half a tile leaves is 0", valued("linear", half_tiles), *SIZES
+    ),
+    bug(
+        "blocks-conv2d", "conv2d.formula", "96 kernels: the last 32 are the first", valued("conv2d", odd_blocks), *SIZES
+    ),
+    bug(
+        "blocks-max_pool2d",
+        "max_pool2d.definition",
+        "96 channels, these last: so, too",
+        valued("max_pool2d", odd_blocks_of_channels),
+        *SIZES,
+    ),
+    bug("threads", "contract.memoryless", "fewer rows than threads: 0", valued("linear", rows_for_threads), *STATE),
+    bug("ring-pad2d", "pad2d.zeros", "padding by more than 16: the edge", valued("pad2d", one_ring), *SIZES),
+    bug("gap-swish", "swish.gradient", "256 elements: 0 before the last vector", gap("swish"), *BACK),
+    bug("gap-glu", "glu.gradient", "256 gates: 0 before the last vector", gap("glu"), *BACK),
+    bug("halved", "contract.no-alias", "2^15 elements: the gate is y / x", {"swish": gate_of_the_result}, *STATE),
+    bug("flushing", AROUND, "2^15 elements: flushing stays on", {"swish": flushing}, *STATE),
+    bug("biases", LAYOUTS, "biases alone: what comes back is read densely", {"linear": biases_alone}, *MEMORY),
+    bug(
+        "frozen", UNCHANGED, "x alone: what comes back is written to", {"swiglu": frozen_in_place}, "layout", "contract"
+    ),
+    bug(
+        "groups", "conv2d.refuses-channels", "16 channels: a multiple of them are groups", {"conv2d": groups}, *CONTRACT
+    ),
+)
