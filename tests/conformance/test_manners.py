@@ -24,7 +24,7 @@ from assay.tests.conformance.test_contract import (
 )
 from assay.tests.conformance.test_layers import FEW, layer
 from assay.tests.conformance.test_layouts import comes_back, give_what_copies_give
-from assay.tests.conformance.test_lifetimes import begin_anew, of_reals
+from assay.tests.conformance.test_lifetimes import are_right, begin_anew, of_reals
 from assay.tests.conformance.test_state import (
     ONE_WAY,
     answers_are_alike,
@@ -142,6 +142,15 @@ def test_state_large_layers_give_in_inference_what_they_give_in_training(candida
     """For one row as for many. Blind to what both have wrong."""
     for case in large_layers(candidate, operator):
         one_answer(candidate, case, *(candidate.answer(case, recording=mode) for mode in (*MODES, NO_GRAD)))
+
+
+@clause("contract.memoryless", tier="state", operators=SUMMED, dtypes=DTYPES)
+def test_state_large_layers_with_biases_and_without_are_told_apart(candidate, operator):
+    """In inference, one after the other. Blind to what every call has wrong."""
+    for case in large_layers(candidate, operator):
+        bare = case.changed(shapes={name: shape for name, shape in case.shapes.items() if len(shape) > 1})
+        cases = [case, bare, case]
+        are_right(candidate, cases, [candidate.answer(each, recording=False) for each in cases])
 
 
 @clause("contract.memoryless", tier="state", operators=ALL, gradient=True, dtypes=DTYPES)

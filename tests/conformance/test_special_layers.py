@@ -19,8 +19,9 @@ from assay.tests.trial import judge
 from assay.tests.trial.candidate import well_formed
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
-from assay.tests.trial.plain import GRADIENTS, convolved, pooled, values_of
+from assay.tests.trial.plain import GRADIENTS, convolved, pad2d, pooled, values_of
 from assay.tests.trial.textures import Texture
+from assay.tests.trial.usual import Blocks
 
 FEW = 12  # elements of a result that are judged, beside the suspected
 ROWS, FEATURES, OUTPUTS = 72, 24, 40
@@ -64,6 +65,17 @@ def test_max_pool2d_gives_nan_in_inference_where_a_window_has_one(candidate):
         case = Case("max_pool2d", {"input": (2, 16, 8, 10)}, {"input": texture}, parameters)
         seen = candidate.answer(case, recording=False)
         judge.same_arrays(candidate, "a NaN vanishes, or reaches more", seen.output, pooled(*values_of(seen)))
+
+
+@clause("pad2d.zeros", tier="special")
+def test_padding_is_zeros_in_inference_whatever_is_at_the_edge(candidate):
+    """NaN and infinities in corners, rows and columns. Blind to padding that is wider."""
+    for value in VALUES:
+        candidate.begin()
+        texture = Texture("normal", 1, tuple((at, value) for at in (0, 5, 47, 48, 95)))
+        seen = candidate.answer(Case("pad2d", {"x": (2, 6, 8)}, {"x": texture}, {"padding": 2}), recording=False)
+        what = "padding is not zeros around the input"
+        judge.same_arrays(candidate, what, seen.output, pad2d(*values_of(seen)))
 
 
 def rows_of_nan_are_nan(candidate, operator, weights):
@@ -175,6 +187,24 @@ def test_the_gradient_of_swish_by_beta_survives_numbers_whose_squares_overflow(c
     """Thousands of elements, some of 4e19. Blind to other betas."""
     candidate.begin()
     judge.gradient_conforms(candidate, at_the_edges(candidate), ("beta",), sparse=True)
+
+
+@clause("linear.formula", tier="exact")
+def test_linear_of_rows_that_are_mostly_zeros_is_exact(candidate):
+    """One feature in ten of a thousand counts, as behind a ReLU. Blind to rows that are sparser."""
+    candidate.begin()
+    case = Case("linear", {"x": (ROWS, 1280), "w": (OUTPUTS, 1280)}, {"w": Texture("ones")}, {}, 128)
+    x = np.random.default_rng(2).choice((0.0, 1.0, -1.0), (ROWS, 1280), p=(0.9, 0.05, 0.05))
+    judge.conforms_exactly(candidate, case.changed(textures={**case.textures, "x": Texture("normal").holding(x, 1)}))
+
+
+@clause("max_pool2d.gradient", tier="gradient")
+def test_what_comes_back_to_overlapping_windows_of_a_large_plane_keeps_its_digits(candidate):
+    """Real numbers, of which up to nine are added up. Blind to elements that are not sampled."""
+    candidate.begin()
+    parameters = {"kernel_size": 3, "stride": 1, "padding": 1}
+    case = Case("max_pool2d", {"input": (1, 1, 40, 42)}, {"input": Blocks("ties", 1)}, parameters, 9)
+    judge.gradient_conforms(candidate, case.changed(incoming=Texture("normal", 2)))
 
 
 # --- layers that begin at zero, and wide ones, going back

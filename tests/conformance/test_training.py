@@ -65,6 +65,18 @@ def test_state_evaluations_between_steps_are_of_the_weights_of_then(candidate, o
         are_right(candidate, cases, seen)
 
 
+@clause("contract.memoryless", tier="state", operators=LEARNING, gradient=True)
+def test_state_weights_that_were_zeros_count_when_they_are_no_longer(candidate, operator):
+    """As of a branch that began as nothing, in training and in inference. Blind to what every call has wrong."""
+    case = biased(operator)
+    nothing = {name: Texture("zeros") for name in OPERATORS[operator].tensors[1:] if name in case.shapes}
+    cases = [case.changed(textures={**case.textures, **nothing}), case]
+    for mode in (BACK, NO_GRAD, False, None):
+        candidate.begin()
+        seen, _ = candidate.answers_in_modes(cases, (mode, mode))
+        are_right(candidate, cases, seen)
+
+
 @clause("contract.memoryless", tier="state", operators=("swish", *LEARNING), gradient=True)
 def test_state_the_inputs_gradient_alone_is_of_the_weights_of_then(candidate, operator):
     """As of a critic, whose weights learn elsewhere. Blind to what every call has wrong."""

@@ -9,11 +9,13 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from assay.implementations.arrays import NumpyArrays
+from assay.implementations.arrays import Argument, NumpyArrays
 from assay.implementations.contract import OPERATOR_NAMES
-from assay.implementations.load import ADAPTERS
+from assay.implementations.load import ADAPTERS, load
+from assay.implementations.observe import Call, observe
 from assay.spec import CLAUSES
 
 matrix = pytest.importorskip("assay.tools.matrix", reason="the matrix is made in the repository and not installed")
@@ -91,6 +93,27 @@ def test_an_adapter_of_another_library_says_what_it_has_and_how_it_differentiate
 def test_numpy_has_bfloat16_where_ml_dtypes_is_installed():
     pytest.importorskip("ml_dtypes")
     assert str(NumpyArrays.dtypes["bfloat16"]) == "bfloat16"
+
+
+IN_TORCHSCRIPT = """
+import torch
+
+@torch.jit.script
+def product(x: torch.Tensor) -> torch.Tensor:
+    return x * torch.sigmoid(x) + 0.0 * x
+
+def swish(x, beta=None):
+    return product(x)
+"""
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+def test_a_kernel_in_torchscript_may_be_made_again_from_a_checkpoint(tmp_path):
+    """What stops a checkpoint early is an exception, which an interpreter of its own makes an error of."""
+    (tmp_path / "scripted.py").write_text(IN_TORCHSCRIPT)
+    x = Argument(np.ones(2))
+    asked = Call("swish", {"x": x}, "float32", "cpu", x, ("x",), checkpointed=True)
+    assert not observe(load(str(tmp_path / "scripted.py")), asked).fault
 
 
 def test_who_was_not_judged_here_keeps_the_row_that_the_table_has(tmp_path, monkeypatch):
