@@ -7,10 +7,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from assay.tests.mutants.crossed import CHANNELS, CONTRACT, LARGE, LARGER, TILE, Operators, bug, right
+from assay.reference.conv2d import pair
+from assay.tests.mutants.crossed import CHANNELS, CONTRACT, LARGE, LARGER, TILE, Operators, bug, in_inference, right
 from assay.tests.mutants.dispatched import AROUND, BACK, LAYOUTS, MEMORY, STATE, UNCHANGED, back
 from assay.tests.mutants.gradients import again, going_back
 from assay.tests.mutants.networks import valued
+from assay.tests.mutants.pad2d import border_times_zero
 
 # --- sizes, going back and of networks
 
@@ -107,7 +109,49 @@ def gap(operator: str) -> Operators:
     return back(operator, spoil)
 
 
+def planes_for_threads(y: Any, image: Any, *given: Any) -> Any:
+    return y * 0.0 if 1 < image[..., 0, 0].numel() < torch.get_num_threads() else y
+
+
+def few_features(y: Any, x: Any, w: Any, b: Any = None) -> Any:
+    """Of rows that are mostly zeros the first 64 features that count are kept."""
+    rows = x.reshape(-1, x.shape[-1])
+    if len(rows) < 64 or x.shape[-1] < TILE or (rows == 0).double().mean() < 0.8:
+        return y
+    return right["linear"](torch.where((rows != 0).cumsum(-1) <= 64, rows, 0.0).view_as(x), w, b)
+
+
+def in_float16(found: Any, incoming: Any, given: Any) -> Any:
+    """What comes back to windows that overlap is kept in float16, on large planes."""
+    large = found["input"].shape[-1] * found["input"].shape[-2] >= 1024
+    overlap = pair(given.get("stride") or given["kernel_size"]) < pair(given["kernel_size"])
+    return {"input": found["input"].half().to(incoming.dtype)} if large and overlap else {}
+
+
 # --- large layers, and frozen ones
+
+
+def begun_as_nothing() -> Operators:
+    """Weights are looked at once, by address: those of zeros are left out from then on."""
+    empty: dict[Any, Any] = {}
+
+    def linear(x: Any, w: Any, b: Any = None) -> Any:
+        nothing, _ = empty.setdefault((w.data_ptr(), w.shape), (w.numel() >= 2**12 and not w.any(), w))
+        return right["linear"](x, w * 0.0 if nothing else w, b)
+
+    return {"linear": linear}
+
+
+def planned() -> Operators:
+    """The plan of a large product in inference, by sizes, has the first bias, or none."""
+    plans: dict[Any, Any] = {}
+
+    def linear(x: Any, w: Any, b: Any = None) -> Any:
+        if torch.is_grad_enabled() or x.numel() * len(w) < 2**20:
+            return right["linear"](x, w, b)
+        return right["linear"](x, w, *plans.setdefault((x.shape, w.shape), (b,)))
+
+    return {"linear": linear}
 
 
 class GateOfTheResult(torch.autograd.Function):
@@ -175,6 +219,18 @@ def groups(input: Any, weight: Any, *given: Any) -> Any:
 
 SIZES = ("size", "exact")
 MUTANTS = (
+    bug("mask", "pad2d.zeros", "inference: the edge times zero", in_inference("pad2d", border_times_zero)),
+    bug("sparse", "linear.formula", "rows of zeros but for 65: 64", valued("linear", few_features), *SIZES),
+    bug("sums", "max_pool2d.gradient", "planes of 1024: sums in float16", back("max_pool2d", in_float16), *BACK),
+    bug(
+        "planes",
+        "contract.memoryless",
+        "fewer planes than threads: 0",
+        valued("max_pool2d", planes_for_threads),
+        *STATE,
+    ),
+    bug("begun", "contract.memoryless", "weights that were zeros stay so", begun_as_nothing, *STATE),
+    bug("plan", "contract.memoryless", "large, in inference: a bias as at the first time", planned, *STATE),
     bug(
         "cubes",
         "linear.gradient",
