@@ -11,14 +11,14 @@ import numpy as np
 
 from assay.tests.conformance.test_contract import ALL, MODES
 from assay.tests.conformance.test_layers import layer
-from assay.tests.conformance.test_lifetimes import of_reals
+from assay.tests.conformance.test_lifetimes import begin_anew, of_reals
 from assay.tests.trial.alike import one_answer
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import Texture
 
 # Rows, features and outputs; the smaller ones are multiples of no tile.
-LARGER, SMALLER = ((3, 300, 80), (1, 300, 80), (264, 300, 8)), ((1, 6, 5), (1, 37, 33), (3, 37, 5), (264, 261, 8))
+LARGER, SMALLER = ((3, 300, 80), (1, 300, 80), (264, 300, 8)), ((264, 261, 8), (1, 6, 5), (1, 37, 33), (3, 37, 5))
 
 
 def matrices(weights, biases):
@@ -73,7 +73,7 @@ def test_state_special_numbers_of_a_larger_call_do_not_stay(candidate, operator)
     """NaN and infinities, of all tensors, in training and in inference. Blind to buffers that are kept for less."""
     for case, special in around(operator):
         for recording in MODES:
-            candidate.begin()
+            begin_anew(candidate)
             first = candidate.answer(case, recording=recording)
             candidate.answer(special, recording=recording)
             one_answer(candidate, case, first, candidate.answer(case, recording=recording))
@@ -83,7 +83,7 @@ def test_state_special_numbers_of_a_larger_call_do_not_stay(candidate, operator)
 def test_state_special_numbers_of_a_larger_call_do_not_stay_going_back(candidate, operator):
     """Nor of what comes back, which is special as well. Blind to buffers that are kept for less."""
     for case, special in around(operator):
-        candidate.begin()
+        begin_anew(candidate)
         first = candidate.ask_gradient(case)
         candidate.ask_gradient(special)
         one_answer(candidate, case, first, candidate.ask_gradient(case))
