@@ -18,7 +18,7 @@ from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import Texture
 
 # Rows, features and outputs; the smaller ones are multiples of no tile.
-LARGER, SMALLER = ((3, 300, 80), (1, 300, 80), (264, 300, 8)), ((264, 261, 8), (1, 6, 5), (1, 37, 33), (3, 37, 5))
+LARGER, SMALLER = ((1, 300, 80), (3, 300, 80), (264, 300, 8)), ((1, 6, 5), (1, 37, 33), (3, 37, 5), (264, 261, 8))
 
 
 def matrices(weights, biases):

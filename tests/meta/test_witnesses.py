@@ -36,11 +36,12 @@ def wrongly_seen(law, operator, mutants):
     return {name for name, each in raised.items() if isinstance(each, NonConformance) and not each.malformed}
 
 
-# Laws of long axes, large layers, long lives and each layout in turn, which are dear, are left to `assay power`, which
-# puts all to all.
+# Laws of long axes, large layers, long lives, threads, hundreds of calls and each layout in turn, which are dear, are
+# left to `assay power`, which puts all to all.
 DEAR = ("test_large", "layers", "test_lifetimes", "test_manners", "test_wide_gradients")
 OF_LAYOUTS = re.compile(
-    "one_tensor_of_any_layout|any_number_of_channels|where_one_tensor_learns|in_inference_what_copies"
+    "one_tensor_of_any_layout|any_number_of_channels|where_one_tensor_learns|in_inference_what_copies|"
+    "incoming_gradient_of_any_layout|threads_are_right|hundredth_call"
 )
 QUICK = [law for law in all_laws("quick") if not (law.module.endswith(DEAR) or OF_LAYOUTS.search(law.name))]
 
