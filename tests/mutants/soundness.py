@@ -143,17 +143,7 @@ def of_many_calls(law: Law) -> bool:
 
 def of_own_cases(law: Law) -> bool:
     """Whether this is a law of large layers that it makes itself: it draws none that could be left out."""
-    of_modules = law.module.endswith(
-        (
-            "layers",
-            "test_lifetimes",
-            "test_magnitudes",
-            "test_training",
-            "test_manners",
-            "test_inference",
-            "test_leftovers",
-        )
-    )
+    themes = ("layers", "lifetimes", "magnitudes", "training", "manners", "inference", "leftovers")
     of_layouts = ("one_tensor_of_any_layout", "any_number_of_channels", "where_one_tensor_learns")
     return law.module.endswith(themes) or of_many_calls(law) or any(words in law.name for words in of_layouts)
 
