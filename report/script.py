@@ -130,11 +130,10 @@ def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
     lines += [f"{name}.grad = torch.ones_like({name})" for name in call.differentiate if call.accumulated]
     copies = [f"{text}.clone()" if call.hidden and text in call.tensors else text for text in arguments]
     run = f"candidate.{call.operator}({', '.join(copies)})"
-    if call.checkpointed:
-        run = f"torch.utils.checkpoint.checkpoint(lambda: {run}, use_reentrant=False)"
-        lines += ["import torch.utils.checkpoint"]
     made = [f"result = {run}"]
     if call.checkpointed:
+        lines += ["import torch.utils.checkpoint"]
+        run = f"torch.utils.checkpoint.checkpoint(lambda: {run}, use_reentrant=False)"
         made = ["with torch.utils.checkpoint.set_checkpoint_early_stop(False):", f"    result = {run}"]
     asked = [*made, *_going_back(call, arguments)]
     return lines + (written(call.setting, asked) if call.setting else asked)

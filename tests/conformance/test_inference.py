@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from assay.tests.conformance.test_contract import ALL, answered, batched, demand, demand_shape, lying, own_memory
 from assay.tests.conformance.test_layouts import give_what_copies_give, spread
+from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
 
@@ -35,9 +36,15 @@ def layers(operator: str) -> Iterator[Case]:
         yield case.changed(shapes={**case.shapes, **shapes}, parameters={**case.parameters, **parameters})
 
 
-def of_one_row(case: Case) -> Case:
-    """The case whose x is a row without further axes."""
-    return case.changed(shapes={**case.shapes, "x": case.shapes["x"][-1:]})
+def has_its_shape(candidate: Candidate, case: Case) -> None:
+    candidate.begin()
+    demand_shape(answered(candidate, case, recording=False), case)
+
+
+def batches_have_their_shapes(candidate: Candidate, operator: str, batches: Iterable[tuple[int, ...]]) -> None:
+    """Hold the results of each layer for each of these batches to the formula's shape."""
+    for case, batch in itertools.product(layers(operator), batches):
+        has_its_shape(candidate, batched(case, batch))
 
 
 @clause("contract.layouts", tier="contract", operators=ALL, dtypes=DTYPES)
@@ -51,31 +58,21 @@ def test_contract_tensors_of_any_layout_give_in_inference_what_copies_give(candi
 @clause("contract.shape", tier="contract", operators=ALL, dtypes=DTYPES)
 def test_contract_the_result_has_the_formulas_shape_in_inference(candidate, operator):
     """Of several samples, and of a row without a batch. Blind to the order of the elements."""
-    for case in layers(operator):
-        several = [batched(case, batch) for batch in ((3, 2), (2, 1, 3))]
-        for each in several + ([of_one_row(case)] if operator in OF_ROWS else []):
-            candidate.begin()
-            demand_shape(answered(candidate, each, recording=False), each)
+    batches_have_their_shapes(candidate, operator, ((3, 2), (2, 1, 3)))
+    for case in layers(operator) if operator in OF_ROWS else ():
+        has_its_shape(candidate, case.changed(shapes={**case.shapes, "x": case.shapes["x"][-1:]}))
 
 
 @clause("contract.batch-of-one", tier="contract", operators=ALL, dtypes=DTYPES)
 def test_contract_a_batch_of_one_keeps_its_axis_in_inference(candidate, operator):
     """As of the next word. Blind to the sample's values."""
-    for case in layers(operator):
-        for batch in ((1,), (1, 1), (1, 3)):
-            candidate.begin()
-            one = batched(case, batch)
-            demand_shape(answered(candidate, one, recording=False), one)
+    batches_have_their_shapes(candidate, operator, ((1,), (1, 1), (1, 3)))
 
 
 @clause("contract.empty-batch", tier="contract", operators=ALL, dtypes=DTYPES)
 def test_contract_an_empty_batch_gives_an_empty_result_in_inference(candidate, operator):
     """As of an expert without tokens. Blind to operators that reduce over the batch."""
-    for case in layers(operator):
-        for batch in ((0,), (2, 0), (0, 3)):
-            candidate.begin()
-            none = batched(case, batch)
-            demand_shape(answered(candidate, none, recording=False), none)
+    batches_have_their_shapes(candidate, operator, ((0,), (2, 0), (0, 3)))
 
 
 @clause("contract.no-alias", tier="contract", operators=ALL, dtypes=DTYPES)

@@ -91,14 +91,16 @@ def plain_cases(operator: str, seed: int) -> list[Case]:
     return [case, *others, case.changed(shapes=wide, terms=144)]
 
 
-def of_so_many(operator: str) -> Iterator[Case]:
-    """Small layers of so many channels each, or features and outputs."""
+def of_so_many(candidate: Candidate, operator: str) -> Iterator[tuple[Case, list[str]]]:
+    """Small layers of so many channels each, or features and outputs, and their tensors of several axes."""
     for number, (count, outputs) in enumerate(zip(COUNTS, reversed(COUNTS), strict=True)):
         case = spread(operator, number)
         first, *weights = case.shapes
         shapes = {name: (outputs, count, 3, 3)[: len(case.shapes[name])] for name in weights}
         inputs = (2, 3, count) if "w" in weights else (2, count, 6, 7)
-        yield case.changed(shapes={first: inputs, **shapes}, terms=9 * count)
+        candidate.begin()
+        wide = [first, *(name for name, shape in shapes.items() if len(shape) > 1)]
+        yield case.changed(shapes={first: inputs, **shapes}, terms=9 * count), wide
 
 
 def one_laid(
@@ -208,18 +210,14 @@ def test_contract_one_tensor_of_any_layout_has_the_gradients_of_a_copy(candidate
 @clause("contract.layouts", tier="contract", operators=ALL, dtypes=("float32", "bfloat16"))
 def test_contract_any_number_of_channels_may_lie_innermost(candidate, operator):
     """1 to 17, and some to 65, or of features and outputs. Blind to tiles that are larger."""
-    for plain in of_so_many(operator):
-        candidate.begin()
-        wide = [name for name, shape in plain.shapes.items() if len(shape) > 1]
+    for plain, wide in of_so_many(candidate, operator):
         give_what_copies_give(candidate, plain, wide, candidate.ask, layouts=INNERMOST)
 
 
 @clause("contract.layouts", tier="contract", operators=ALL, gradient=True, dtypes=("float32", "bfloat16"))
 def test_contract_any_number_of_channels_may_lie_innermost_going_back(candidate, operator):
     """In what comes back, too. Blind to tiles that are larger."""
-    for plain in of_so_many(operator):
-        candidate.begin()
-        wide = [name for name, shape in plain.shapes.items() if len(shape) > 1]
+    for plain, wide in of_so_many(candidate, operator):
         give_what_copies_give(candidate, plain, wide, candidate.ask_gradient, RAISED, INNERMOST)
         comes_back(candidate, plain.changed(incoming=Texture("normal", plain.pick)), INNERMOST)
 

@@ -85,14 +85,14 @@ def test_swiglu_gradients_of_hundreds_of_gates_stay_within_their_enclosures(cand
 @clause("pad2d.zeros", tier="exact", share=SHARE)
 @every_size("pad2d")
 def test_pad2d_of_every_size_adds_zeros_and_leaves_the_rest(candidate, case):
-    """1 to 65 rows or columns, and planes of images. Blind to padding that is wider than four."""
+    """1 to 65 rows or columns, and planes of images. Blind to padding that is wider than 40."""
     padding_is_exact(candidate, case)
 
 
 @clause("pad2d.gradient", tier="gradient", share=SHARE)
 @every_size("pad2d")
 def test_pad2d_gradients_of_every_size_are_the_incoming_ones_within(candidate, case):
-    """1 to 65 rows or columns, and planes of images. Blind to padding that is wider than four."""
+    """1 to 65 rows or columns, and planes of images. Blind to padding that is wider than 40."""
     incoming_is_within(candidate, case)
 
 

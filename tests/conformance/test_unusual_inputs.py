@@ -64,7 +64,7 @@ def what_is_not_finite(candidate, operator, held, what, expected):
     """Hold a result's NaN and infinities, in training and in inference, to what is expected; else say what is wrong."""
     for recording in MODES:
         candidate.begin()
-        arguments = {name: Argument(values) for name, values in held.items()}
+        arguments = {name: Argument(each) if isinstance(each, np.ndarray) else each for name, each in held.items()}
         seen = candidate.observe(operator, arguments, recording=recording)
         well_formed(seen, expected.shape)
         judge.same_arrays(candidate, what, not_finite(seen.output), expected)

@@ -14,12 +14,12 @@ from assay.tests.mutants.dispatched import BACK, KEPT, LAYOUTS, MEMORY, STATE, b
 from assay.tests.mutants.gradients import again
 from assay.tests.mutants.mutant import Mutant
 from assay.tests.mutants.networks import valued
+from assay.tests.mutants.precision import tf32
 
 right = load("torch").operators
 Operators = dict[str, Callable[..., Any]]
-ROWS, CHANNELS, TILE = 64, 16, 256  # from which on fast code is taken
+ROWS, CHANNELS = 64, 16  # from which on fast code is taken
 HALF = 65504.0  # the largest number of float16
-LARGE, LARGER = 2**15, 2**21
 
 # --- inference
 
@@ -128,28 +128,22 @@ def packed_for_evaluation() -> Operators:
 # --- special numbers in layers that are not small
 
 
-def aligned(*sizes: int) -> bool:
-    return all(size % 16 == 0 for size in sizes)
+def in_units(x: Any, weight: Any) -> bool:
+    """Whether units of 16 by 16 numbers multiply: kernels of 16 channels and more, and matrices of such sizes alone."""
+    if weight.dim() == 4:
+        return bool(weight.shape[1] >= CHANNELS)
+    return all(size % 16 == 0 for size in (x[..., 0].numel(), *weight.shape))
 
 
-def splits(y: Any, x: Any, w: Any, b: Any = None) -> Any:
+def splits(y: Any, x: Any, weight: Any, *given: Any) -> Any:
     """An infinity minus itself."""
-    return torch.where(y.isinf(), float("nan"), y) if aligned(x[..., 0].numel(), *w.shape) else y
+    return torch.where(y.isinf(), float("nan"), y) if in_units(x, weight) else y
 
 
-def splits_of_windows(y: Any, image: Any, weight: Any, *given: Any) -> Any:
-    return torch.where(y.isinf(), float("nan"), y) if weight.shape[1] >= CHANNELS else y
-
-
-def halves(y: Any, x: Any, w: Any, b: Any = None) -> Any:
+def halves(y: Any, x: Any, weight: Any, *given: Any) -> Any:
     """Operands as sums of three of float16."""
-    large = max(float(t.abs().max()) if t.numel() else 0.0 for t in (x, w)) > HALF
-    return y * float("nan") if large and aligned(x[..., 0].numel(), *w.shape) else y
-
-
-def halves_of_windows(y: Any, image: Any, weight: Any, *given: Any) -> Any:
-    large = max(float(t.abs().max()) if t.numel() else 0.0 for t in (image, weight)) > HALF
-    return y * float("nan") if large and weight.shape[1] >= CHANNELS else y
+    large = max(float(t.abs().max()) if t.numel() else 0.0 for t in (x, weight)) > HALF
+    return y * float("nan") if large and in_units(x, weight) else y
 
 
 def pruned_kernels(y: Any, image: Any, weight: Any, bias: Any = None, *given: Any) -> Any:
@@ -207,10 +201,6 @@ def from_zero(operator: str, name: str) -> Operators:
         return {name: torch.where(nothing, 0.0, found[name])}
 
     return back(operator, spoil)
-
-
-def tf32(t: Any) -> Any:
-    return ((t.detach().contiguous().view(torch.int32) + 0x1000) & -0x2000).view(torch.float32)
 
 
 def gate_in_tf32(y: Any, x: Any, w: Any, v: Any, b: Any = None, c: Any = None) -> Any:
@@ -299,7 +289,7 @@ MUTANTS = (
         *STATE,
     ),
     bug("splits-linear", "linear.special", "multiples of 16: an infinity is split", valued("linear", splits)),
-    bug("splits-conv2d", "conv2d.special", "16 channels: an infinity is split", valued("conv2d", splits_of_windows)),
+    bug("splits-conv2d", "conv2d.special", "16 channels: an infinity is split", valued("conv2d", splits)),
     bug(
         "halves-linear",
         "linear.formula",
@@ -311,7 +301,7 @@ MUTANTS = (
         "halves-conv2d",
         "conv2d.formula",
         "16 channels: split into float16",
-        valued("conv2d", halves_of_windows),
+        valued("conv2d", halves),
         tier="enclosure",
     ),
     bug("pruned", "conv2d.special", "kernels of zeros: no NaN reaches them", valued("conv2d", pruned_kernels)),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from assay.reference.conv2d import pair
-from assay.tests.mutants.crossed import CHANNELS, CONTRACT, LARGE, LARGER, TILE, Operators, bug, in_inference, right
+from assay.tests.mutants.crossed import CHANNELS, CONTRACT, Operators, bug, in_inference, right
 from assay.tests.mutants.dispatched import AROUND, BACK, LAYOUTS, MEMORY, STATE, UNCHANGED, back
 from assay.tests.mutants.gradients import again, going_back
 from assay.tests.mutants.networks import valued
 from assay.tests.mutants.pad2d import border_times_zero
+
+TILE, LARGE, LARGER = 256, 2**15, 2**21  # sizes from which on fast code is taken
 
 # --- sizes, going back and of networks
 
@@ -35,23 +39,26 @@ def behind(operator: str, most: int) -> Operators:
     return back(operator, spoil)
 
 
-def last_rows_alone(found: Any, incoming: Any, given: Any) -> Any:
-    """Chunks of rows, each of which writes what all were to add up."""
-    rows = incoming.reshape(-1, incoming.shape[-1])
-    if rows.numel() <= LARGER:
-        return {}
-    last = rows.clone()
-    last[: len(rows) * 3 // 4] = 0.0
-    return {"v": again("swiglu", given, last.view_as(incoming))["v"]}
+def last_part_alone(operator: str, name: str, size: Callable[..., int], most: int) -> Operators:
+    """Chunks of samples, each of which writes what all were to add up, where there is more than so much."""
+
+    def spoil(found: Any, incoming: Any, given: Any) -> Any:
+        if size(incoming, given) <= most:
+            return {}
+        last = incoming.clone()
+        last[: len(last) * 3 // 4] = 0.0
+        return {name: again(operator, given, last)[name]}
+
+    return back(operator, spoil)
 
 
-def last_images_alone(found: Any, incoming: Any, given: Any) -> Any:
-    taps = given["weight"][0].numel()
-    if taps * incoming[:, 0].numel() <= 2**24:
-        return {}
-    last = incoming.clone()
-    last[: len(last) * 3 // 4] = 0.0
-    return {"weight": again("conv2d", given, last)["weight"]}
+def gates(incoming: Any, given: Any) -> int:
+    return int(incoming.numel())
+
+
+def columns(incoming: Any, given: Any) -> int:
+    """The elements of an image that was unfolded."""
+    return int(given["weight"][0].numel() * incoming[:, 0].numel())
 
 
 def chunks_of_rows(y: Any, x: Any, *given: Any) -> Any:
@@ -67,9 +74,13 @@ def half_tiles(y: Any, *given: Any) -> Any:
     return y
 
 
+def one_block_over(channels: int) -> bool:
+    """Whether channels that are worked on in two blocks of 32 at a time leave one."""
+    return channels > 32 and channels % 64 == 32
+
+
 def odd_blocks(y: Any, image: Any, weight: Any, bias: Any = None, *given: Any) -> Any:
-    outputs = len(weight)
-    if outputs % 32 or outputs // 32 % 2 == 0 or outputs == 32:
+    if not one_block_over(len(weight)):
         return y
     first = right["conv2d"](image, weight[:32], None if bias is None else bias[:32], *given)
     y[..., -32:, :, :] = first
@@ -77,14 +88,18 @@ def odd_blocks(y: Any, image: Any, weight: Any, bias: Any = None, *given: Any) -
 
 
 def odd_blocks_of_channels(y: Any, image: Any, *given: Any) -> Any:
-    last = image.dim() == 4 and image.shape[1] > 1 and image.stride(1) == 1
-    if last and image.shape[1] % 32 == 0 and image.shape[1] // 32 % 2 and image.shape[1] > 32:
+    if image.dim() == 4 and image.stride(1) == 1 and one_block_over(image.shape[1]):
         y[:, -32:] = y[:, :32].clone()
     return y
 
 
-def rows_for_threads(y: Any, x: Any, *given: Any) -> Any:
-    return y * 0.0 if 1 < x[..., 0].numel() < torch.get_num_threads() else y
+def shared_out(axes: int) -> Callable[..., Any]:
+    """What all but the last axes count is divided among threads: of fewer than there are each has none."""
+
+    def change(y: Any, x: Any, *given: Any) -> Any:
+        return y * 0.0 if 1 < math.prod(x.shape[:-axes]) < torch.get_num_threads() else y
+
+    return change
 
 
 def one_ring(y: Any, x: Any, padding: int) -> Any:
@@ -107,10 +122,6 @@ def gap(operator: str) -> Operators:
         return again(operator, given, cut)
 
     return back(operator, spoil)
-
-
-def planes_for_threads(y: Any, image: Any, *given: Any) -> Any:
-    return y * 0.0 if 1 < image[..., 0, 0].numel() < torch.get_num_threads() else y
 
 
 def few_features(y: Any, x: Any, w: Any, b: Any = None) -> Any:
@@ -226,7 +237,7 @@ MUTANTS = (
         "planes",
         "contract.memoryless",
         "fewer planes than threads: 0",
-        valued("max_pool2d", planes_for_threads),
+        valued("max_pool2d", shared_out(2)),
         *STATE,
     ),
     bug("begun", "contract.memoryless", "weights that were zeros stay so", begun_as_nothing, *STATE),
@@ -245,10 +256,16 @@ MUTANTS = (
         "chunks-swiglu",
         "swiglu.gradient",
         "2^21 gates: V learns from the last rows",
-        back("swiglu", last_rows_alone),
+        last_part_alone("swiglu", "v", gates, LARGER),
         *BACK,
     ),
-    bug("chunks-conv2d", "conv2d.gradient", "2^24 columns: the last images", back("conv2d", last_images_alone), *BACK),
+    bug(
+        "chunks-conv2d",
+        "conv2d.gradient",
+        "2^24 columns: the last images",
+        last_part_alone("conv2d", "weight", columns, 2**24),
+        *BACK,
+    ),
     bug(
         "chunks-linear",
         "linear.formula",
@@ -269,7 +286,7 @@ MUTANTS = (
         valued("max_pool2d", odd_blocks_of_channels),
         *SIZES,
     ),
-    bug("threads", "contract.memoryless", "fewer rows than threads: 0", valued("linear", rows_for_threads), *STATE),
+    bug("threads", "contract.memoryless", "fewer rows than threads: 0", valued("linear", shared_out(1)), *STATE),
     bug("ring-pad2d", "pad2d.zeros", "padding by more than 16: the edge", valued("pad2d", one_ring), *SIZES),
     bug("gap-swish", "swish.gradient", "256 elements: 0 before the last vector", gap("swish"), *BACK),
     bug("gap-glu", "glu.gradient", "256 gates: 0 before the last vector", gap("glu"), *BACK),

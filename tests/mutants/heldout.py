@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,9 +11,10 @@ import torch
 from assay.implementations.load import load
 from assay.spec import OPERATORS
 from assay.tests.mutants.dispatched import BACK, LAYOUTS, MEMORY, STATE, back
-from assay.tests.mutants.gradients import again, going_back, gradients
+from assay.tests.mutants.gradients import going_back, gradients
 from assay.tests.mutants.mutant import Mutant
 from assay.tests.mutants.networks import valued
+from assay.tests.mutants.sliced import handed_back, reading
 
 right = load("torch").operators
 Operators = dict[str, Callable[..., Any]]
@@ -114,33 +116,23 @@ def lies_innermost(t: Any, times: int) -> bool:
     return bool(dense and t.shape[axis] > times and t.shape[axis] % times)
 
 
-def without_the_rest(t: Any, times: int) -> Any:
-    """Such a tensor as whole vectors of so many have it: the rest is not read."""
+def without_the_rest(times: int, t: Any) -> Any:
+    """Such a tensor as whole vectors of so many have it: the rest is not read; others as they are."""
+    if not lies_innermost(t, times):
+        return t
     read = t.detach().clone()
     read.transpose(0, 1 if t.dim() == 4 else 0)[t.shape[1 if t.dim() == 4 else 0] // times * times :] = 0
     return read
 
 
-def by_vectors(operator: str, position: int, times: int) -> Operators:
+def by_vectors(operator: str, position: int, times: int) -> Any:
     """The tensor of this position is read so."""
-
-    def change(y: Any, *given: Any) -> Any:
-        if not lies_innermost(given[position], times):
-            return y
-        return right[operator](
-            *given[:position], without_the_rest(given[position], times), *given[position + 1 :]
-        ).detach()
-
-    return valued(operator, change)
+    return reading(operator, position, partial(without_the_rest, times))
 
 
-def by_vectors_back(operator: str, times: int) -> Operators:
+def by_vectors_back(operator: str, times: int) -> Any:
     """What comes back is read so."""
-
-    def spoil(found: Any, incoming: Any, given: Any) -> Any:
-        return again(operator, given, without_the_rest(incoming, times)) if lies_innermost(incoming, times) else {}
-
-    return back(operator, spoil)
+    return handed_back(operator, *OPERATORS[operator].tensors, read=partial(without_the_rest, times))
 
 
 def reciprocal_rows(y: Any, x: Any, padding: int) -> Any:

@@ -17,6 +17,7 @@ from assay.tests.mutants.mutant import Mutant
 from assay.tests.mutants.networks import valued
 
 right = load("torch").operators
+Read = Callable[[Any], Any]
 
 
 def is_slice(x: torch.Tensor) -> bool:
@@ -36,22 +37,24 @@ def as_if_whole(x: Any) -> Any:
     return x.as_strided(x.shape, (rows * columns * channels, 1, columns * channels, channels))
 
 
-def reading(operator: str, position: int, where: Callable[..., bool] = lambda x: True) -> Any:
-    """The tensor of this position is read so."""
+def reading(operator: str, position: int, read: Read = as_if_whole) -> Any:
+    """The tensor of this position is read so; others are, where that hands them back themselves."""
 
     def change(y: Any, *given: Any) -> Any:
-        if not is_slice(given[position]) or not where(given[position]):
+        found = read(given[position])
+        if found is given[position]:
             return y
-        return right[operator](*given[:position], as_if_whole(given[position]), *given[position + 1 :])
+        return right[operator](*given[:position], found, *given[position + 1 :])
 
     return valued(operator, change)
 
 
-def handed_back(operator: str, *names: str) -> Any:
+def handed_back(operator: str, *names: str, read: Read = as_if_whole) -> Any:
     """The incoming gradient is read so, for these tensors' gradients."""
 
     def spoil(found: Any, incoming: Any, given: Any) -> Any:
-        wrong = again(operator, given, as_if_whole(incoming)) if is_slice(incoming) else {}
+        other = read(incoming)
+        wrong = {} if other is incoming else again(operator, given, other)
         return {name: wrong[name] for name in names if name in wrong}
 
     return back(operator, spoil)
@@ -68,9 +71,9 @@ def kept(operator: str, tensor: str, name: str) -> Any:
     return back(operator, spoil)
 
 
-def by_fours(x: torch.Tensor) -> bool:
+def by_fours(x: torch.Tensor) -> Any:
     """Channels that are loaded four at a time."""
-    return x.shape[1] % 4 == 0
+    return as_if_whole(x) if x.shape[1] % 4 == 0 else x
 
 
 def bug(name: str, words: str, operators: Any) -> Mutant:

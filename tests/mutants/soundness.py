@@ -60,6 +60,8 @@ FAST = (
     "single",
 )
 TERMS, PRODUCTS = 2**9, 2**18
+# Words in the names of laws that ask for each tensor in each layout.
+OF_EACH_LAYOUT = ("one_tensor_of_any_layout", "any_number_of_channels", "where_one_tensor_learns")
 ONE_IN = 16  # of a sweep's cases, others for each seed
 
 
@@ -144,8 +146,7 @@ def of_many_calls(law: Law) -> bool:
 def of_own_cases(law: Law) -> bool:
     """Whether this is a law of large layers that it makes itself: it draws none that could be left out."""
     themes = ("layers", "lifetimes", "magnitudes", "training", "manners", "inference", "leftovers")
-    of_layouts = ("one_tensor_of_any_layout", "any_number_of_channels", "where_one_tensor_learns")
-    return law.module.endswith(themes) or of_many_calls(law) or any(words in law.name for words in of_layouts)
+    return law.module.endswith(themes) or of_many_calls(law) or any(words in law.name for words in OF_EACH_LAYOUT)
 
 
 def too_large(given: Iterable[Any]) -> bool:

@@ -9,7 +9,7 @@ then; a sweep always does, and its calls are small.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, product
@@ -55,6 +55,7 @@ SWEPT: dict[str, dict[str, int]] = {
 }
 SWEPT["swiglu"] = SWEPT["glu"]
 OTHERS = (1, 2, 3, 4, 5)
+# Multiples of 32, and a thousand classes.
 OF_NETWORKS = (96, 160, 192, 224, 288, 320, 384, 448, 480, 640, 1000)
 
 
@@ -79,11 +80,13 @@ class Sweep:
             return
         swept, most = self.axes.split(), SWEPT[self.operator][self.axes]
         for lengths in product(range(1, most + 1), repeat=len(swept)):
-            sizes = {axis: rng.choice(OTHERS) for axis in AXES[self.operator]}
-            sizes |= dict(zip(swept, lengths, strict=True))
-            yield untied(
-                SHAPED[self.operator](rng, self.operator, sizes, self.usual).changed(pick=rng.randrange(2**16))
-            )
+            yield _sized(rng, self.operator, dict(zip(swept, lengths, strict=True)), self.usual)
+
+
+def _sized(rng: random.Random, operator: str, lengths: Mapping[str, int], usual: int = 0) -> Case:
+    """A case of which these axes are so long, and the others short."""
+    sizes = {axis: rng.choice(OTHERS) for axis in AXES[operator]} | lengths
+    return untied(SHAPED[operator](rng, operator, sizes, usual).changed(pick=rng.randrange(2**16)))
 
 
 def _convolutions(rng: random.Random) -> Iterator[Case]:
@@ -119,34 +122,26 @@ def _hundreds(rng: random.Random) -> Iterator[Case]:
     for number in range(2**6):
         size = 2**8 + 61 * number + rng.randrange(61)
         textures = {"x": Texture("normal", rng.randrange(2**16))}
-        incoming = Texture("normal", rng.randrange(2**16))
-        yield Case("swish", {"x": (size,)}, textures, {}, 1, rng.randrange(2**16), incoming)
+        yield Case("swish", {"x": (size,)}, textures, {}, 1, rng.randrange(2**16))
 
 
 def _of_networks(operator: str, rng: random.Random) -> Iterator[Case]:
-    """As many features, outputs, channels or kernels as networks have: multiples of 32, and a thousand classes."""
-    for size in OF_NETWORKS[: 1 if operator == "conv2d" else None]:  # of more kernels `conv2d.channels` speaks
-        few = rng.randint(2, 3)
-        if operator in ("pad2d", "max_pool2d"):
-            name, parameters = ("x", {"padding": 1}) if operator == "pad2d" else ("input", {"kernel_size": 2})
-            planes = np.random.default_rng(rng.randrange(2**16)).random((few, size, 4 * 5)).argsort(-1)
-            for layout in ("contiguous", "channels_last"):
-                texture = Texture("ties", 0, (), layout).holding(planes.reshape(few, size, 4, 5) * 1.0, 1)
-                yield Case(operator, {name: (few, size, 4, 5)}, {name: texture}, parameters, 2**8, rng.randrange(2**16))
-            continue
-        for inputs, outputs in ((few, size), (size, few)):
-            shapes = _of_sizes(operator, few, inputs, outputs)
-            textures = {each: Texture("integers", rng.randrange(2**16)) for each in shapes}
-            parameters = {"stride": 1, "padding": 1} if operator == "conv2d" else {}
-            yield Case(operator, shapes, textures, parameters, 9 * inputs, rng.randrange(2**16))
+    """As many features and outputs, or channels and kernels, as networks have: of more kernels others speak."""
+    images = operator == "conv2d"
+    sizes, axes = (OF_NETWORKS[:1], ("inputs", "outputs")) if images else (OF_NETWORKS, ("features", "outputs"))
+    for size, axis in product(sizes, axes):
+        yield _sized(rng, operator, {axis: size})
 
 
-def _of_sizes(operator: str, rows: int, inputs: int, outputs: int) -> dict[str, Any]:
-    if operator == "conv2d":
-        return {"input": (rows, inputs, 4, 5), "weight": (outputs, inputs, 3, 3), "bias": (outputs,)}
-    weights, biases = ("w", "b") if operator == "linear" else ("wv", "bc")
-    shapes: dict[str, Any] = {"x": (rows, inputs), **dict.fromkeys(weights, (outputs, inputs))}
-    return shapes | dict.fromkeys(biases, (outputs,))
+def _planes_of_networks(operator: str, rng: random.Random) -> Iterator[Case]:
+    """As many channels as networks have, which lie last, or not; no two planes are alike, nor elements of one."""
+    name, parameters = ("x", {"padding": 1}) if operator == "pad2d" else ("input", {"kernel_size": 2})
+    for size in OF_NETWORKS:
+        shape = (rng.randint(2, 3), size, 4, 5)
+        planes = np.random.default_rng(rng.randrange(2**16)).random((*shape[:2], 4 * 5)).argsort(-1)
+        for layout in ("contiguous", "channels_last"):
+            texture = Texture("ties", 0, (), layout).holding(planes.reshape(shape) * 1.0, 1)
+            yield Case(operator, {name: shape}, {name: texture}, parameters, 2**8, rng.randrange(2**16))
 
 
 def _one_row(operator: str, rng: random.Random) -> Iterator[Case]:
@@ -171,8 +166,10 @@ MADE: dict[str, dict[str, Callable[[random.Random], Iterator[Case]]]] = {
     "conv2d": {"settings": _convolutions},
     "max_pool2d": {"settings": _poolings},
 }
-for each in ("linear", "glu", "swiglu", "pad2d", "conv2d", "max_pool2d"):
+for each in ("linear", "glu", "swiglu", "conv2d"):
     MADE[each]["of networks"] = partial(_of_networks, each)
+for each in ("pad2d", "max_pool2d"):
+    MADE[each]["of networks"] = partial(_planes_of_networks, each)
 for each in LAYERS:
     MADE[each]["layers"] = partial(layers, each)
 
