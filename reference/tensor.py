@@ -231,9 +231,13 @@ def _steps(channels: int, height: int, width: int, size: Index) -> list[int]:
 
 @lru_cache(maxsize=16)  # calls that differ in layout or in one tensor read the same values
 def _scaled(values: tuple[float, ...]) -> tuple[list[int], int]:
-    ratios = [x.as_integer_ratio() for x in values]
-    largest = max(denominator for _, denominator in ratios)
-    return [n * (largest // d) for n, d in ratios], largest.bit_length() - 1
+    least = min(map(abs, filter(None, values)), default=1.0)
+    shift = 0 if all(map(float.is_integer, values)) else 53 - math.frexp(least)[1]  # no number ends in a finer bit
+    try:
+        return list(map(int, map((2.0**shift).__mul__, values))), shift
+    except OverflowError:  # the smallest number and the largest are too far apart
+        ratios = map(float.as_integer_ratio, values)
+        return [(n << shift) // d for n, d in ratios], shift
 
 
 def _take(values: list[Any], positions: Sequence[int]) -> list[Any]:

@@ -181,8 +181,9 @@ def size_of(x: Any) -> float:
     """|x| rounded up to a binary64 number."""
     if isinstance(x, float):
         return abs(x)
+    numerator, denominator = x.as_integer_ratio()
     try:
-        return math.nextafter(float(abs(x)), math.inf) if x else 0.0
+        return math.nextafter(abs(numerator / denominator), math.inf) if numerator else 0.0
     except OverflowError:
         return math.inf
 
