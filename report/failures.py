@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from assay.implementations.arrays import Argument
-from assay.implementations.beside import OTHERS
 from assay.implementations.contract import signature
-from assay.implementations.observe import NO_GRAD, PARTS, Call
-from assay.implementations.running import BETWEEN
+from assay.implementations.observe import Call
+from assay.report.call import hexadecimal, indexed, inputs, number
 from assay.report.script import script
 from assay.spec import CLAUSES, OPERATORS
 from assay.tests.trial import history
@@ -52,8 +47,8 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
         "declared": str(candidate.precision(last.operator, "backward" if last.cotangent else "forward"))
         if last
         else "",
-        "input": _inputs(last) if last else [],
-        "earlier_calls": [f"{call.operator}: {'; '.join(_inputs(call))}" for call in calls[:-1]],
+        "input": inputs(last) if last else [],
+        "earlier_calls": [f"{call.operator}: {'; '.join(inputs(call))}" for call in calls[:-1]],
         "elements": sum(map(_elements, calls)),
         "subject": problem.subject,
         "nodeid": nodeid,
@@ -119,7 +114,7 @@ def _there(problem: NonConformance, call: Call | None) -> str:
     argument = call.tensors.get(name) if call else None
     if argument is None or problem.index is None:
         return ""
-    return f"{name}{_index(problem.index)} = {number(float(argument.values[problem.index]))}"
+    return f"{name}{indexed(problem.index)} = {number(float(argument.values[problem.index]))}"
 
 
 def grouped(failures: Sequence[Record]) -> list[tuple[Record, list[Record]]]:
@@ -244,68 +239,8 @@ def _number_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     there = f"    {found['there']}" if found["there"] else ""
     margin = "no error is permitted here" if low == high else f"{found['margin']:.3g} (1.0 is the limit)"
     return [
-        ("where", f"{found['subject']}{_index(found['index'])}{there}"),
+        ("where", f"{found['subject']}{indexed(found['index'])}{there}"),
         ("got", number(found["got"], digits)),
         ("permitted", permitted),
         ("margin", f"{margin}    {found['wrong']} of {found['judged']} elements"),
     ]
-
-
-def _inputs(call: Call) -> list[str]:
-    lines = [f"{name} {describe(name, value)}" for name, value in call.arguments.items() if value is not None]
-    lines += [f"incoming gradient {describe('incoming', call.cotangent)}"] if call.cotangent else []
-    words = f"{BETWEEN} calls, on these numbers reversed, times -0.5, in turn with those of all but the first tensor,"
-    lines += [f"{words} before it goes back"] * call.interrupted
-    lines += ["a call of each other operator before it goes back"] * call.visited
-    lines += ["a call of its own operator on other tensors before it goes back"] * call.revisited
-    lines += ["it has gone back already, from half of the incoming gradient"] * call.twice
-    lines += [f"{name} is of {call.dtype_of(name)}" for name in call.tensors if call.dtype_of(name) != call.dtype]
-    lines += [f"all but the first tensor are part {call.part} of {PARTS} of one memory"] * bool(call.part)
-    lines += ["the result is halved in place, and the incoming gradient doubled"] * call.halved
-    lines += ["the tensors are results of others: clones"] * call.hidden
-    lines += ["it is made once more while going back, from a checkpoint"] * call.checkpointed
-    lines += ["another thread goes back"] * call.elsewhere
-    lines += [
-        "in one graph with it a call on its first tensor reversed, times -0.5; zeros come back there"
-    ] * call.recurrent
-    lines += ["the inputs have gradients already, of ones"] * call.accumulated
-    lines += [f"in a thread, while {OTHERS} others call it on these numbers reversed and negated"] * call.beside
-    frozen = f", and {' and '.join(call.parameters)} are parameters" if len(call.parameters) > 1 else ""
-    lines += [f"{', '.join(call.parameters)}: parameters"] * bool(call.parameters and call.cotangent)
-    lines += [f"in inference: no gradients are recorded{frozen}"] * (call.recording is False)
-    lines += ["no gradients are recorded"] * (call.recording == NO_GRAD)
-    lines += [f"while PyTorch is set to {call.setting}"] * bool(call.setting)
-    return lines + [f"all tensors in one memory, {call.together}"] * bool(call.together)
-
-
-def describe(name: str, value: Any) -> str:
-    """A tensor in as few words as say it all, or the beginning of them: "(2, 3): zeros, but x[0, 1] = 1.0"."""
-    if not isinstance(value, Argument):
-        return f"= {value!r}"
-    values = value.values
-    layout = "" if value.layout == "contiguous" else f", {value.layout}"
-    if values.size == 1:
-        return f"{values.shape}{layout} = {number(float(values.ravel()[0]))}"
-    places = np.argwhere(values != 0)
-    if values.size and len(places) <= min(4, values.size / 2):
-        special = ", ".join(f"{name}{_index(at)} = {number(float(values[tuple(at)]))}" for at in places)
-        return f"{values.shape}{layout}: zeros{', but ' if special else ''}{special}"
-    if values.size and np.all(values == values.ravel()[0]):
-        return f"{values.shape}{layout}: all {number(float(values.ravel()[0]))}"
-    shown = ", ".join(f"{float(x):.6g}" for x in values.ravel()[:12])
-    return f"{values.shape}{layout}: {shown}{', ...' if values.size > 12 else ''}"
-
-
-def number(x: float, digits: str = ".9g") -> str:
-    """A number of so many digits, and its hexadecimal form where they do not say it exactly."""
-    decimal = f"{x:{digits}}"
-    return decimal if not math.isfinite(x) or float(f"{x:.6g}") == x else f"{decimal}  ({hexadecimal(x)})"
-
-
-def hexadecimal(x: float) -> str:
-    """The hexadecimal form without the zeros that say nothing: -0x1.8p+3."""
-    return re.sub(r"\.?0*p", "p", x.hex())
-
-
-def _index(at: Any) -> str:
-    return f"[{', '.join(str(int(i)) for i in at)}]" if len(at) else ""

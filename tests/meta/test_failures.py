@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
+from assay.implementations.arrays import Argument
 from assay.report import failures
+from assay.report.call import describe
 from assay.spec import CLAUSES
 from assay.tests.trial import history
 
@@ -114,3 +117,27 @@ def test_of_one_clause_other_dtypes_are_named_once_and_other_laws_counted():
     first, *others = (failing(dtype=t, law=law, id=f"{t}-{law}", nodeid="n") for t, law in found)
     expected = "float64 (float64-a), float16 (float16-c), 2 other laws of the clause"
     assert failures._also(first, others) == expected
+
+
+ODD = np.ones((8, 9))
+ODD[7, 3] = math.nan
+LONG = np.arange(24.0)
+LONG[[0, 20]] = math.inf
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.zeros((2, 3)), "(2, 3): zeros"),
+        ([0.0, 0.0, -2.0], "(3,): zeros, but x[2] = -2"),
+        (ODD, "(8, 9): all 1, but x[7, 3] = nan"),
+        ([-0.0, -0.0], "(2,): all -0"),
+        ([0.0, -0.0, 0.0], "(3,): zeros, but x[1] = -0"),
+        ([1.0, 2.0, 2.0], "(3,): 1, 2, 2"),
+        (LONG, f"(24,): inf, {', '.join(map(str, range(1, 12)))}, ... x[20] = inf"),
+        (np.zeros((0, 3)), "(0, 3)"),
+        (5.0, "() = 5"),
+    ],
+)
+def test_a_tensor_is_told_by_what_is_rare_in_it(values, words):
+    assert describe("x", Argument(np.asarray(values))) == words
