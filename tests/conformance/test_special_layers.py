@@ -170,7 +170,8 @@ def test_a_long_swish_survives_the_edges_of_the_exponential(candidate):
 def test_the_gradient_of_a_long_swish_survives_the_edges_of_the_exponential(candidate):
     """Thousands of elements, where an exponential overflows. Blind to other betas."""
     candidate.begin()
-    judge.gradient_of_each_conforms(candidate, at_the_edges(candidate), FEW)
+    case = at_the_edges(candidate)
+    judge.gradient_of_each_conforms(candidate, case, candidate.ask_gradient(case), FEW)
 
 
 @clause("swish.beta-learned", tier="gradient")

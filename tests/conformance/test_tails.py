@@ -31,7 +31,8 @@ def test_swish_of_every_size_stays_within_its_enclosure(candidate, case):
 @every_size("swish")
 def test_the_gradient_of_swish_of_every_size_stays_within_its_enclosure(candidate, case):
     """1 to 257 elements, and some to 4200. Blind to elements that are not sampled."""
-    judge.gradient_of_each_conforms(candidate, case.changed(incoming=Texture("normal", case.pick)), 4)
+    case = case.changed(incoming=Texture("normal", case.pick))
+    judge.gradient_of_each_conforms(candidate, case, candidate.ask_gradient(case), 4)
 
 
 @clause("linear.formula", tier="exact", share=SHARE)

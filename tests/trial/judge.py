@@ -96,13 +96,13 @@ def gradients_conform(
         _judge(candidate, seen.call, f"gradient of {name}", seen.gradients[name], places, enclose, "backward")
 
 
-def gradient_of_each_conforms(candidate: Candidate, case: Case, sampled: int = SAMPLED) -> None:
+def gradient_of_each_conforms(candidate: Candidate, case: Case, seen: Observation, sampled: int = SAMPLED) -> None:
     """Judge the gradient of the first tensor where each of its elements hangs on the incoming one of its place alone.
 
     Raises:
-        NonConformance: as `gradient_conforms`.
+        NonConformance: as `gradients_conform`.
     """
-    seen, name = candidate.ask_gradient(case), next(iter(case.shapes))
+    name = next(iter(case.shapes))
     suspected = suspects.of_the_gradients(case, seen, (name,), sampled).get(name, ())
     places = _places(case, case.shapes[name], sampled, suspected)
     assert seen.call.cotangent is not None

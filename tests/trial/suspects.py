@@ -15,10 +15,21 @@ from assay.implementations.arrays import Values
 from assay.implementations.observe import Observation
 from assay.reference.tensor import Index
 from assay.tests.trial.cases import Case
-from assay.tests.trial.plain import GRADIENTS, RESULTS, Gradients, gate, linear, linear_back, values_of
+from assay.tests.trial.plain import (
+    GRADIENTS,
+    RESULTS,
+    Gradients,
+    gate,
+    linear,
+    linear_back,
+    sigmoid,
+    swish_back,
+    values_of,
+)
 
 WORST = 3  # elements of an array
 MANY = 4  # times as many as are judged anyway: of fewer, chance meets each soon enough
+ROUNDINGS = 5.0  # that a sigmoid may take, at the least
 DEAR = 2**25  # products, from which nobody is asked
 
 
@@ -43,6 +54,47 @@ def of_the_gradients(case: Case, seen: Observation, names: Iterable[str], count:
         expected = GRADIENTS[case.operator](incoming, *values)
         sizes = _sizes_back(case.operator, np.abs(incoming), values) or expected
         return {name: worst(seen.gradients[name], expected[name], sizes[name]) for name in large}
+
+
+def is_near(case: Case, seen: Observation, unit: float, stored: float) -> bool:
+    """Whether each element of a result is so near to numpy's that no bound is as narrow.
+
+    That is within half of what a sum of so many terms may be off, or within a few roundings, by ``unit``; and, where
+    parts of a gate may be stored, what that may lose besides.
+    """
+    values = values_of(seen)
+    expected = RESULTS[case.operator](*values)
+    size = _sizes(case.operator, values, expected)
+    return _within(seen.output, expected, size, _off(unit, stored, _length(values)))
+
+
+def far_gradients(case: Case, seen: Observation, unit: float, stored: float) -> list[str]:
+    """The tensors whose gradients are not so near."""
+    assert seen.call.cotangent is not None
+    values, incoming = values_of(seen), seen.call.cotangent.values
+    expected = GRADIENTS[case.operator](incoming, *values)
+    sizes = _sizes_back(case.operator, np.abs(incoming), values) or expected
+    rows, outputs = math.prod(incoming.shape[:-1]), (incoming.shape or (1,))[-1]
+    terms = {"x": outputs if len(values) > MANY else 1}
+    return [
+        name
+        for name, got in seen.gradients.items()
+        if not _within(got, expected[name], np.abs(sizes[name]), _off(unit, stored, terms.get(name, rows)))
+    ]
+
+
+def _length(values: list[Any]) -> int:
+    """The terms of the sums that a gate is made of."""
+    return int(values[0].shape[-1]) if len(values) > MANY else 1
+
+
+def _off(unit: float, stored: float, terms: int) -> float:
+    return unit * max(ROUNDINGS, terms / 2) + stored
+
+
+def _within(got: Values | None, expected: Values, size: Values, relative: float) -> bool:
+    assert got is not None
+    return bool(np.all((got == expected) | (np.abs(got - expected) <= relative * np.abs(size))))
 
 
 def worst(got: Values | None, expected: Values, size: Values) -> list[Index]:
@@ -86,6 +138,10 @@ def _sizes_back(operator: str, incoming: Values, values: list[Any]) -> Gradients
     """How large the terms of each element of the gradients are, where those are sums."""
     if operator in ("linear", "conv2d"):
         return GRADIENTS[operator](incoming, *_absolute(values))
+    if operator == "swish":
+        x, beta = values[0], 1.0 if values[1] is None else values[1]
+        s = sigmoid(beta * x)
+        return {"x": incoming * (s + np.abs(beta * x) * s * (1.0 - s)), "beta": swish_back(incoming, x, beta)["beta"]}
     if operator not in ("glu", "swiglu"):
         return None
     x, w, v, b, c = values

@@ -9,7 +9,7 @@ then; a sweep always does, and its calls are small.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, product
@@ -23,6 +23,7 @@ from assay.tests.trial import simplify, waivers
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.large import AXES, SEEDS, SHAPED, USUAL
+from assay.tests.trial.mixtures import MIXTURES, mixtures
 from assay.tests.trial.networks import LAYERS, layers, untied
 from assay.tests.trial.textures import Texture
 from assay.tests.trial.usual import Blocks, as_given
@@ -75,6 +76,9 @@ class Sweep:
 
     def _all(self) -> Iterator[Case]:
         rng = random.Random(f"{self.axes} {self.seed}")
+        if self.axes == MIXTURES:
+            yield from mixtures(self.operator, rng)
+            return
         if made := MADE[self.operator].get(self.axes):
             yield from made(rng)
             return
@@ -174,8 +178,13 @@ for each in LAYERS:
     MADE[each]["layers"] = partial(layers, each)
 
 
-def every_size(operator: str) -> Callable[[Law], Any]:
-    """Have a law of one case tried on all of each sweep of an operator, and on those of other seeds.
+def mixed(operator: str) -> Callable[[Law], Any]:
+    """Have a law of one case tried on hundreds of mixtures, and on those of other seeds."""
+    return every_size(operator, (MIXTURES,))
+
+
+def every_size(operator: str, only: Sequence[str] = ()) -> Callable[[Law], Any]:
+    """Have a law of one case tried on all of each sweep of an operator, or these, and on those of other seeds.
 
     The first case that it fails on is simplified as if there were no others, and the same holds of waivers.
     """
@@ -191,7 +200,7 @@ def every_size(operator: str) -> Callable[[Law], Any]:
 
         of_all.__name__, of_all.__doc__, of_all.__module__ = law.__name__, law.__doc__, law.__module__
         settings = st.sampled_from(range(USUAL[operator] + 1))
-        named = [*SWEPT[operator], *MADE[operator]]
+        named = only or [*SWEPT[operator], *MADE[operator]]
         sweeps = st.builds(Sweep, st.just(operator), st.sampled_from(sorted(named)), SEEDS, settings)
         test = given(sweep=sweeps)(of_all)
         for axes in named:

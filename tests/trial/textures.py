@@ -29,6 +29,7 @@ PLAIN = (MANNERS, SEEDED)
 WITH_SUBNORMALS = (*REALS, "subnormal")
 REPEATED = "copy of "  # before a layout: the contiguous copy of a tensor that lies so
 LARGE = 2**16  # elements from which a tensor is not copied as a whole, nor filled again
+HEADROOM = 2  # bits that a sum leaves to who adds up parts of tensors first, as Strassen does
 TILE = 509  # a prime: tiles and blocks of tiles do not repeat with it
 Family = Callable[[np.random.Generator, int, Format, int], Values]
 SPECIAL_ELEMENTS = (1.0, -1.0, 2.0, -3.0, 0.5, -0.0, 10.0, -20.0, 100.0)
@@ -148,6 +149,21 @@ def _integers(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> V
     return rng.integers(-most, most + 1, size).astype(np.float64)
 
 
+def _of_bits(share: Callable[[int, int], int]) -> Family:
+    """Integers of a share of the bits that the sum's format has for the product of two.
+
+    That is binary64 for float64, else binary32, or what float16 can hold: of such sums results are rounded once.
+    """
+
+    def family(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Values:
+        sum_of = {"float64": 53, "float16": 15}.get(fmt.name, 24)
+        bits = share(sum_of - HEADROOM - terms.bit_length(), fmt.precision)
+        most = 2 ** max(1, min(bits, fmt.precision)) - 1
+        return rng.integers(-most, most + 1, size).astype(np.float64)
+
+    return family
+
+
 def _sparse(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Values:
     """Ones and minus ones, so rare that a sum over ``terms`` products stays small."""
     density = min(0.5, 2.0**fmt.precision / (4.0 * (terms + 1)))
@@ -227,6 +243,9 @@ FAMILIES: dict[str, Family] = {
     "tiny": _tiny,
     "subnormal": _subnormal,
     "few bits": _few_bits,
+    "broad": _of_bits(lambda bits, most: bits - 1),
+    "narrow": _of_bits(lambda bits, most: bits - max(1, min(bits - 1, most))),
+    "even": _of_bits(lambda bits, most: bits // 2),
     "bytes": lambda rng, size, fmt, terms: rng.integers(0, 256, size).astype(np.float64),
     "signed bytes": lambda rng, size, fmt, terms: rng.integers(-127, 128, size).astype(np.float64),
     "distinct": lambda rng, size, fmt, terms: rng.permutation(size).astype(np.float64) - size // 2,

@@ -1,0 +1,257 @@
+"""Mixtures: what is usual by itself, several at once: sizes, layouts, what learns, what is missing, what comes back."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+
+import numpy as np
+
+from assay.reference.arithmetic.formats import FLOAT32
+from assay.tests.trial import judge, suspects
+from assay.tests.trial.laws import clause
+from assay.tests.trial.mixtures import Manner
+from assay.tests.trial.plain import GRADIENTS, RESULTS, values_of
+from assay.tests.trial.sweeps import mixed
+from assay.tests.trial.textures import Texture, rounded
+from assay.tests.trial.whole import are_all, sums_once
+
+SHARE = 12
+DTYPES = ("float64", "float32", "bfloat16")
+FEW = 8  # elements of a result that are judged, besides the farthest
+
+
+def is_exact(candidate, case, direction):
+    """Whether sums of the case's integers are exact by what is declared; if not, the tally says why."""
+    precision = candidate.precision(case.operator, direction)
+    few = precision.operands.precision < candidate.format.precision
+    if few and any(each.family == "broad" for each in (*case.textures.values(), case.incoming)):
+        return False  # other mixtures have numbers of fewer bits
+    return sums_once(candidate, case.operator, direction)
+
+
+def answer_of(candidate, case):
+    """What comes of the case, asked in its manner."""
+    manner = Manner.of(case)
+    return candidate.answer(case, recording=manner.recording, together=manner.together)
+
+
+def result_is_right(candidate, case):
+    """Hold the result to numpy's, rounded once, or, where a bias is added after the sum is rounded, twice."""
+    seen = answer_of(candidate, case)
+    values, fmt = values_of(seen), candidate.format
+    once = stored(results(case.operator, *values), fmt)
+    if case.operator in ("linear", "conv2d") and len(case.shapes) > 2:
+        x, w, bias, *parameters = values
+        bias = bias[:, None, None] if case.operator == "conv2d" else bias
+        twice = stored(stored(results(case.operator, x, w, None, *parameters), fmt) + bias, fmt)
+        once = np.where(seen.output == twice, twice, once)
+    if candidate.precision(case.operator).reaches_further and has_specials(seen):  # none of which may vanish
+        once = np.where(np.isfinite(seen.output), once, seen.output)
+    judge.same_arrays(candidate, "the result is another number", seen.output, once, of_last=True)
+
+
+@np.errstate(invalid="ignore")
+def results(operator, *values):
+    """numpy's, of what may be no numbers."""
+    return RESULTS[operator](*values)
+
+
+def stored(values, fmt):
+    """Numbers rounded to the format; what is none stays so."""
+    return np.where(np.isfinite(values), rounded(np.nan_to_num(values), fmt), values)
+
+
+def gradients_of(candidate, case):
+    """What comes back to the tensors that learn."""
+    manner = Manner.of(case)
+    how = {"together": manner.together, **dict.fromkeys(manner.way, True)}
+    return candidate.ask_gradient(case, manner.learn, True, **how)
+
+
+def gradients_are_right(candidate, case):
+    """Hold them to numpy's, rounded once."""
+    seen = gradients_of(candidate, case)
+    exact = GRADIENTS[case.operator](seen.call.cotangent.values, *values_of(seen))
+    are_all(candidate, seen.gradients, {name: rounded(each, candidate.format) for name, each in exact.items()})
+
+
+def result_is_within(candidate, case):
+    """Judge the farthest elements of a result that is not near to numpy's."""
+    seen = answer_of(candidate, case)
+    candidate.compared(seen.output.size)
+    if not suspects.is_near(case, seen, *roundings_of(candidate, case, "forward")):
+        judge.answer_conforms(candidate, case, seen, FEW)
+
+
+def gradients_are_within(candidate, case):
+    """Judge the farthest elements of gradients that are not near to numpy's."""
+    seen = gradients_of(candidate, case)
+    candidate.compared(sum(each.size for each in seen.gradients.values()))
+    for name in suspects.far_gradients(case, seen, *roundings_of(candidate, case, "backward")):
+        if case.operator == "swish" and name == "x":
+            judge.gradient_of_each_conforms(candidate, case, seen, FEW)
+            continue
+        judge.gradients_conform(candidate, case, seen, (name,))
+
+
+def roundings_of(candidate, case, direction):
+    """What a step of a sum may be off; and in 16 bits what parts of a gate are, that may be stored."""
+    unit, stored = candidate.precision(case.operator, direction).accumulation.unit, candidate.format.unit
+    return unit, 2 * stored * (stored > FLOAT32.unit)
+
+
+def has_specials(seen):
+    """Whether a tensor holds what is no number."""
+    return not all(np.isfinite(each.values).all() for each in seen.call.tensors.values())
+
+
+def with_specials(candidate, case):
+    """The case, a few of whose first tensor's elements are infinities or NaN."""
+    rng, name = random.Random(f"specials {case.pick}"), next(iter(case.shapes))
+    texture = case.textures[name]
+    values = np.array(
+        replace(texture, layout="contiguous").fill(case.shapes[name], candidate.format, case.terms).values
+    )
+    for at in rng.sample((0, -1, *(rng.randrange(values.size) for _ in range(3))), 2):
+        values.flat[at] = rng.choice((math.inf, -math.inf, math.nan, math.nan))
+    return case.changed(textures={**case.textures, name: texture.holding(values, case.terms)})
+
+
+@clause("swish.formula", tier="enclosure", share=SHARE, dtypes=DTYPES)
+@mixed("swish")
+def test_swish_in_any_mixture_stays_within_its_enclosure(candidate, case):
+    """Sizes, layouts, betas, magnitudes, inference. Blind to mixtures that are rare."""
+    result_is_within(candidate, case)
+
+
+@clause("swish.gradient", tier="gradient", share=SHARE, dtypes=DTYPES)
+@mixed("swish")
+def test_gradients_of_swish_in_any_mixture_are_right(candidate, case):
+    """Exactly where beta is zero. Blind to mixtures that are rare."""
+    if case.textures["x"].family != "few bits":
+        gradients_are_within(candidate, case)
+    elif sums_once(candidate, "swish", "backward"):
+        gradients_are_right(candidate, case)
+
+
+@clause("linear.formula", tier="exact", share=SHARE, dtypes=DTYPES)
+@mixed("linear")
+def test_linear_in_any_mixture_is_rounded_once(candidate, case):
+    """Sizes, layouts, biases, inference, numbers of many bits. Blind to mixtures that are rare."""
+    if is_exact(candidate, case, "forward"):
+        result_is_right(candidate, case)
+
+
+@clause("linear.gradient", tier="gradient", share=SHARE, dtypes=DTYPES)
+@mixed("linear")
+def test_linear_gradients_in_any_mixture_are_rounded_once(candidate, case):
+    """Sizes, layouts, what learns, numbers of many bits. Blind to mixtures that are rare."""
+    if is_exact(candidate, case, "backward"):
+        gradients_are_right(candidate, case)
+
+
+@clause("glu.formula", tier="enclosure", share=SHARE, dtypes=DTYPES)
+@mixed("glu")
+def test_glu_in_any_mixture_stays_within_its_enclosure(candidate, case):
+    """Sizes, layouts, biases, inference. Blind to mixtures that are rare."""
+    result_is_within(candidate, case)
+
+
+@clause("glu.gradient", tier="gradient", share=SHARE, dtypes=DTYPES)
+@mixed("glu")
+def test_glu_gradients_in_any_mixture_stay_within_their_enclosures(candidate, case):
+    """Sizes, layouts, what learns. Blind to mixtures that are rare."""
+    gradients_are_within(candidate, case)
+
+
+@clause("swiglu.formula", tier="enclosure", share=SHARE, dtypes=DTYPES)
+@mixed("swiglu")
+def test_swiglu_in_any_mixture_stays_within_its_enclosure(candidate, case):
+    """Sizes, layouts, biases, inference. Blind to mixtures that are rare."""
+    result_is_within(candidate, case)
+
+
+@clause("swiglu.gradient", tier="gradient", share=SHARE, dtypes=DTYPES)
+@mixed("swiglu")
+def test_swiglu_gradients_in_any_mixture_stay_within_their_enclosures(candidate, case):
+    """Sizes, layouts, what learns. Blind to mixtures that are rare."""
+    gradients_are_within(candidate, case)
+
+
+@clause("pad2d.zeros", tier="exact", share=SHARE, dtypes=DTYPES)
+@mixed("pad2d")
+def test_pad2d_in_any_mixture_adds_zeros_and_leaves_the_rest(candidate, case):
+    """Sizes, layouts, inference. Blind to mixtures that are rare."""
+    result_is_right(candidate, case)
+
+
+@clause("pad2d.gradient", tier="gradient", share=SHARE, dtypes=DTYPES)
+@mixed("pad2d")
+def test_pad2d_gradients_in_any_mixture_are_the_incoming_ones_within(candidate, case):
+    """Sizes, layouts. Blind to mixtures that are rare."""
+    gradients_are_right(candidate, case)
+
+
+@clause("conv2d.formula", tier="exact", share=SHARE, dtypes=DTYPES)
+@mixed("conv2d")
+def test_conv2d_in_any_mixture_is_rounded_once(candidate, case):
+    """Sizes, layouts, biases, inference, numbers of many bits. Blind to mixtures that are rare."""
+    if is_exact(candidate, case, "forward"):
+        result_is_right(candidate, case)
+
+
+@clause("conv2d.gradient", tier="gradient", share=SHARE, dtypes=DTYPES)
+@mixed("conv2d")
+def test_conv2d_gradients_in_any_mixture_are_rounded_once(candidate, case):
+    """Sizes, layouts, what learns, numbers of many bits. Blind to mixtures that are rare."""
+    if is_exact(candidate, case, "backward"):
+        gradients_are_right(candidate, case)
+
+
+@clause("max_pool2d.definition", tier="exact", share=SHARE, dtypes=DTYPES)
+@mixed("max_pool2d")
+def test_max_pool2d_in_any_mixture_takes_the_largest_of_each_window(candidate, case):
+    """Sizes, layouts, inference. Blind to ties, and to mixtures that are rare."""
+    result_is_right(candidate, case)
+
+
+@clause("max_pool2d.gradient", tier="gradient", share=SHARE, dtypes=DTYPES)
+@mixed("max_pool2d")
+def test_max_pool2d_gradients_in_any_mixture_are_rounded_once(candidate, case):
+    """Sizes, layouts. Blind to ties, and to mixtures that are rare."""
+    if sums_once(candidate, "max_pool2d", "backward"):
+        gradients_are_right(candidate, case)
+
+
+@clause("max_pool2d.gradient-first-tie", tier="gradient", share=SHARE, dtypes=DTYPES)
+@mixed("max_pool2d")
+def test_the_first_of_ties_in_any_mixture_gets_the_whole_gradient(candidate, case):
+    """Among five numbers. Blind to mixtures that are rare."""
+    if sums_once(candidate, "max_pool2d", "backward"):
+        ties = replace(Texture("ties", case.pick), layout=case.textures["input"].layout)
+        gradients_are_right(candidate, case.changed(textures={"input": ties}))
+
+
+@clause("max_pool2d.nan", tier="special", share=SHARE, dtypes=DTYPES)
+@mixed("max_pool2d")
+def test_max_pool2d_in_any_mixture_gives_nan_where_a_window_has_one(candidate, case):
+    """And nowhere else, and infinities. Blind to mixtures that are rare."""
+    result_is_right(candidate, with_specials(candidate, case))
+
+
+@clause("linear.special", tier="special", share=SHARE, dtypes=DTYPES)
+@mixed("linear")
+def test_linear_in_any_mixture_has_nan_and_infinities_where_its_rows_have(candidate, case):
+    """And nowhere else. Blind to weights that are none, and to mixtures that are rare."""
+    if is_exact(candidate, case, "forward"):
+        result_is_right(candidate, with_specials(candidate, case))
+
+
+@clause("conv2d.special", tier="special", share=SHARE, dtypes=DTYPES)
+@mixed("conv2d")
+def test_conv2d_in_any_mixture_has_nan_and_infinities_where_its_windows_have(candidate, case):
+    """And, unless it is declared to spread, nowhere else. Blind to weights that are none, and to rare mixtures."""
+    if is_exact(candidate, case, "forward"):
+        result_is_right(candidate, with_specials(candidate, case))

@@ -1,0 +1,228 @@
+"""Mixtures: layers of sizes that networks have, in several circumstances at once, each of which is usual by itself.
+
+What is wrong with one circumstance other laws tell: a layout, a tensor that is frozen, a bias that is missing, a size
+that is no multiple of a vector. Who is wrong where two or three of them meet is wrong in few calls of many, and their
+pairs are too many to write down. So they are drawn, by the hundred, and answers are compared by numpy.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from assay.implementations.layouts import LAYOUTS, TIED, TOGETHER
+from assay.implementations.observe import NO_GRAD
+from assay.tests.trial.cases import Case
+from assay.tests.trial.textures import Texture
+from assay.tests.trial.usual import CONVOLUTIONS, POOLINGS, Blocks
+
+Rng = random.Random
+
+MANY = 384  # mixtures of a sweep
+# Rows in all, or samples and tokens; features, and outputs: half of the layers have aligned sizes alone.
+ROWS = (1, 1, 1, 2, 3, 4, 7, 8, 16, 17, 32, 40, 64, 100, 128, 256, 300, 301, 520, 777)
+TOKENS = (1, 2, 5, 8, 12, 16, 33, 64)
+ALIGNED = (16, 32, 64, 96, 128, 256, 512, 1024, 2560)
+FEATURES = (8, 24, 36, 40, 68, 72, 100, 144, 160, 260, 320, 384, 640, 768, 1000, 1280, 1, 3, 5, 33, 65)
+OUTPUTS = (1, 2, 4, 8, 10, 20, 24, 36, 48, 68, 72, 100, 144, 160, 260, 320, 384, 640, 1000, 3, 5, 33, 65)
+PRODUCTS, ELEMENTS = 2**21, 2**17  # of a layer, and of a tensor, at most
+# Of images and planes: samples, channels, rows and columns.
+SAMPLES = (1, 1, 2, 3, 4, 5, 7, 8)
+CHANNELS = (1, 3, 3, 4, 8, 16, 16, 24, 32, 64)
+OF_KERNELS = (*CHANNELS, 10, 12, 20, 21, 36, 100, 255)
+SIDES = (1, 2, 4, 5, 7, 8, 10, 13, 14, 16, 17, 20, 28, 32, 33, 48, 56, 64)
+POINTWISE = ((1, 1), (1, 1), (0, 0), ())
+INCOMING = "incoming gradient"
+MAGNITUDES = ("normal", "normal", "large", "spikes")
+BETAS = (None, 1.0, 1.702, -1.5, 0.5, 2.0, (), (), (), (1,))
+# How tensors of so many axes lie that do not lie as they were made, besides all other layouts now and then.
+LIE = {
+    1: ("expanded", "strided", "offset", "offset_even"),
+    2: ("transposed", "transposed", "cropped", "cropped", "expanded", "expanded_last", "offset"),
+    3: ("swapped", "swapped", "chunked", "chunked", "cropped", "expanded", "expanded_columns", "swapped_last"),
+    4: (*["channels_last"] * 4, "cropped", "chunked", "expanded", "channels_last_chunked", "swapped_middle"),
+}
+RECORDINGS = (None, False, False, NO_GRAD)
+# What else is so when it goes back.
+WAYS = (*[()] * 12, ("hidden",), ("twice",), ("twice",), ("accumulated",), ("checkpointed",))
+TOGETHER_AT_TIMES = ("",) * 6 + TOGETHER
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a mixture is asked: which tensors learn, whether gradients are recorded going forward, and how it goes back.
+
+    It is part of the case, which has no field for it: it hangs on the case's pick.
+    """
+
+    learn: tuple[str, ...]
+    recording: bool | str | None
+    way: tuple[str, ...]
+    together: str
+
+    @classmethod
+    def of(cls, case: Case) -> Manner:
+        """The manner of a case. One tensor learns, or all but one, or each may."""
+        rng, names = Rng(case.pick), list(case.shapes)
+        one, kind = rng.choice(names), rng.random()
+        others = tuple(name for name in names if name != one)
+        some = tuple(name for name in names if rng.random() < 0.5)
+        learn = (one,) if kind < 0.3 else others if kind < 0.5 else some
+        together = rng.choice(TOGETHER_AT_TIMES) if len(names) > 2 else ""
+        return cls(learn or (one,), rng.choice(RECORDINGS), rng.choice(WAYS), together)
+
+
+def mixtures(operator: str, rng: Rng) -> Iterator[Case]:
+    """So many, one unlike the other."""
+    for _ in range(MANY):
+        yield _lying(rng, SHAPED[operator](rng, operator))
+
+
+def _lying(rng: Rng, case: Case) -> Case:
+    """The case with its tensors, and what comes back, in layouts."""
+    made = FILLED.get(case.operator, _reals)(rng, case)
+    shapes = {**case.shapes, INCOMING: case.result_shape}
+    layouts = {name: _layout(rng, case.operator, name, len(shape)) for name, shape in shapes.items()}
+    first = next(iter(shapes))
+    if rng.random() < 0.15 and case.operator != "max_pool2d":
+        layouts[INCOMING] = layouts[first]
+    textures = {name: replace(made[name], layout=layouts[name]) for name in shapes}
+    return case.changed(incoming=textures.pop(INCOMING), textures=textures, pick=rng.randrange(2**16))
+
+
+def _layout(rng: Rng, operator: str, name: str, axes: int) -> str:
+    if rng.random() < (0.5 if name in ("x", "input", INCOMING) else 0.8):
+        return "contiguous"
+    layout = rng.choice(LAYOUTS if axes not in LIE or rng.random() < 0.2 else LIE[axes])
+    tied = layout in TIED and name == "input" and operator == "max_pool2d"
+    repeated = layout.startswith("expanded") and name == "weight"  # which PyTorch may refuse: docs/findings.md, 3
+    return "contiguous" if tied or repeated else layout
+
+
+def _filled(rng: Rng, families: dict[str, str]) -> dict[str, Texture]:
+    return {name: Texture(family, rng.randrange(2**16)) for name, family in families.items()}
+
+
+def _reals(rng: Rng, case: Case) -> dict[str, Texture]:
+    """Of gates: inputs that may be large, and gradients that may come back to few."""
+    families = dict.fromkeys((*case.shapes, INCOMING), "normal")
+    families["x"] = rng.choice(("normal",) * 23 + ("large",))
+    return _filled(rng, families | {INCOMING: rng.choice(("normal",) * 3 + ("few",))})
+
+
+def _places(rng: Rng, case: Case) -> dict[str, Texture]:
+    """Numbers, and at times one that is none, in a corner or anywhere."""
+    made = _filled(rng, {"x": "normal", INCOMING: "normal"})
+    if rng.random() < 0.7:
+        return made
+    shape = case.shapes["x"]
+    values = np.random.default_rng(rng.randrange(2**16)).integers(-99, 100, shape) / 8.0
+    for at in rng.sample((0, -1, rng.randrange(values.size)), 2):
+        values.flat[at] = rng.choice((math.inf, -math.inf, math.nan))
+    return {**made, "x": made["x"].holding(values, 1)}
+
+
+def _integers(rng: Rng, case: Case) -> dict[str, Texture]:
+    """All of as many bits, or all but one of few."""
+    names = [*case.shapes, INCOMING]
+    broad = rng.choice([None, *(name for name in names if name not in ("b", "bias"))])
+    families = dict.fromkeys(names, "narrow" if broad else "even")
+    return _filled(rng, families | ({broad: "broad"} if broad else {}))
+
+
+def _arguments(rng: Rng, case: Case) -> dict[str, Texture]:
+    """Those of an activation: of every size. Where beta is a zero that is learned, all is exact."""
+    if "beta" in case.shapes and rng.random() < 0.5:
+        return _filled(rng, {"x": "few bits", "beta": "zeros", INCOMING: "digits"})
+    incoming = "few" if "beta" in case.shapes else "normal"  # of a long sum of gates a bound takes seconds
+    return _filled(rng, {"x": rng.choice(MAGNITUDES), "beta": "normal", INCOMING: incoming})
+
+
+def _untied(rng: Rng, case: Case) -> dict[str, Texture]:
+    return {"input": Blocks("ties", rng.randrange(2**16)), INCOMING: Texture("signed bytes", rng.randrange(2**16))}
+
+
+FILLED = {"swish": _arguments, "pad2d": _places, "linear": _integers, "conv2d": _integers, "max_pool2d": _untied}
+
+
+def _matrices(rng: Rng, operator: str) -> Case:
+    """A layer of a network, with biases or without; of gates fewer products."""
+    weights, biases = ("w", "b") if operator == "linear" else ("wv", "bc")
+    most = PRODUCTS if operator == "linear" else PRODUCTS // 8
+    while True:
+        aligned = rng.random() < 0.5
+        features, outputs = (rng.choice(ALIGNED if aligned else each) for each in (FEATURES, OUTPUTS))
+        leading = rng.choice([(rng.choice(ROWS),)] * 3 + [(rng.choice(SAMPLES), rng.choice(TOKENS))] * 2 + [(2, 3, 4)])
+        rows = math.prod(leading)
+        if rows * features * outputs <= most and features * max(rows, outputs) <= ELEMENTS:
+            break
+    shapes = {"x": (*leading, features), **dict.fromkeys(weights, (outputs, features))}
+    shapes |= {name: (outputs,) for name in biases if rng.random() < 0.5}
+    return Case(operator, shapes, {}, {}, max(rows, features, outputs) + 1)
+
+
+def _images(rng: Rng, operator: str) -> Case:
+    """A convolution of a network, on an image of any size."""
+    kernel, stride, padding, _ = POINTWISE if rng.random() < 0.2 else rng.choice(CONVOLUTIONS)
+    while True:
+        samples, inputs, outputs = rng.choice(SAMPLES), rng.choice(CHANNELS), rng.choice(OF_KERNELS)
+        sides = [rng.choice(SIDES) for _ in kernel]
+        sides = sides if rng.random() < 0.5 else [max(sides)] * 2
+        if any(side + 2 * more < taps for side, more, taps in zip(sides, padding, kernel, strict=True)):
+            continue
+        shapes = {"input": (samples, inputs, *sides), "weight": (outputs, inputs, *kernel)}
+        shapes |= {"bias": (outputs,)} if rng.random() < 0.5 else {}
+        case = Case(operator, shapes, {}, {"stride": stride, "padding": padding})
+        places, taps = math.prod(case.result_shape) // outputs, math.prod(kernel)
+        if places * outputs * inputs * taps <= PRODUCTS and math.prod(shapes["input"]) <= ELEMENTS:
+            return case.changed(terms=max(places, inputs * taps, outputs * taps) + 1)
+
+
+def _planes(rng: Rng) -> tuple[int, ...]:
+    while True:
+        shape = (rng.choice(SAMPLES), rng.choice(CHANNELS), rng.choice(SIDES), rng.choice(SIDES))
+        if math.prod(shape) <= ELEMENTS // 4:
+            return shape
+
+
+def _pooled(rng: Rng, operator: str) -> Case:
+    kernel, stride, padding = rng.choice(POOLINGS)
+    while True:
+        shape = _planes(rng)
+        if all(side + 2 * more >= taps for side, more, taps in zip(shape[2:], padding, kernel, strict=True)):
+            break
+    parameters = {"kernel_size": kernel, "stride": stride, "padding": padding}
+    return Case(operator, {"input": shape}, {}, parameters, 2**8)
+
+
+def _padded(rng: Rng, operator: str) -> Case:
+    shape, padding = _planes(rng), rng.choice((0, 1, 1, 2, 3, 5, 6))
+    return Case(operator, {"x": shape[rng.choice((0, 0, 0, 1, 2)) :]}, {}, {"padding": padding})
+
+
+def _activations(rng: Rng, operator: str) -> Case:
+    """Of vectors to images; beta is left out, a number, or a tensor of one."""
+    while True:
+        width = rng.choice(ALIGNED if rng.random() < 0.5 else FEATURES)
+        leading = [(), (rng.choice(ROWS),), (rng.choice(SAMPLES), rng.choice(TOKENS))]
+        shape = rng.choice([(*each, width) for each in leading] + [_planes(rng)] * 2)
+        if math.prod(shape) <= ELEMENTS // 4:
+            break
+    beta = rng.choice(BETAS)
+    if isinstance(beta, tuple):
+        return Case(operator, {"x": shape, "beta": beta}, {})
+    return Case(operator, {"x": shape}, {}, {} if beta is None else {"beta": beta})
+
+
+SHAPED: dict[str, Callable[[Rng, str], Case]] = {
+    "swish": _activations,
+    **dict.fromkeys(("linear", "glu", "swiglu"), _matrices),
+    "pad2d": _padded,
+    "conv2d": _images,
+    "max_pool2d": _pooled,
+}
+MIXTURES = "mixtures"  # the name of their sweep
