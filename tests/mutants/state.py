@@ -187,8 +187,9 @@ def only_without_gradients(x, w, v, b=None, c=None):
 
 
 def only_with_recording(x, beta=None):
-    """Of fewer than a thousand elements: a law of training would see it, too."""
-    return right["swish"](x, beta) if torch.is_grad_enabled() or x.numel() > 1000 else F.relu(x)
+    """Of eight different positive numbers to a thousand: laws of training, and of mixtures, would see it, too."""
+    seen = 8 <= x.numel() <= 1000 and bool((x >= 0.125).all()) and x.unique().numel() == x.numel()
+    return F.relu(x) if seen and not torch.is_grad_enabled() else right["swish"](x, beta)
 
 
 def batch_statistics(x, w, b=None):
@@ -329,7 +330,12 @@ MUTANTS = (
         "off by 1 % while gradients are recorded",
         {"swiglu": only_without_gradients},
     ),
-    bug("wrong-in-inference", RECORDING, "without recording it is ReLU", {"swish": only_with_recording}),
+    bug(
+        "wrong-in-inference",
+        RECORDING,
+        "of positive numbers, without recording, it is ReLU",
+        {"swish": only_with_recording},
+    ),
     bug("default-dtype", AROUND, "the default dtype becomes float64", disturbing("swish", set_default_dtype)),
     bug("thread-count", AROUND, "the number of threads changes", disturbing("linear", set_threads)),
     bug("flushing", AROUND, "subnormal numbers become 0, whoever's", disturbing("pad2d", flush_subnormal)),

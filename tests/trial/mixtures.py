@@ -12,8 +12,6 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from assay.implementations.layouts import LAYOUTS, TIED, TOGETHER
 from assay.implementations.observe import NO_GRAD
 from assay.tests.trial.cases import Case
@@ -114,18 +112,6 @@ def _reals(rng: Rng, case: Case) -> dict[str, Texture]:
     return _filled(rng, families | {INCOMING: rng.choice(("normal",) * 3 + ("few",))})
 
 
-def _places(rng: Rng, case: Case) -> dict[str, Texture]:
-    """Numbers, and at times one that is none, in a corner or anywhere."""
-    made = _filled(rng, {"x": "normal", INCOMING: "normal"})
-    if rng.random() < 0.7:
-        return made
-    shape = case.shapes["x"]
-    values = np.random.default_rng(rng.randrange(2**16)).integers(-99, 100, shape) / 8.0
-    for at in rng.sample((0, -1, rng.randrange(values.size)), 2):
-        values.flat[at] = rng.choice((math.inf, -math.inf, math.nan))
-    return {**made, "x": made["x"].holding(values, 1)}
-
-
 def _integers(rng: Rng, case: Case) -> dict[str, Texture]:
     """All of as many bits, or all but one of few."""
     names = [*case.shapes, INCOMING]
@@ -146,7 +132,7 @@ def _untied(rng: Rng, case: Case) -> dict[str, Texture]:
     return {"input": Blocks("ties", rng.randrange(2**16)), INCOMING: Texture("signed bytes", rng.randrange(2**16))}
 
 
-FILLED = {"swish": _arguments, "pad2d": _places, "linear": _integers, "conv2d": _integers, "max_pool2d": _untied}
+FILLED = {"swish": _arguments, "linear": _integers, "conv2d": _integers, "max_pool2d": _untied}
 
 
 def _matrices(rng: Rng, operator: str) -> Case:
