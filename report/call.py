@@ -33,11 +33,12 @@ def inputs(call: Call) -> list[str]:
     lines += ["the tensors are results of others: clones"] * call.hidden
     lines += ["it is made once more while going back, from a checkpoint"] * call.checkpointed
     lines += ["another thread goes back"] * call.elsewhere
-    lines += [
-        "in one graph with it a call on its first tensor reversed, times -0.5; zeros come back there"
-    ] * call.recurrent
+    other = "a call on its first tensor reversed, times -0.5"
+    lines += [f"in one graph with it {other}; zeros come back there"] * call.recurrent
     lines += ["the inputs have gradients already, of ones"] * call.accumulated
     lines += [f"in a thread, while {OTHERS} others call it on these numbers reversed and negated"] * call.beside
+    some = 0 < len(call.differentiate) < len(call.tensors)
+    lines += [f"of {', '.join(call.differentiate)} alone a gradient is asked for"] * some
     frozen = f", and {' and '.join(call.parameters)} are parameters" if len(call.parameters) > 1 else ""
     lines += [f"{', '.join(call.parameters)}: parameters"] * bool(call.parameters and call.cotangent)
     lines += [f"in inference: no gradients are recorded{frozen}"] * (call.recording is False)

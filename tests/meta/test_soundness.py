@@ -120,3 +120,10 @@ def test_laws_that_draw_nothing_are_tried_at_the_first_seed_alone(monkeypatch):
     monkeypatch.setattr(permitted.KEPT, "size", permitted.KEPT.size)
     module = next(law.module for law in all_laws() if law.module.endswith("test_lifetimes"))
     assert soundness.work((module, "float32", 2), "quick", ["numpy"], 1)["laws"] == {}
+
+
+def test_what_a_transform_leaves_where_nothing_belongs_is_no_alarm():
+    """Next to nothing of an infinity is none, where what is not finite is summed directly."""
+    laws = [law for law in all_laws() if law.name == "test_an_overflow_that_comes_back_to_conv2d_is_seen"]
+    found = soundness.searched(["fft-finite"], "float32", None, laws)
+    assert found.alarms == [] and found.examples["fft-finite"]

@@ -29,6 +29,7 @@ from assay.tests.mutants import (
     max_pool2d,
     meetings,
     millions,
+    mixed,
     networks,
     networks_back,
     overlooked,
@@ -101,6 +102,7 @@ KINDS = (
     reported_more,
     heldout,
     manners,
+    mixed,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 

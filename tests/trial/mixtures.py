@@ -31,7 +31,7 @@ PRODUCTS, ELEMENTS = 2**21, 2**17  # of a layer, and of a tensor, at most
 # Of images and planes: samples, channels, rows and columns.
 SAMPLES = (1, 1, 2, 3, 4, 5, 7, 8)
 CHANNELS = (1, 3, 3, 4, 8, 16, 16, 24, 32, 64)
-OF_KERNELS = (*CHANNELS, 10, 12, 20, 21, 36, 100, 255)
+OF_KERNELS = (*CHANNELS, 10, 12, 20, 21, 36, 100, 125)
 SIDES = (1, 2, 4, 5, 7, 8, 10, 13, 14, 16, 17, 20, 28, 32, 33, 48, 56, 64)
 POINTWISE = ((1, 1), (1, 1), (0, 0), ())
 INCOMING = "incoming gradient"
@@ -156,6 +156,8 @@ def _images(rng: Rng, operator: str) -> Case:
     kernel, stride, padding, _ = POINTWISE if rng.random() < 0.2 else rng.choice(CONVOLUTIONS)
     while True:
         samples, inputs, outputs = rng.choice(SAMPLES), rng.choice(CHANNELS), rng.choice(OF_KERNELS)
+        if (kernel, stride) == ((1, 1), (2, 2)) and inputs < 16:  # docs/findings.md, 9: PyTorch's process dies of it
+            continue
         sides = [rng.choice(SIDES) for _ in kernel]
         sides = sides if rng.random() < 0.5 else [max(sides)] * 2
         if any(side + 2 * more < taps for side, more, taps in zip(sides, padding, kernel, strict=True)):

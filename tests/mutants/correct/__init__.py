@@ -132,6 +132,10 @@ VARIANTS: dict[str, Variant] = {
         {"conv2d": transforms.both_ways_by_fft},
         declared("conv2d", **BY_FFT) | declared("conv2d", "backward", **BY_FFT),
     ),
+    "fft-finite": Variant(
+        {"conv2d": transforms.finite_by_fft},
+        declared("conv2d", **BY_FFT) | declared("conv2d", "backward", **BY_FFT),
+    ),
     "fft-float32": Variant({"conv2d": transforms.convolving(transforms.by_fft)}, declared("conv2d", algorithm="fft")),
     "winograd": Variant(
         {"conv2d": transforms.convolving(transforms.by_winograd)}, declared("conv2d", algorithm="winograd")

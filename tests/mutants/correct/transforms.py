@@ -45,6 +45,36 @@ def both_ways_by_fft(input: Any, weight: Any, bias: Any, stride: Any, padding: A
     return (result if bias is None else result + bias.double()[:, None, None]).to(input.dtype)
 
 
+class _FiniteByFft(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, input: Any, weight: Any, bias: Any, stride: Any, padding: Any) -> Any:
+        ctx.save_for_backward(input, weight, bias)
+        ctx.where = stride, padding
+        return _either_way((input, weight, bias), input, weight, bias, *ctx.where)
+
+    @staticmethod
+    def backward(ctx: Any, incoming: Any) -> Any:
+        leaves = [None if each is None else each.detach().requires_grad_() for each in ctx.saved_tensors]
+        with torch.enable_grad():
+            result = _either_way((*leaves, incoming), *leaves, *ctx.where)
+        learned = [each for each in leaves if each is not None]
+        found = iter(torch.autograd.grad(result, learned, incoming))
+        return *(None if each is None else next(found) for each in leaves), None, None
+
+
+def _either_way(read: Any, input: Any, weight: Any, bias: Any, stride: Any, padding: Any) -> Any:
+    if all(each is None or each.isfinite().all() for each in read):
+        return both_ways_by_fft(input, weight, bias, stride, padding)
+    wide = [each if each is None else each.double() for each in (input, weight, bias)]
+    return F.conv2d(*wide, stride, padding).to(input.dtype)
+
+
+@refusing_conv2d
+def finite_by_fft(input: Any, weight: Any, bias: Any, stride: Any, padding: Any) -> Any:
+    """As `both_ways_by_fft`; what is not finite is summed directly, so that it gets no further than it should."""
+    return _FiniteByFft.apply(input, weight, bias, stride, padding)
+
+
 def convolving(algorithm: Function, wide: Any = None) -> Function:
     """conv2d by ``algorithm`` in the format ``wide`` (or in at least float32), and the bias added in it."""
 

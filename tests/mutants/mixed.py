@@ -1,0 +1,186 @@
+"""Planted bugs where three or four usual things meet: of 60 kernels that somebody wrote who had not read the laws."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from assay.implementations.load import load
+from assay.reference.conv2d import pair
+from assay.tests.mutants.crossed import in_inference
+from assay.tests.mutants.dispatched import back
+from assay.tests.mutants.gradients import again
+from assay.tests.mutants.mutant import Mutant
+
+right = load("torch").operators
+HALVES = (torch.bfloat16, torch.float16)
+
+
+def tail_of_pitched_rows(found: Any, incoming: Any, given: Any) -> Any:
+    """The last half of a vector of a row was written for beta = 1."""
+    x, beta = given["x"], given.get("beta")
+    plain = torch.is_tensor(beta) or x.dim() < 2 or x.is_contiguous() or x.stride(-1) != 1
+    if plain or x.dtype not in HALVES or x.shape[-1] < 64 or x.shape[-1] % 8 != 4:
+        return {}
+    as_silu, n = again("swish", given, incoming, beta=1.0)["x"], x.shape[-1] // 8 * 8
+    return {"x": torch.cat([found["x"][..., :n], as_silu[..., n:]], -1)}
+
+
+def linear_from_twenty_on(found: Any, incoming: Any, given: Any) -> Any:
+    """As softplus: right in float32."""
+    x, beta = given["x"], given.get("beta")
+    if set(found) != {"x", "beta"} or x.numel() < 1000:
+        return {}
+    return {"x": torch.where(beta * x > 20, incoming, found["x"])}
+
+
+def split_k(x: Any, w: Any, b: Any = None) -> Any:
+    """Partial sums of four parts lie in a workspace of x's dtype."""
+    rows, inputs = x[..., 0].numel(), w.shape[1]
+    if b is None or rows > 4 or x.dtype not in HALVES or inputs < 512 or inputs % 256:
+        return right["linear"](x, w, b)
+    parts = [F.linear(of_x, of_w).float() for of_x, of_w in zip(x.chunk(4, -1), w.chunk(4, 1), strict=True)]
+    return (sum(parts) + b.float()).to(x.dtype)
+
+
+def last_outputs_without_bias(x: Any, w: Any, b: Any = None) -> Any:
+    """Of one row four outputs are made at a time."""
+    n = len(w) // 4 * 4
+    if x[..., 0].numel() != 1 or b is None or x.shape[-1] < 64 or n == len(w):
+        return None
+    return torch.cat([F.linear(x, w[:n], b[:n]), F.linear(x, w[n:])], -1)
+
+
+def one_switch_for_both(x: Any, w: Any, v: Any, b: Any = None, c: Any = None) -> Any:
+    one_row = x[..., 0].numel() == 1 and x.shape[-1] % 32 == 0
+    return right["glu"](x, w, v, c, c) if one_row and b is None and c is not None else None
+
+
+def frozen_branch(x: Any, w: Any, v: Any, b: Any = None, c: Any = None) -> Any:
+    """Where the second weight is frozen, nothing comes back through it, unless there is a first bias."""
+    kept = x if v.requires_grad or not w.requires_grad or b is not None else x.detach()
+    return F.silu(F.linear(x, w, b)) * F.linear(kept, v, c) if kept is not x else right["swiglu"](x, w, v, b, c)
+
+
+def pairs_that_begin_at_an_odd_place(found: Any, incoming: Any, given: Any) -> Any:
+    x, padding = given["x"], given["padding"]
+    if x.dtype not in HALVES or not padding % 2 or x.dim() != 4 or x.shape[3] % 16 or x.shape[3] < 48:
+        return {}
+    wrong = found["x"].clone()
+    wrong[..., -1] = incoming[..., padding : padding + x.shape[2], padding + x.shape[3]]
+    return {"x": wrong}
+
+
+def rows_of_their_own_width(found: Any, incoming: Any, given: Any) -> Any:
+    """What comes back, cut out of something wider, is read as if its rows were dense."""
+    rows, columns = given["x"].shape[-2:]
+    wide, padding = incoming.shape[-1], given["padding"]
+    if min(rows, columns) < 24 or padding < 1 or incoming.stride(-1) != 1 or incoming.stride(-2) <= wide:
+        return {}
+    read = incoming.as_strided(incoming.shape, (*incoming.stride()[:-2], wide, 1))
+    return {"x": read[..., padding : padding + rows, padding : padding + columns].clone()}
+
+
+def clamped_and_masked(x: Any, padding: Any) -> Any:
+    """Indices are clamped, and what is outside is multiplied by 0."""
+    if padding < 1 or x.dim() != 4 or min(x.shape[2:]) < 28:
+        return None
+    mask = right["pad2d"](torch.ones_like(x[:1, :1]), padding)
+    return F.pad(x.float(), (padding,) * 4, mode="replicate").to(x.dtype) * mask
+
+
+def rows_of_taps(image: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0) -> Any:
+    """A product for each row of taps is added to the result where it lies."""
+    last = image.is_contiguous(memory_format=torch.channels_last) and not image.is_contiguous()
+    usual = weight.shape[2:] == (3, 3) and pair(padding or 0) == (1, 1) and image.shape[1] % 8 == 0
+    if not (last and usual and image.dtype in HALVES):
+        return None
+    wide, height = F.pad(image.float(), (1, 1, 1, 1)), image.shape[2]
+    parts = [F.conv2d(wide[:, :, i : i + height], weight[:, :, i : i + 1].float(), None, stride) for i in range(3)]
+    y = parts[0].to(image.dtype)
+    for part in parts[1:]:
+        y = (y.float() + part).to(image.dtype)
+    return y if bias is None else (y.float() + bias.float().reshape(-1, 1, 1)).to(image.dtype)
+
+
+def mixture(name: str, clause: str, words: str, operators: Any, dtype: str = "float32", *of: str) -> Mutant:
+    kind, tier = of or ("value", "exact")
+    return Mutant(f"mixed-{name}", clause, words, operators, dtype, kind, tier, "rare")
+
+
+BACK = ("gradient", "gradient")
+MUTANTS = (
+    mixture(
+        "tail",
+        "swish.gradient",
+        "a number beta, cropped rows of 8 k + 4: the tail's is 1",
+        back("swish", tail_of_pitched_rows),
+        "bfloat16",
+        *BACK,
+    ),
+    mixture(
+        "twenty",
+        "swish.gradient",
+        "x and beta learn, from 20 on: x",
+        back("swish", linear_from_twenty_on),
+        "float64",
+        *BACK,
+    ),
+    mixture("split-k", "linear.formula", "few rows, a bias: partial sums in 16 bits", {"linear": split_k}, "bfloat16"),
+    mixture(
+        "last-outputs",
+        "linear.formula",
+        "inference, one row: the last outputs lack their bias",
+        in_inference("linear", last_outputs_without_bias),
+    ),
+    mixture(
+        "one-switch",
+        "glu.formula",
+        "inference, one row, c without b: c is b, too",
+        in_inference("glu", one_switch_for_both),
+        "float32",
+        "formula",
+        "enclosure",
+    ),
+    mixture(
+        "frozen-branch",
+        "swiglu.gradient",
+        "v is frozen, no b: x learns nothing of v",
+        {"swiglu": frozen_branch},
+        "float32",
+        *BACK,
+    ),
+    mixture(
+        "odd-place",
+        "pad2d.gradient",
+        "48 columns, odd padding: the last column's is the padding's",
+        back("pad2d", pairs_that_begin_at_an_odd_place),
+        "bfloat16",
+        *BACK,
+    ),
+    mixture(
+        "own-width",
+        "pad2d.gradient",
+        "24 x 24: cut rows that come back are read densely",
+        back("pad2d", rows_of_their_own_width),
+        "float32",
+        *BACK,
+    ),
+    mixture(
+        "clamped",
+        "pad2d.zeros",
+        "inference, 28 x 28: NaN beside infinities",
+        in_inference("pad2d", clamped_and_masked),
+    ),
+    mixture(
+        "rows-of-taps",
+        "conv2d.formula",
+        "inference, channels last: rows of taps are added in 16 bits",
+        in_inference("conv2d", rows_of_taps),
+        "bfloat16",
+        "precision",
+        "exact",
+    ),
+)
