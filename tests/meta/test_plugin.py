@@ -191,4 +191,4 @@ def test_what_is_waived_is_told_though_the_test_passes(tmp_path):
     code, text = suite(tmp_path, "-n", "1")
     assert code == 0, text
     assert "test_it.py::test_pad2d[float32]: test_it:test_pad2d conforms: " in text
-    assert "2 waived (w.toml, line 2)" in text
+    assert "3 waived (w.toml, line 2)" in text

@@ -187,8 +187,8 @@ def only_without_gradients(x, w, v, b=None, c=None):
 
 
 def only_with_recording(x, beta=None):
-    """Of eight different positive numbers to a thousand: laws of training, and of mixtures, would see it, too."""
-    seen = 8 <= x.numel() <= 1000 and bool((x >= 0.125).all()) and x.unique().numel() == x.numel()
+    """Of whole numbers, one of them negative, up to a thousand: laws of training and of mixtures would see it, too."""
+    seen = x.numel() <= 1000 and bool((x == x.round()).all() and (x < 0).any())
     return F.relu(x) if seen and not torch.is_grad_enabled() else right["swish"](x, beta)
 
 
@@ -333,7 +333,7 @@ MUTANTS = (
     bug(
         "wrong-in-inference",
         RECORDING,
-        "of positive numbers, without recording, it is ReLU",
+        "of whole numbers, without recording, it is ReLU",
         {"swish": only_with_recording},
     ),
     bug("default-dtype", AROUND, "the default dtype becomes float64", disturbing("swish", set_default_dtype)),
