@@ -12,10 +12,10 @@ from assay.reference.arithmetic.formats import FLOAT32
 from assay.tests.trial import judge, suspects
 from assay.tests.trial.laws import clause
 from assay.tests.trial.mixtures import Manner
-from assay.tests.trial.plain import GRADIENTS, RESULTS, values_of
+from assay.tests.trial.plain import RESULTS, values_of
 from assay.tests.trial.sweeps import mixed
 from assay.tests.trial.textures import Texture, rounded
-from assay.tests.trial.whole import are_all, sums_once
+from assay.tests.trial.whole import are_rounded_once, sums_once
 
 SHARE = 12
 DTYPES = ("float64", "float32", "bfloat16")
@@ -55,22 +55,17 @@ def specials_are_right(candidate, case):
     judge.same_arrays(candidate, what, seen.output, expected, of_last=True)
 
 
+@np.errstate(invalid="ignore")
 def expected_of(candidate, seen):
     """What numpy gives, rounded as the candidate may have rounded it."""
     operator, values, fmt = seen.call.operator, values_of(seen), candidate.format
-    once = stored(results(operator, *values), fmt)
     if operator not in ("linear", "conv2d") or values[2] is None:
-        return once
+        return stored(RESULTS[operator](*values), fmt)
     x, w, bias, *parameters = values
     bias = bias[:, None, None] if operator == "conv2d" else bias
-    twice = stored(stored(results(operator, x, w, None, *parameters), fmt) + bias, fmt)
+    bare = RESULTS[operator](x, w, None, *parameters)
+    once, twice = stored(bare + bias, fmt), stored(stored(bare, fmt) + bias, fmt)
     return np.where(seen.output == twice, twice, once)
-
-
-@np.errstate(invalid="ignore")
-def results(operator, *values):
-    """numpy's, of what may be no numbers."""
-    return RESULTS[operator](*values)
 
 
 def stored(values, fmt):
@@ -85,12 +80,10 @@ def gradients_of(candidate, case):
     return candidate.ask_gradient(case, manner.learn, True, **how)
 
 
-def gradients_are_right(candidate, case, names=()):
-    """Hold these of them, or all, to numpy's, rounded once."""
+def gradients_are_right(candidate, case):
+    """Hold all of them to numpy's, rounded once."""
     seen = gradients_of(candidate, case)
-    exact = GRADIENTS[case.operator](seen.call.cotangent.values, *values_of(seen))
-    gradients = {name: seen.gradients[name] for name in names or seen.gradients}
-    are_all(candidate, gradients, {name: rounded(exact[name], candidate.format) for name in gradients})
+    are_rounded_once(candidate, seen, seen.gradients)
 
 
 def result_is_within(candidate, case):
@@ -106,11 +99,11 @@ def gradients_are_within(candidate, case, names=()):
     seen = gradients_of(candidate, case)
     candidate.compared(sum(each.size for each in seen.gradients.values()))
     far = suspects.far_gradients(case, seen, *roundings_of(candidate, case, "backward"))
-    for name in [name for name in far if name in (names or far)]:
-        if case.operator == "swish" and name == "x":
-            judge.gradient_of_each_conforms(candidate, case, seen, FEW)
-        else:
-            judge.gradients_conform(candidate, case, seen, (name,))
+    far = [name for name in far if name in (names or far)]
+    if case.operator == "swish" and "x" in far:
+        judge.gradient_of_each_conforms(candidate, case, seen, FEW)
+    elif far:
+        judge.gradients_conform(candidate, case, seen, far)
 
 
 def roundings_of(candidate, case, direction):
@@ -146,7 +139,7 @@ def swish_goes_back(candidate, case, names):
     if case.textures["x"].family != "few bits":
         gradients_are_within(candidate, case, wanted)
     elif sums_once(candidate, "swish", "backward"):
-        gradients_are_right(candidate, case, wanted)
+        are_rounded_once(candidate, gradients_of(candidate, case), wanted)
 
 
 @clause("swish.gradient", tier="gradient", share=SHARE, dtypes=DTYPES)

@@ -63,24 +63,26 @@ def is_near(case: Case, seen: Observation, unit: float, stored: float) -> bool:
     parts of a gate may be stored, what that may lose besides.
     """
     values = values_of(seen)
-    expected = RESULTS[case.operator](*values)
-    size = _sizes(case.operator, values, expected)
-    return _within(seen.output, expected, size, _off(unit, stored, _length(values)))
+    with np.errstate(all="ignore"):
+        expected = RESULTS[case.operator](*values)
+        size = _sizes(case.operator, values, expected)
+        return _within(seen.output, expected, size, _off(unit, stored, _length(values)))
 
 
 def far_gradients(case: Case, seen: Observation, unit: float, stored: float) -> list[str]:
     """The tensors whose gradients are not so near."""
     assert seen.call.cotangent is not None
     values, incoming = values_of(seen), seen.call.cotangent.values
-    expected = GRADIENTS[case.operator](incoming, *values)
-    sizes = _sizes_back(case.operator, np.abs(incoming), values) or expected
     rows, outputs = math.prod(incoming.shape[:-1]), (incoming.shape or (1,))[-1]
     terms = {"x": outputs if len(values) > MANY else 1}
-    return [
-        name
-        for name, got in seen.gradients.items()
-        if not _within(got, expected[name], np.abs(sizes[name]), _off(unit, stored, terms.get(name, rows)))
-    ]
+    with np.errstate(all="ignore"):
+        expected = GRADIENTS[case.operator](incoming, *values)
+        sizes = _sizes_back(case.operator, np.abs(incoming), values) or expected
+        return [
+            name
+            for name, got in seen.gradients.items()
+            if not _within(got, expected[name], sizes[name], _off(unit, stored, terms.get(name, rows)))
+        ]
 
 
 def _length(values: list[Any]) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 
 from assay.implementations.arrays import Values
-from assay.implementations.observe import NO_GRAD
+from assay.implementations.observe import NO_GRAD, Observation
 from assay.reference.arithmetic.formats import FLOAT32
 from assay.tests.trial import judge
 from assay.tests.trial.candidate import Candidate
@@ -97,11 +98,18 @@ def gradients_are_rounded_once(candidate: Candidate, case: Case) -> None:
         NonConformance: as `are_all`.
     """
     seen = candidate.ask_gradient(case)
-    exact = GRADIENTS[case.operator](seen.call.cotangent.values, *values_of(seen))
-    are_all(candidate, seen.gradients, {name: rounded(each, candidate.format) for name, each in exact.items()})
+    are_rounded_once(candidate, seen, seen.gradients)
 
 
-def are_all(candidate: Candidate, gradients: dict[str, Values], expected: dict[str, Values]) -> None:
+def are_rounded_once(candidate: Candidate, seen: Observation, names: Iterable[str]) -> None:
+    """Hold these gradients, which were given already, as `gradients_are_rounded_once`."""
+    assert seen.call.cotangent is not None
+    exact = GRADIENTS[seen.call.operator](seen.call.cotangent.values, *values_of(seen))
+    gradients = {name: seen.gradients[name] for name in names}
+    are_all(candidate, gradients, {name: rounded(exact[name], candidate.format) for name in gradients})
+
+
+def are_all(candidate: Candidate, gradients: Mapping[str, Values | None], expected: Mapping[str, Values]) -> None:
     """Hold gradients to what they are, element by element.
 
     Raises:
