@@ -161,9 +161,9 @@ def test_a_process_answers_or_its_death_is_told():
 
 
 def test_a_mutant_is_run_and_what_is_kept_of_it_can_be_written():
-    answer = record.of_mutant("linear-nan-lost", "", "quick")
+    answer = record.of_mutant("pad2d.nan-is-zero", "", "quick")
     assert answer["kill"]["tier"] == "special"
-    assert answer["clauses"] == ["linear.special"]
+    assert answer["clauses"] == ["pad2d.zeros"]
     assert json.loads(json.dumps(answer)) == answer
 
 
@@ -185,9 +185,9 @@ def test_an_interrupt_leaves_what_there_is(monkeypatch):
 
 
 def test_at_all_budgets_but_the_last_a_mutant_is_met_until_the_first_kill():
-    tasks = record.Asked(("quick", "gate"), "linear-nan-lost").tasks()
+    tasks = record.Asked(("quick", "gate"), "pad2d.nan-is-zero").tasks()
     assert [(task[0], task[3]) for task in tasks] == [("first", "quick"), ("mutant", "gate")]
-    first, whole = (record.work(("first" if k else "mutant", "linear-nan-lost", "", "quick")) for k in (1, 0))
+    first, whole = (record.work(("first" if k else "mutant", "pad2d.nan-is-zero", "", "quick")) for k in (1, 0))
     assert first["laws"] < whole["laws"]
     assert first["kill"].keys() == whole["kill"].keys()
 
@@ -336,9 +336,7 @@ def test_an_unknown_budget_is_a_usage_error(capsys):
 
 def test_the_command_runs_a_mutant_and_its_peers(tmp_path, capsys):
     path = tmp_path / "power.json"
-    assert (
-        cli.main(["power", "--only", "linear-bias-by-rows", "--budget", "quick", "-n", "1", "--json", str(path)]) == 0
-    )
+    assert cli.main(["power", "--only", "pad2d.nan-is-zero", "--budget", "quick", "-n", "1", "--json", str(path)]) == 0
     assert "1 of 1" in capsys.readouterr().out
     (row,) = json.loads(path.read_text())["mutants"]
     assert row["quick"]["kill"]["seconds"] > 0

@@ -12,14 +12,14 @@ from rich.console import Console
 from assay.implementations.load import described
 from assay.report import session, terminal
 from assay.report import verdict as report_verdict
-from assay.tests.trial.laws import all_laws
+from assay.tests.meta.test_waivers import quick_laws
 from assay.tests.trial.run import make_run
 
 CLAUSES = ("swish.formula", "swish.zero")
 
 
 def judged(monkeypatch, swish):
-    laws = [law for law in all_laws() if law.clause in CLAUSES and law.tier in ("exact", "enclosure")]
+    laws = [law for law in quick_laws(*CLAUSES) if law.tier in ("exact", "enclosure")]
     monkeypatch.setattr(session, "all_laws", lambda: laws)
     kernels = SimpleNamespace(swish=swish, dtypes=("float32",))
     return session.judge(make_run(described(kernels, "kernels"), ["swish"], ["float32"]))
