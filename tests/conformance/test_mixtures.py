@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from assay.reference.arithmetic.formats import FLOAT32
-from assay.tests.trial import judge, suspects
+from assay.tests.trial import judge, near
 from assay.tests.trial.laws import clause
 from assay.tests.trial.mixtures import Manner
 from assay.tests.trial.plain import RESULTS, values_of
@@ -90,7 +89,7 @@ def result_is_within(candidate, case):
     """Judge the farthest elements of a result that is not near to numpy's."""
     seen = answer_of(candidate, case)
     candidate.compared(seen.output.size)
-    if not suspects.is_near(case, seen, *roundings_of(candidate, case, "forward")):
+    if not near.is_near(candidate, case, seen):
         judge.answer_conforms(candidate, case, seen, FEW)
 
 
@@ -98,18 +97,12 @@ def gradients_are_within(candidate, case, names=()):
     """Judge the farthest elements of these gradients, or of all, that are not near to numpy's."""
     seen = gradients_of(candidate, case)
     candidate.compared(sum(each.size for each in seen.gradients.values()))
-    far = suspects.far_gradients(case, seen, *roundings_of(candidate, case, "backward"))
+    far = near.far_gradients(candidate, case, seen)
     far = [name for name in far if name in (names or far)]
     if case.operator == "swish" and "x" in far:
         judge.gradient_of_each_conforms(candidate, case, seen, FEW)
     elif far:
         judge.gradients_conform(candidate, case, seen, far)
-
-
-def roundings_of(candidate, case, direction):
-    """What a step of a sum may be off; and in 16 bits what parts of a gate are, that may be stored."""
-    unit, stored = candidate.precision(case.operator, direction).accumulation.unit, candidate.format.unit
-    return unit, 2 * stored * (stored > FLOAT32.unit)
 
 
 def with_specials(candidate, case):

@@ -11,7 +11,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import torch
 from rich.console import Console
 
 from assay.cli import ROOT
@@ -21,6 +20,7 @@ from assay.implementations.observe import Call
 from assay.report import session, terminal, waivers
 from assay.report.verdict import Verdict
 from assay.tests.meta.test_cli import assay
+from assay.tests.meta.test_report import quick_laws, right
 from assay.tests.trial.laws import all_laws
 from assay.tests.trial.run import UsageProblem, make_run
 from assay.tests.trial.waiver_file import read
@@ -38,10 +38,6 @@ expiry = 2999-01-01
 LONG = ENTRY + 'where = { tier = ["enclosure", "special"], least = { "x.size" = 8 } }\n'
 
 
-def right(x, beta=1.0):
-    return x * torch.sigmoid(beta * x)
-
-
 def wrong_if_long(x, beta=1.0):
     return right(x, beta) * (1.01 if x.numel() >= 8 else 1)
 
@@ -54,18 +50,12 @@ def always_wrong(x, beta=1.0):
     return right(x, beta) * 1.01 + 1
 
 
-def quick_laws(*clauses):
-    """Theirs, without those that take seconds."""
-    slow = ("millions", "every_size", "mixture")
-    return [law for law in all_laws() if law.clause in clauses and not any(word in law.name for word in slow)]
-
-
 @pytest.fixture
 def judged(tmp_path, monkeypatch):
     """Judge swish(x, beta) by the laws of two clauses, with the waivers of a text."""
     laws = quick_laws("swish.formula", "swish.zero")
-    monkeypatch.setattr(session, "all_laws", lambda: laws)
-    monkeypatch.setattr(waivers, "all_laws", lambda budget: laws)  # all that there are, for this run
+    for module in (session, waivers):  # all that there are, for this run
+        monkeypatch.setattr(module, "all_laws", lambda *budget: laws)
 
     def judge(text: str, swish=wrong_if_long, dtypes=("float32",), offers=("float32",), **words) -> Verdict:
         path = tmp_path / "waivers.toml"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
 from assay.implementations.arrays import Values
 from assay.implementations.observe import Observation
-from assay.tests.trial import judge
+from assay.tests.trial import judge, near
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import NonConformance
@@ -40,12 +40,23 @@ def one_answer(candidate: Candidate, case: Case, first: Observation, *others: Ob
     candidate.compared(sum(each.size for each in first.arrays()))
     another = [each for each in others if not each.call.halved and not _same(first.output, each.output)]
     if another:
-        right_alike(*(partial(judge.answer_conforms, candidate, case, each) for each in (first, *another)))
+        right_alike(*(partial(_result_is_right, candidate, case, each) for each in (first, *another)))
+    answers = (first, *others)
+    far = cache(lambda number: near.far_gradients(candidate, case, answers[number]))
+
+    def gradient_is_right(name: str, number: int) -> None:
+        if name in far(number):
+            judge.gradients_conform(candidate, case, answers[number], (name,))
+
     for name, gradient in first.gradients.items():
-        another = [each for each in others if not _same(gradient, each.gradients[name])]
+        another = [k for k, each in enumerate(others, 1) if not _same(gradient, each.gradients[name])]
         if another:
-            judged = (partial(judge.gradients_conform, candidate, case, each, (name,)) for each in (first, *another))
-            right_alike(*judged)
+            right_alike(*(partial(gradient_is_right, name, k) for k in (0, *another)))
+
+
+def _result_is_right(candidate: Candidate, case: Case, seen: Observation) -> None:
+    if not near.is_near(candidate, case, seen):
+        judge.answer_conforms(candidate, case, seen)
 
 
 def _same(one: Values | None, other: Values | None) -> bool:

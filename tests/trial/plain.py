@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,11 @@ def convolved_back(g: Values, x: Values, w: Values, b: Values | None, stride: An
 
 def pooled(x: Values, kernel: Any, stride: Any, padding: Any) -> Values:
     """max_pool2d."""
-    return windows(padded(x, pair(padding or 0), -math.inf), pair(kernel), pair(stride or kernel)).max((-2, -1))
+    (rows, columns), (down, right) = pair(kernel), pair(stride or kernel)
+    image = padded(x, pair(padding or 0), -math.inf)
+    along = windows(image, (1, columns), (1, right))[..., 0, :]  # a maximum of many windows' few axes takes numpy long
+    image = reduce(np.maximum, np.moveaxis(along, -1, 0))
+    return reduce(np.maximum, np.moveaxis(windows(image, (rows, 1), (down, 1))[..., 0], -1, 0))  # type: ignore[no-any-return]
 
 
 def pooled_back(g: Values, x: Values, kernel: Any, stride: Any, padding: Any) -> Gradients:

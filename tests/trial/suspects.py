@@ -29,74 +29,30 @@ from assay.tests.trial.plain import (
 
 WORST = 3  # elements of an array
 MANY = 4  # times as many as are judged anyway: of fewer, chance meets each soon enough
-ROUNDINGS = 5.0  # that a sigmoid may take, at the least
 DEAR = 2**25  # products, from which nobody is asked
 
 
 def of_the_result(case: Case, seen: Observation, count: int) -> list[Index]:
     """The elements of a result that are worth judging, where it has many more than the ``count`` that are drawn."""
-    if math.prod(case.result_shape) <= MANY * count or _is_dear(case):
+    if math.prod(case.result_shape) <= MANY * count or is_dear(case):
         return []
     values = values_of(seen)
     with np.errstate(all="ignore"):
         expected = RESULTS[case.operator](*values)
-        return worst(seen.output, expected, _sizes(case.operator, values, expected))
+        return worst(seen.output, expected, sizes(case.operator, values, expected))
 
 
 def of_the_gradients(case: Case, seen: Observation, names: Iterable[str], count: int) -> dict[str, list[Index]]:
     """The elements of each gradient that are worth judging, where it has many more than ``count``."""
     large = [name for name in names if math.prod(case.shapes[name]) > MANY * count]
-    if not large or _is_dear(case):
+    if not large or is_dear(case):
         return {}
     assert seen.call.cotangent is not None
     values, incoming = values_of(seen), seen.call.cotangent.values
     with np.errstate(all="ignore"):
         expected = GRADIENTS[case.operator](incoming, *values)
-        sizes = _sizes_back(case.operator, np.abs(incoming), values) or expected
-        return {name: worst(seen.gradients[name], expected[name], sizes[name]) for name in large}
-
-
-def is_near(case: Case, seen: Observation, unit: float, stored: float) -> bool:
-    """Whether each element of a result is so near to numpy's that no bound is as narrow.
-
-    That is within half of what a sum of so many terms may be off, or within a few roundings, by ``unit``; and, where
-    parts of a gate may be stored, what that may lose besides.
-    """
-    values = values_of(seen)
-    with np.errstate(all="ignore"):
-        expected = RESULTS[case.operator](*values)
-        size = _sizes(case.operator, values, expected)
-        return _within(seen.output, expected, size, _off(unit, stored, _length(values)))
-
-
-def far_gradients(case: Case, seen: Observation, unit: float, stored: float) -> list[str]:
-    """The tensors whose gradients are not so near."""
-    assert seen.call.cotangent is not None
-    values, incoming = values_of(seen), seen.call.cotangent.values
-    rows, outputs = math.prod(incoming.shape[:-1]), (incoming.shape or (1,))[-1]
-    terms = {"x": outputs if len(values) > MANY else 1}
-    with np.errstate(all="ignore"):
-        expected = GRADIENTS[case.operator](incoming, *values)
-        sizes = _sizes_back(case.operator, np.abs(incoming), values) or expected
-        return [
-            name
-            for name, got in seen.gradients.items()
-            if not _within(got, expected[name], sizes[name], _off(unit, stored, terms.get(name, rows)))
-        ]
-
-
-def _length(values: list[Any]) -> int:
-    """The terms of the sums that a gate is made of."""
-    return int(values[0].shape[-1]) if len(values) > MANY else 1
-
-
-def _off(unit: float, stored: float, terms: int) -> float:
-    return unit * max(ROUNDINGS, terms / 2) + stored
-
-
-def _within(got: Values | None, expected: Values, size: Values, relative: float) -> bool:
-    assert got is not None
-    return bool(np.all((got == expected) | (np.abs(got - expected) <= relative * np.abs(size))))
+        off = sizes_back(case.operator, np.abs(incoming), values) or expected
+        return {name: worst(seen.gradients[name], expected[name], off[name]) for name in large}
 
 
 def worst(got: Values | None, expected: Values, size: Values) -> list[Index]:
@@ -106,29 +62,32 @@ def worst(got: Values | None, expected: Values, size: Values) -> list[Index]:
         return []
     apart = np.abs(got - expected)
     apart = np.where(np.isfinite(apart), apart, np.where(_same(got, expected), 0.0, math.inf)).ravel()
-    share = np.where(apart > 0.0, apart / np.abs(size).ravel(), 0.0)
-    first = np.argpartition(share, -WORST)[-WORST:] if share.size > WORST else range(share.size)
-    chosen = dict.fromkeys([int(np.argmax(apart)), *map(int, first)])
-    return [tuple(map(int, np.unravel_index(k, got.shape))) for k in chosen if apart[k] > 0.0]
+    off = np.flatnonzero(apart > 0.0)  # among millions that are not, and so all alike, a partition takes seconds
+    share = apart[off] / np.abs(size).ravel()[off]
+    first = off[np.argpartition(share, -WORST)[-WORST:]] if off.size > WORST else off
+    chosen = dict.fromkeys(map(int, (off[np.argmax(apart[off])], *first))) if off.size else ()
+    return [tuple(map(int, np.unravel_index(k, got.shape))) for k in chosen]
 
 
 def _same(got: Values, expected: Values) -> Any:
     return (got == expected) | (np.isnan(got) & np.isnan(expected))
 
 
-def _is_dear(case: Case) -> bool:
+def is_dear(case: Case) -> bool:
+    """Whether numpy is asked nothing about a case, as it would take too long."""
     taps = math.prod(next((case.shapes[name][1:] for name in ("w", "weight") if name in case.shapes), (1,)))
     return math.prod(case.result_shape) * taps > DEAR
 
 
-def _absolute(values: Iterable[Any]) -> list[Any]:
+def absolute(values: Iterable[Any]) -> list[Any]:
+    """Each array without its signs; what is none as it is."""
     return [np.abs(value) if isinstance(value, np.ndarray) else value for value in values]
 
 
-def _sizes(operator: str, values: list[Any], expected: Values) -> Values:
+def sizes(operator: str, values: list[Any], expected: Values) -> Values:
     """How large the terms of each element are."""
     if operator in ("linear", "conv2d"):
-        return RESULTS[operator](*_absolute(values))
+        return RESULTS[operator](*absolute(values))
     if operator not in ("glu", "swiglu"):
         return expected
     x, w, v, b, c = values
@@ -136,10 +95,10 @@ def _sizes(operator: str, values: list[Any], expected: Values) -> Values:
     return np.abs(opened) * other + np.abs(slope * linear(x, v, c)) * before
 
 
-def _sizes_back(operator: str, incoming: Values, values: list[Any]) -> Gradients | None:
+def sizes_back(operator: str, incoming: Values, values: list[Any]) -> Gradients | None:
     """How large the terms of each element of the gradients are, where those are sums."""
     if operator in ("linear", "conv2d"):
-        return GRADIENTS[operator](incoming, *_absolute(values))
+        return GRADIENTS[operator](incoming, *absolute(values))
     if operator == "swish":
         x, beta = values[0], 1.0 if values[1] is None else values[1]
         s = sigmoid(beta * x)
@@ -155,5 +114,5 @@ def _sizes_back(operator: str, incoming: Values, values: list[Any]) -> Gradients
 
 def _branches(values: list[Any]) -> tuple[Values, Values, Values]:
     """The sizes of x and of the terms of both branches."""
-    x, w, v, b, c = _absolute(values)
+    x, w, v, b, c = absolute(values)
     return x, linear(x, w, b), linear(x, v, c)
