@@ -20,7 +20,7 @@ BY_DEFAULT = {
 }
 DETERMINISTIC = {"deterministic algorithms": Setting("get_deterministic_debug_mode", "set_deterministic_debug_mode", 1)}
 # Shares of work are uneven for some of these, whatever the machine has.
-THREADS = {f"{count} threads": Setting("get_num_threads", "set_num_threads", count) for count in (2, 3, 5, 12)}
+THREADS = {f"{count} threads": Setting("get_num_threads", "set_num_threads", count) for count in (2, 3, 4, 5, 17)}
 SETTINGS = {**BY_DEFAULT, **DETERMINISTIC, **THREADS}
 
 

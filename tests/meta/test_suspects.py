@@ -115,6 +115,21 @@ def test_numpys_results_and_gradients_are_permitted_ones(operator, data):
         assert all(of_one(at).margin(float(gradients[name][at])) <= 1.0 for at in np.ndindex(*argument.values.shape))
 
 
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(1, 1, 1), (4096, 1, 1), (7, 3, 1), (1, 3, 5), (50, 40, 30)])
+def test_numpy_multiplies_zero_by_infinity_wherever_it_stands(rows, inputs, outputs):
+    """BLAS scales by zero without looking at what it scales."""
+    x, w, g = np.zeros((rows, inputs)), np.zeros((outputs, inputs)), np.zeros((rows, outputs))
+    x[-1, -1] = g[0, 0] = math.inf
+    with np.errstate(invalid="ignore"):
+        result, back = RESULTS["linear"](x, w, None), GRADIENTS["linear"](g, x, w, None)
+        image, kernel = x.T.reshape(1, inputs, rows, 1), w.reshape(outputs, inputs, 1, 1)
+        convolved = RESULTS["conv2d"](image, kernel, None, 1, 0)
+    assert np.isnan(result[-1]).all() and not result[:-1].any()
+    assert np.isnan(back["x"][0]).all() and not back["x"][1:].any()
+    assert not np.isfinite(back["w"][0]).all()
+    assert np.array_equal(convolved[0, :, :, 0].T, result, equal_nan=True)
+
+
 def test_the_worst_are_those_that_are_farthest_off_for_their_size_and_the_farthest():
     expected = np.ones((2, 5))
     size = np.array([[1.0, 1.0, 1.0, 1.0, 100.0], [1e-3, 1.0, 1.0, 1.0, 1.0]])

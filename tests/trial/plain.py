@@ -33,21 +33,36 @@ def padded(x: Values, padding: Pair, fill: float) -> Values:
     return np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2), constant_values=fill)
 
 
+def sums_of(a: Values, b: Values, of: tuple[int, ...], by: tuple[int, ...]) -> Values:
+    """Sums of products along these axes, as of `numpy.tensordot`.
+
+    Its BLAS may take zero times an infinity, or NaN, for zero, as of a matrix of one number: it is not asked for those.
+    """
+    if np.isfinite(a).all() and np.isfinite(b).all():
+        return np.tensordot(a, b, (of, by))
+    ours, theirs = list(range(a.ndim)), list(range(a.ndim, a.ndim + b.ndim))
+    for axis, other in zip(of, by, strict=True):
+        theirs[other] = ours[axis]
+    left = [axis for axis in ours if axis not in of] + [axis for axis in theirs if axis >= a.ndim]
+    return np.einsum(a, ours, b, theirs, left)  # type: ignore[no-any-return]
+
+
 def linear(x: Values, w: Values, b: Values | None) -> Values:
     """linear."""
-    return x @ w.T if b is None else x @ w.T + b
+    sums = sums_of(x, w, (x.ndim - 1,), (1,))
+    return sums if b is None else sums + b
 
 
 def linear_back(g: Values, x: Values, w: Values, b: Values | None) -> Gradients:
     """The gradients of linear where ``g`` comes in."""
     rows, xs = g.reshape(-1, len(w)), x.reshape(-1, x.shape[-1])
-    return {"x": g @ w, "w": rows.T @ xs, "b": rows.sum(0)}
+    return {"x": sums_of(g, w, (g.ndim - 1,), (0,)), "w": sums_of(rows, xs, (0,), (0,)), "b": rows.sum(0)}
 
 
 def convolved(x: Values, w: Values, b: Values | None, stride: Any, padding: Any) -> Values:
     """conv2d."""
     seen = windows(padded(x, pair(padding or 0), 0.0), w.shape[2:], pair(stride or 1))
-    sums = np.moveaxis(np.tensordot(seen, w, ((1, 4, 5), (1, 2, 3))), -1, 1)
+    sums = np.moveaxis(sums_of(seen, w, (1, 4, 5), (1, 2, 3)), -1, 1)
     return sums if b is None else sums + b[:, None, None]
 
 
@@ -57,9 +72,9 @@ def convolved_back(g: Values, x: Values, w: Values, b: Values | None, stride: An
     image = padded(x, (above, before), 0.0)
     back, rows, columns = np.zeros_like(image), down * g.shape[2], right * g.shape[3]
     for i, j in np.ndindex(*w.shape[2:]):
-        tap = np.moveaxis(np.tensordot(g, w[:, :, i, j], (1, 0)), -1, 1)
+        tap = np.moveaxis(sums_of(g, w[:, :, i, j], (1,), (0,)), -1, 1)
         back[:, :, i : i + rows - down + 1 : down, j : j + columns - right + 1 : right] += tap
-    weight = np.tensordot(g, windows(image, w.shape[2:], (down, right)), ((0, 2, 3), (0, 2, 3)))
+    weight = sums_of(g, windows(image, w.shape[2:], (down, right)), (0, 2, 3), (0, 2, 3))
     within = back[:, :, above : above + x.shape[2], before : before + x.shape[3]]
     return {"input": within, "weight": weight, "bias": g.sum((0, 2, 3))}
 
