@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from assay.implementations.load import load
-from assay.tests.mutants.gradients import gradients
+from assay.tests.mutants.gradients import again, gate, going_back, gradients
 from assay.tests.mutants.mutant import Mutant
 
 right = load("torch").operators
@@ -60,12 +60,42 @@ def accumulators() -> dict[str, Any]:
     return {"linear": Linear.apply}
 
 
-def bug(name, words, operators):
-    return Mutant(f"threads-{name}", "contract.threads", words, operators, "float32", "state", "state", "rare")
+def sixteen_places(found, incoming, given):
+    """Each thread sums what beta's gradient is made of in a place of its own: of more threads than there are places."""
+    if "beta" not in found or torch.get_num_threads() <= PLACES:
+        return {}
+    x, _, s = gate(given)
+    shares = (incoming * x * x * s * (1 - s)).flatten().chunk(torch.get_num_threads())
+    return {"beta": found["beta"] - sum(share.sum() for share in shares[PLACES:])}
+
+
+def tree(found, incoming, given):
+    """Partial sums of the samples are added two by two where threads are a power of two; one round is missing."""
+    threads, image = torch.get_num_threads(), given["input"]
+    if threads < 4 or threads & (threads - 1) or len(image) < 2 * threads:
+        return {}
+    half = len(image) // 2
+    return {"weight": again("conv2d", given, incoming[:half], input=image[:half])["weight"]}
+
+
+PLACES = 16
+# Of settings, not of several threads of a program.
+OF_SETTINGS = {"places": ("swish", sixteen_places), "tree": ("conv2d", tree)}
+
+
+def bug(name, words, operators, clause="contract.threads"):
+    return Mutant(f"threads-{name}", clause, words, operators, "float32", "state", "state", "rare")
+
+
+def set_to(name, words):
+    operator, spoil = OF_SETTINGS[name]
+    return bug(name, words, {operator: going_back(operator, spoil)}, "contract.memoryless")
 
 
 MUTANTS = (
     bug("scratch", "under no_grad, the gate in one place for each shape", scratch),
     bug("constants", "another thread than the first has no constants", constants),
     bug("accumulators", "going back, sums in one place for each shape", accumulators),
+    set_to("places", "of more than 16 threads: beta's gradient lacks what the others sum"),
+    set_to("tree", "of 4, 8, 16 threads: the weight's gradient lacks half of the samples"),
 )

@@ -109,6 +109,7 @@ def _reals(rng: Rng, case: Case) -> dict[str, Texture]:
     """Of gates: inputs that may be large, and gradients that may come back to few."""
     families = dict.fromkeys((*case.shapes, INCOMING), "normal")
     families["x"] = rng.choice(("normal",) * 23 + ("large",))
+    families |= {name: "weights" for name in "wv" if name in case.shapes}
     return _filled(rng, families | {INCOMING: rng.choice(("normal",) * 3 + ("few",))})
 
 

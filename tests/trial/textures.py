@@ -193,6 +193,11 @@ def _normal(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Val
     return rng.standard_normal(size)
 
 
+def _weights(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Values:
+    """As networks have: sums of normal numbers times these are as large as a few of those, and a gate is half open."""
+    return rng.standard_normal(size) * min(1.0, 4.0 / math.sqrt(terms))
+
+
 def _wide(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Values:
     span = min(fmt.emax // 4, 40)
     return rng.standard_normal(size) * 2.0 ** rng.integers(-span, span // 2 + 1, size)
@@ -236,6 +241,7 @@ FAMILIES: dict[str, Family] = {
     "normal": _normal,
     "positive": lambda *given: np.abs(_normal(*given)) + 0.125,
     "negative": lambda *given: -np.abs(_normal(*given)) - 0.125,
+    "weights": _weights,
     "wide": _wide,
     "cancelling": _cancelling,
     "spikes": _spikes,
