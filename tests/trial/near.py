@@ -24,13 +24,14 @@ from assay.tests.trial.cases import Case
 from assay.tests.trial.plain import GRADIENTS, RESULTS, Gradients, linear, linear_back, sigmoid, values_of
 from assay.tests.trial.textures import rounded
 
-GATES, MOVED = ("glu", "swiglu"), ("pad2d", "max_pool2d")
+SUMS, GATES, MOVED = ("linear", "conv2d"), ("glu", "swiglu"), ("pad2d", "max_pool2d")
+KNOWN = ("swish", *SUMS, *GATES, *MOVED)  # of others nothing is near
 ROUNDINGS = 3.0  # that a sigmoid may take, at the least, besides numpy's own
 
 
 def is_near(candidate: Candidate, case: Case, seen: Observation) -> bool:
     """Whether each element of a result is as near."""
-    if suspects.is_dear(case):
+    if suspects.is_dear(case) or case.operator not in KNOWN:
         return False
     operator, values, steps = case.operator, values_of(seen), Steps.of(candidate, case.operator, "forward")
     with np.errstate(all="ignore"):
@@ -41,7 +42,8 @@ def is_near(candidate: Candidate, case: Case, seen: Observation) -> bool:
 
 def far_gradients(candidate: Candidate, case: Case, seen: Observation) -> list[str]:
     """The tensors whose gradients are not as near."""
-    if suspects.is_dear(case) or case.operator == "max_pool2d":  # of whose ties numpy knows nothing here
+    known = case.operator in KNOWN and case.operator != "max_pool2d"  # of whose ties numpy knows nothing here
+    if suspects.is_dear(case) or not known:
         return list(seen.gradients)
     assert seen.call.cotangent is not None
     operator, values, incoming = case.operator, values_of(seen), seen.call.cotangent.values
@@ -87,7 +89,7 @@ class Steps:
         if operator in GATES:
             (opened, _), other = self._branches(operator, values)
             return (opened * other).off
-        if operator != "swish":
+        if operator in SUMS:
             return self.of_sum(RESULTS[operator], values)
         x, beta = values
         return (Part(x) * self._gate("glu", self._stored(x if beta is None else beta * x))[0]).off
@@ -103,7 +105,7 @@ class Steps:
             right = Part(right.value, np.where(scaled, right.off, self._again(right).off))
             one, another = self._of_branch(left, x, w, b), self._of_branch(right, x, v, c)
             return {"x": one["x"] + another["x"], "w": one["w"], "b": one["b"], "v": another["w"], "c": another["b"]}
-        if operator != "swish":
+        if operator in SUMS:
             return self.of_sums(GRADIENTS[operator], [incoming, *values])
         x, beta = values[0], 1.0 if values[1] is None else values[1]
         z = self._stored(beta * x)
