@@ -207,12 +207,12 @@ def test_who_differentiates_is_given_what_a_call_leaves_out(tmp_path):
 @pytest.mark.parametrize("back", [False, True])
 def test_a_setting_holds_while_the_script_calls_and_no_longer(tmp_path, capsys, back):
     cotangent = {"cotangent": Argument(np.ones(1)), "differentiate": ("x",)} if back else {}
-    call = Call("swish", {"x": Argument(np.ones(1))}, "float32", "cpu", setting="12 threads", **cotangent)
+    call = Call("swish", {"x": Argument(np.ones(1))}, "float32", "cpu", setting="17 threads", **cotangent)
     (tmp_path / "script.py").write_text(script("", "torch", [call], "wrong"))
     before, seen = torch.get_num_threads(), []
     swish = types.SimpleNamespace(swish=lambda x: (seen.append(torch.get_num_threads()), 2 * x)[1])
     runpy.run_path(str(tmp_path / "script.py"), {"candidate": swish})
-    assert seen == [12] and torch.get_num_threads() == before
+    assert seen == [17] and torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize("back", [False, True])
