@@ -26,7 +26,6 @@ from assay.tests.trial.weaker import what_would_hold
 
 SAMPLED = 40  # elements of a result that are judged, where it has more: corners first, then drawn ones
 SAMPLED_GRADIENTS = 16  # of each input
-OF_SUMS = ("linear", "conv2d")
 
 
 def conforms(candidate: Candidate, case: Case, sampled: int = SAMPLED) -> Observation:
@@ -182,7 +181,7 @@ def same_results(candidate: Candidate, what: str, got: Values, expected: Values,
 def _apart(candidate: Candidate, call: Call) -> float:
     """What a sum may be off on integers; by another algorithm nothing where it is given NaN or an infinity."""
     precision = candidate.precision(call.operator)
-    if precision.exact_on_integers or call.operator not in OF_SUMS:
+    if precision.exact_on_integers or call.operator not in suspects.SUMS:
         return 0.0
     if precision.algorithm == "direct":
         return _of_few_bits(precision, *(argument.values for argument in call.tensors.values()))

@@ -22,9 +22,10 @@ from assay.tests.trial import suspects
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.plain import GRADIENTS, RESULTS, Gradients, linear, linear_back, sigmoid, values_of
+from assay.tests.trial.suspects import GATES, SUMS
 from assay.tests.trial.textures import rounded
 
-SUMS, GATES, MOVED = ("linear", "conv2d"), ("glu", "swiglu"), ("pad2d", "max_pool2d")
+MOVED = ("pad2d", "max_pool2d")
 KNOWN = ("swish", *SUMS, *GATES, *MOVED)  # of others nothing is near
 ROUNDINGS = 3.0  # that a sigmoid may take, at the least, besides numpy's own
 
@@ -36,8 +37,7 @@ def is_near(candidate: Candidate, case: Case, seen: Observation) -> bool:
     operator, values, steps = case.operator, values_of(seen), Steps.of(candidate, case.operator, "forward")
     with np.errstate(all="ignore"):
         expected = RESULTS[operator](*values)
-        off = expected if operator in MOVED else steps.off(operator, values)
-        return _holds(candidate, seen.output, expected, off, steps)
+        return _holds(candidate, seen.output, expected, steps.off(operator, values), steps)
 
 
 def far_gradients(candidate: Candidate, case: Case, seen: Observation) -> list[str]:
@@ -50,7 +50,7 @@ def far_gradients(candidate: Candidate, case: Case, seen: Observation) -> list[s
     steps = Steps.of(candidate, operator, "backward")
     with np.errstate(all="ignore"):
         expected = GRADIENTS[operator](incoming, *values)
-        off = expected if operator in MOVED else steps.off_back(operator, incoming, values)
+        off = steps.off_back(operator, incoming, values)
         names = seen.gradients.items()
         return [name for name, got in names if not _holds(candidate, got, expected[name], off[name], steps)]
 
@@ -58,8 +58,6 @@ def far_gradients(candidate: Candidate, case: Case, seen: Observation) -> list[s
 def _holds(candidate: Candidate, got: Values | None, expected: Values, off: Values, steps: Steps) -> bool:
     """Whether all elements are what is stored of numbers that are so much off."""
     assert got is not None
-    if off is expected:  # what is only moved
-        return np.array_equal(got, expected, equal_nan=True)
     if not steps.direct or not np.all(np.abs(expected) + off < steps.most):
         return False
     least, most = (rounded(expected + sign * off, candidate.format) for sign in (-1.0, 1.0))
@@ -91,8 +89,10 @@ class Steps:
             return (opened * other).off
         if operator in SUMS:
             return self.of_sum(RESULTS[operator], values)
+        if operator in MOVED:
+            return np.zeros(())
         x, beta = values
-        return (Part(x) * self._gate("glu", self._stored(x if beta is None else beta * x))[0]).off
+        return (Part(x) * self._gate("glu", self._stored(Part(x if beta is None else beta * x)))[0]).off
 
     def off_back(self, operator: str, incoming: Values, values: list[Any]) -> Gradients:
         """What the elements of the gradients may be off, at the least."""
@@ -100,15 +100,17 @@ class Steps:
         if operator in GATES:
             x, w, v, b, c = values
             (opened, slope), other = self._branches(operator, values)
-            left, right = self._again(comes * other * slope), comes * opened
+            left, right = self._stored(comes * other * slope), comes * opened
             scaled = np.abs(np.frexp(incoming)[0]) == 0.5  # by a power of two: what was stored is stored as it is
-            right = Part(right.value, np.where(scaled, right.off, self._again(right).off))
+            right = Part(right.value, np.where(scaled, right.off, self._stored(right).off))
             one, another = self._of_branch(left, x, w, b), self._of_branch(right, x, v, c)
             return {"x": one["x"] + another["x"], "w": one["w"], "b": one["b"], "v": another["w"], "c": another["b"]}
         if operator in SUMS:
             return self.of_sums(GRADIENTS[operator], [incoming, *values])
+        if operator in MOVED:
+            return {"x": np.zeros(())}
         x, beta = values[0], 1.0 if values[1] is None else values[1]
-        z = self._stored(beta * x)
+        z = self._stored(Part(beta * x))
         each = comes * Part(x * x) * self._gate("glu", z)[1]
         sizes = np.abs(each.value)
         summed = each.off.sum() + self.unit / 2 * _more_than_one(np.count_nonzero(sizes)) * sizes.sum()
@@ -126,30 +128,29 @@ class Steps:
     def _branches(self, operator: str, values: list[Any]) -> tuple[tuple[Part, Part], Part]:
         """The gate and its slope, and the other branch."""
         x, w, v, b, c = values
-        before, other = (self._stored(linear(*each), self.of_sum(linear, [*each])) for each in ((x, w, b), (x, v, c)))
+        sums = [Part(linear(*each), self.of_sum(linear, [*each])) for each in ((x, w, b), (x, v, c))]
+        before, other = map(self._stored, sums)
         return self._gate(operator, before), other
 
     def _gate(self, operator: str, z: Part) -> tuple[Part, Part]:
         """Of numbers that are off, and its slope: s (1 - s) is as far off as s is, where that is nearly 1."""
         few = ROUNDINGS * self.unit * (z.value != 0.0)  # the sigmoid of zero is exact
         s = sigmoid(z.value)
-        own, back = self._stored(s, few * s).off, 1.0 - 2.0 * s
+        own, back = self._stored(Part(s, few * s)).off, 1.0 - 2.0 * s
         value, slope = s, s * (1.0 - s)
         bend, sizes = slope * back, slope
         if operator == "swiglu":
             value, bend, back = z.value * s, 2.0 * slope + z.value * bend, 1.0 + z.value * back
             slope, sizes = s + z.value * slope, s + np.abs(z.value) * slope
-        gate = self._stored(value, np.abs(slope) * z.off + few * np.abs(value))
+        gate = self._stored(Part(value, np.abs(slope) * z.off + few * np.abs(value)))
         return gate, Part(slope, np.abs(bend) * z.off + np.abs(back) * own + few * sizes)
 
-    def _stored(self, value: Values, off: Any = 0.0) -> Part:
+    def _stored(self, part: Part) -> Part:
+        value, off = part.value, part.off
         changed = (rounded(value, self.storage) != value) | (np.asarray(off) > 0.0)
         below = value * (1.0 - FLOAT64.unit)  # a power of two has its neighbour half as far away there
         binade = np.ldexp(0.5, np.frexp(below)[1]) * (value != 0.0)  # half a unit in the last place is a part of this
         return Part(value, off + self.part * changed * binade)
-
-    def _again(self, part: Part) -> Part:
-        return self._stored(part.value, part.off)
 
     def _of_branch(self, back: Part, x: Values, w: Values, b: Values | None) -> Gradients:
         """Of a branch's gradients, where what comes back to it is off already."""

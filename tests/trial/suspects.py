@@ -29,6 +29,7 @@ from assay.tests.trial.plain import (
 
 WORST = 3  # elements of an array
 MANY = 4  # times as many as are judged anyway: of fewer, chance meets each soon enough
+SUMS, GATES = ("linear", "conv2d"), ("glu", "swiglu")
 DEAR = 2**25  # products, from which nobody is asked
 
 
@@ -86,9 +87,9 @@ def absolute(values: Iterable[Any]) -> list[Any]:
 
 def sizes(operator: str, values: list[Any], expected: Values) -> Values:
     """How large the terms of each element are."""
-    if operator in ("linear", "conv2d"):
+    if operator in SUMS:
         return RESULTS[operator](*absolute(values))
-    if operator not in ("glu", "swiglu"):
+    if operator not in GATES:
         return expected
     x, w, v, b, c = values
     (opened, slope), (_, before, other) = gate(operator, linear(x, w, b)), _branches(values)
@@ -97,13 +98,13 @@ def sizes(operator: str, values: list[Any], expected: Values) -> Values:
 
 def sizes_back(operator: str, incoming: Values, values: list[Any]) -> Gradients | None:
     """How large the terms of each element of the gradients are, where those are sums."""
-    if operator in ("linear", "conv2d"):
+    if operator in SUMS:
         return GRADIENTS[operator](incoming, *absolute(values))
     if operator == "swish":
         x, beta = values[0], 1.0 if values[1] is None else values[1]
         s = sigmoid(beta * x)
         return {"x": incoming * (s + np.abs(beta * x) * s * (1.0 - s)), "beta": swish_back(incoming, x, beta)["beta"]}
-    if operator not in ("glu", "swiglu"):
+    if operator not in GATES:
         return None
     x, w, v, b, c = values
     (opened, slope), (x_size, before, other) = gate(operator, linear(x, w, b)), _branches(values)
