@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from assay.tests.mutants.correct.arguments import Function, refusing_conv2d, refusing_linear, wide_of, widened, windows
@@ -28,10 +29,28 @@ def pairwise(terms: Any) -> Any:
     return pairwise(terms[:half]) + pairwise(terms[half:]) if half else terms[0]
 
 
+class _BySize(torch.autograd.Function):
+    """The smallest first. Numbers are put in order as integers whose last bit is the sign, which numpy is fast at."""
+
+    @staticmethod
+    def forward(ctx: Any, terms: Any) -> Any:
+        ctx.shape = terms.shape
+        numbers = terms.detach().numpy()
+        kind = np.dtype(f"u{numbers.itemsize}")
+        bits = np.ascontiguousarray(numbers).view(kind)
+        last = kind.type(1)
+        ordered = np.sort(bits << last | np.signbit(numbers), axis=0)
+        signs = ordered << kind.type(8 * kind.itemsize - 1)
+        return in_order(torch.from_numpy((ordered >> last | signs).view(numbers.dtype)))
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        return g.expand(ctx.shape)
+
+
 def by_size(terms: Any) -> Any:
     """The smallest first."""
-    order = terms.detach().abs().argsort(dim=0)
-    return in_order(terms.gather(0, order))
+    return _BySize.apply(terms)
 
 
 def blocked(terms: Any, size: int = 8) -> Any:
