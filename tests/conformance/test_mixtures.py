@@ -18,7 +18,7 @@ from assay.tests.trial.textures import Texture, rounded
 from assay.tests.trial.whole import are_rounded_once, sums_once
 
 SHARE = 12
-DTYPES = ("float64", "float32", "bfloat16")
+DTYPES = ("float64", "float32", "bfloat16", "float16")
 FEW = 8  # elements of a result that are judged, besides the farthest
 
 

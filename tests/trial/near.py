@@ -27,7 +27,7 @@ from assay.tests.trial.textures import rounded
 
 MOVED = ("pad2d", "max_pool2d")
 KNOWN = ("swish", *SUMS, *GATES, *MOVED)  # of others nothing is near
-ROUNDINGS = 3.0  # that a sigmoid may take, at the least, besides numpy's own
+ROUNDINGS, EXP_SLOPE = 3.0, 2.0  # that a sigmoid may take, at the least, besides numpy's own; and for exp's argument
 
 
 def is_near(candidate: Candidate, case: Case, seen: Observation) -> bool:
@@ -70,6 +70,7 @@ class Steps:
 
     unit: float
     part: float
+    least: float
     most: float
     direct: bool
     storage: Format
@@ -78,21 +79,22 @@ class Steps:
     def of(cls, candidate: Candidate, operator: str, direction: str) -> Steps:
         """By what is declared."""
         precision, storage = candidate.precision(operator, direction), candidate.format
-        part = storage.unit * (operator in GATES and storage.unit > FLOAT32.unit)
+        part = storage.unit * (storage.unit > FLOAT32.unit)
         most = min(storage.largest, precision.accumulation.largest)
-        return cls(precision.accumulation.unit, part, most, precision.algorithm == "direct", storage)
+        unit, least = precision.accumulation.unit, precision.accumulation.least_normal
+        return cls(unit, part, least, most, precision.algorithm == "direct", storage)
 
     def off(self, operator: str, values: list[Any]) -> Values:
         """What the elements of a result may be off, at the least."""
         if operator in GATES:
             (opened, _), other = self._branches(operator, values)
-            return (opened * other).off
+            return self._result(other, opened)
         if operator in SUMS:
             return self.of_sum(RESULTS[operator], values)
         if operator in MOVED:
             return np.zeros(())
         x, beta = values
-        return (Part(x) * self._gate("glu", self._stored(Part(x if beta is None else beta * x)))[0]).off
+        return self._result(Part(x), self._gate("glu", self._stored(Part(x if beta is None else beta * x)))[0])
 
     def off_back(self, operator: str, incoming: Values, values: list[Any]) -> Gradients:
         """What the elements of the gradients may be off, at the least."""
@@ -100,9 +102,7 @@ class Steps:
         if operator in GATES:
             x, w, v, b, c = values
             (opened, slope), other = self._branches(operator, values)
-            left, right = self._stored(comes * other * slope), comes * opened
-            scaled = np.abs(np.frexp(incoming)[0]) == 0.5  # by a power of two: what was stored is stored as it is
-            right = Part(right.value, np.where(scaled, right.off, self._stored(right).off))
+            left, right = self._product(self._product(comes, other), slope), self._product(comes, opened)
             one, another = self._of_branch(left, x, w, b), self._of_branch(right, x, v, c)
             return {"x": one["x"] + another["x"], "w": one["w"], "b": one["b"], "v": another["w"], "c": another["b"]}
         if operator in SUMS:
@@ -110,15 +110,24 @@ class Steps:
         if operator in MOVED:
             return {"x": np.zeros(())}
         x, beta = values[0], 1.0 if values[1] is None else values[1]
-        z = self._stored(Part(beta * x))
-        each = comes * Part(x * x) * self._gate("glu", z)[1]
+        opened, slope = self._gate("glu", self._stored(Part(beta * x)))
+        before = self._product(self._product(comes, Part(x)), slope)
+        each = self._product(Part(x), before)
         sizes = np.abs(each.value)
         summed = each.off.sum() + self.unit / 2 * _more_than_one(np.count_nonzero(sizes)) * sizes.sum()
-        return {"x": (comes * self._gate("swiglu", z)[1]).off, "beta": np.reshape(summed, np.shape(beta))}
+        apart = self._product(comes, opened).off + self._product(Part(beta), before).off
+        return {"x": apart, "beta": np.reshape(summed, np.shape(beta))}
 
     def of_sum(self, operation: Callable[..., Values], operands: list[Any]) -> Values:
-        """Half of what sums of products may be off, of which those of zeros are none; one alone may be exact."""
-        return self.unit / 2 * _more_than_one(operation(*_not_zero(operands))) * operation(*suspects.absolute(operands))
+        """Half of what sums of products may be off, of which those of zeros are none; one alone may be exact.
+
+        In 16 bits they may be stored before a bias is added.
+        """
+        sizes, (x, w, bias, *parameters) = operation(*suspects.absolute(operands)), operands
+        summed = self.unit / 2 * _more_than_one(operation(*_not_zero(operands))) * sizes
+        if bias is None or not self.part:
+            return summed
+        return self._stored(Part(operation(x, w, None, *parameters), summed)).off
 
     def of_sums(self, operation: Callable[..., Gradients], operands: list[Any]) -> Gradients:
         """The same of several."""
@@ -133,29 +142,42 @@ class Steps:
         return self._gate(operator, before), other
 
     def _gate(self, operator: str, z: Part) -> tuple[Part, Part]:
-        """Of numbers that are off, and its slope: s (1 - s) is as far off as s is, where that is nearly 1."""
-        few = ROUNDINGS * self.unit * (z.value != 0.0)  # the sigmoid of zero is exact
+        """Of numbers that are off, and its slope, of whose factors s and 1 - s are as far off as s is."""
         s = sigmoid(z.value)
-        own, back = self._stored(Part(s, few * s)).off, 1.0 - 2.0 * s
+        few = (ROUNDINGS + EXP_SLOPE * np.abs(z.value) * (1.0 - s)) * self.unit * (z.value != 0.0)  # that of 0 is exact
+        vanishing = s < self.least  # it may, or be twice as large
+        own, back = self._stored(Part(s, few * s)).off - few * s, 1.0 - 2.0 * s
         value, slope = s, s * (1.0 - s)
-        bend, sizes = slope * back, slope
+        bend, other = slope * back, s
         if operator == "swiglu":
             value, bend, back = z.value * s, 2.0 * slope + z.value * bend, 1.0 + z.value * back
-            slope, sizes = s + z.value * slope, s + np.abs(z.value) * slope
-        gate = self._stored(Part(value, np.abs(slope) * z.off + few * np.abs(value)))
-        return gate, Part(slope, np.abs(bend) * z.off + np.abs(back) * own + few * sizes)
+            slope, other = s + z.value * slope, np.abs(z.value) * s
+        off = np.maximum(np.abs(slope) * z.off + few * np.abs(value), vanishing * np.abs(value))
+        sizes = np.abs(slope) + other * s
+        off_back = np.maximum(np.abs(bend) * z.off + few * sizes, vanishing * sizes) + np.abs(back) * own
+        return self._stored(Part(value, off)), Part(slope, off_back)
+
+    def _result(self, factor: Part, stored: Part) -> Values:
+        """What a product is off that is a result. Where it was stored before nothing is near but what is nearest."""
+        return np.where(factor.is_power_of_two(), 0.0, (factor * stored).off)
+
+    def _product(self, factor: Part, stored: Part) -> Part:
+        """A product that is stored; times a power of two, what was stored is stored as it is."""
+        product = factor * stored
+        return Part(product.value, np.where(factor.is_power_of_two(), product.off, self._stored(product).off))
 
     def _stored(self, part: Part) -> Part:
         value, off = part.value, part.off
         changed = (rounded(value, self.storage) != value) | (np.asarray(off) > 0.0)
         below = value * (1.0 - FLOAT64.unit)  # a power of two has its neighbour half as far away there
-        binade = np.ldexp(0.5, np.frexp(below)[1]) * (value != 0.0)  # half a unit in the last place is a part of this
-        return Part(value, off + self.part * changed * binade)
+        binade = np.maximum(np.ldexp(0.5, np.frexp(below)[1]), self.storage.least_normal)
+        return Part(value, off + self.part * changed * binade * (value != 0.0))  # half a unit in the last place
 
     def _of_branch(self, back: Part, x: Values, w: Values, b: Values | None) -> Gradients:
-        """Of a branch's gradients, where what comes back to it is off already."""
+        """Of a branch's gradients, where what comes back to it is off already; x's is stored, and two are added."""
         sums, moved = self.of_sums(linear_back, [back.value, x, w, b]), linear_back(back.off, np.abs(x), np.abs(w), b)
-        return {name: sums[name] + moved[name] for name in sums}
+        off = {name: sums[name] + moved[name] for name in sums}
+        return off | {"x": self._stored(Part(linear_back(back.value, x, w, b)["x"], off["x"])).off}
 
 
 @dataclass(frozen=True)
@@ -164,6 +186,10 @@ class Part:
 
     value: Values
     off: Any = 0.0
+
+    def is_power_of_two(self) -> Any:
+        """Where this is one, without error."""
+        return (np.abs(np.frexp(self.value)[0]) == 0.5) & (self.off == 0.0)
 
     def __mul__(self, other: Part) -> Part:
         return Part(self.value * other.value, np.abs(self.value) * other.off + np.abs(other.value) * self.off)

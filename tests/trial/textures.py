@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument, Values
 from assay.implementations.layouts import LAYOUTS, memory_of, strided
-from assay.reference.arithmetic.formats import FLOAT64, TF32, Format
+from assay.reference.arithmetic.formats import FLOAT16, FLOAT64, TF32, Format
 
 # From the simplest, which shrinking prefers, to the nastiest.
 REALS = ("zeros", "integers", "normal", "positive", "negative", "wide", "cancelling", "spikes", "large", "tiny")
@@ -150,16 +150,15 @@ def _integers(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> V
 
 
 def _of_bits(share: Callable[[int, int], int]) -> Family:
-    """Integers of a share of the bits that the sum's format has for the product of two.
+    """Integers of a share of the bits that the sum's format has for the product of two; in float16, so many 256ths.
 
-    That is binary64 for float64, else binary32, or what float16 can hold: of such sums results are rounded once.
+    That format is binary64 for float64, else binary32: of such sums results are rounded once, and none overflows.
     """
 
     def family(rng: np.random.Generator, size: int, fmt: Format, terms: int) -> Values:
-        sum_of = {"float64": 53, "float16": 15}.get(fmt.name, 24)
-        bits = share(sum_of - HEADROOM - terms.bit_length(), fmt.precision)
+        bits = share((53 if fmt is FLOAT64 else 24) - HEADROOM - terms.bit_length(), fmt.precision)
         most = 2 ** max(1, min(bits, fmt.precision)) - 1
-        return rng.integers(-most, most + 1, size).astype(np.float64)
+        return rng.integers(-most, most + 1, size) * (2.0**-8 if fmt is FLOAT16 else 1.0)
 
     return family
 
