@@ -17,16 +17,17 @@ from assay.reference.tensor import Index, Tensor, build
 
 
 def gated_element(activation: Callable[[Any], Any], at: Index, x: Tensor, w: Tensor, v: Tensor, *biases: Any) -> Any:
-    """activation(w x + b) * (v x + c) at one element, not stored yet: what GLU and its variants share."""
+    """x1 = w x + b and activation(x1) * (v x + c) at one element, not stored yet: what GLU and its variants share."""
     b, c = biases
     x1 = linear_element(at, x, w, b)
     x2 = linear_element(at, x, v, c)
-    return store(activation(x1)) * x2
+    return x1, store(activation(x1)) * x2
 
 
 def glu_element(at: Index, x: Tensor, w: Tensor, v: Tensor, b: Tensor | None = None, c: Tensor | None = None) -> Any:
     """The element ``at`` = (..., o) of GLU: ``x`` (..., in), ``w`` and ``v`` (out, in), ``b`` and ``c`` (out,)."""
-    return store(gated_element(sigmoid, at, x, w, v, b, c))
+    _, product = gated_element(sigmoid, at, x, w, v, b, c)
+    return store(product)
 
 
 def glu_shape(x: Index, w: Index, v: Index, b: Index | None = None, c: Index | None = None) -> Index:

@@ -20,7 +20,8 @@ swiglu_shape = glu_shape
 
 def swiglu_element(at: Index, x: Tensor, w: Tensor, v: Tensor, b: Tensor | None = None, c: Tensor | None = None) -> Any:
     """The element ``at`` = (..., o) of SwiGLU: ``x`` (..., in), ``w`` and ``v`` (out, in), ``b`` and ``c`` (out,)."""
-    return store(gated_element(swish, at, x, w, v, b, c), regrouped=True)  # or GLU times x1, as [swiglu.gate] says
+    x1, product = gated_element(swish, at, x, w, v, b, c)
+    return store(product, regrouped=x1)  # or GLU times x1, as [swiglu.gate] says
 
 
 def swiglu(x: Any, w: Any, v: Any, b: Any = None, c: Any = None) -> Any:

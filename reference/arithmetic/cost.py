@@ -51,5 +51,5 @@ class Cost:
         self.operations += len(xs) - 1
         return Counted(self)
 
-    def store(self, x: Any, regrouped: bool = False) -> Any:
+    def store(self, x: Any, regrouped: Any = False) -> Any:
         return x

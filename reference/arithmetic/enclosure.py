@@ -301,11 +301,13 @@ class Enclosure:
         """A sum whose terms may have a factor in common: multiplied by that in the end, it is rounded once more."""
         return x.widened(self.precision.storage.unit, 0.0) if x.radius < math.inf else x
 
-    def store(self, x: Ball, regrouped: bool = False) -> Ball:
-        """Rounding to storage: relative u of the storage format, and an infinity past its largest number.
+    def unless_infinite(self, x: Ball, product: Ball) -> Ball:
+        """``x``, of which nothing is known where a product that another grouping stores on its way may be infinite."""
+        return self.undetermined() if self.store(product).overflow else x
 
-        ``regrouped`` where the product that is stored may have been grouped otherwise, as in gradients and SwiGLU:
-        what its other factors do to a stored part that has underflowed is permitted too.
+    def store(self, x: Ball, regrouped: Any = False) -> Ball:
+        """Rounding to storage: relative u, and an infinity past the largest number. ``regrouped`` where the product may
+        have been grouped otherwise: what its other factors do to a stored part that has underflowed is permitted too.
         """
         storage = self.precision.storage
         if x.stored or not x.determined or not math.isfinite(x.middle):

@@ -27,7 +27,7 @@ class Arithmetic(Protocol):
     def dot(self, xs: Any, ws: Any, bias: Any = None) -> Any: ...
     def sigmoid(self, t: Any) -> Any: ...
     def maximum(self, xs: Any) -> Any: ...
-    def store(self, x: Any, regrouped: bool = False) -> Any: ...
+    def store(self, x: Any, regrouped: Any = False) -> Any: ...
 
 
 def dot(xs: Any, ws: Any, bias: Any = None) -> Any:
@@ -45,10 +45,11 @@ def maximum(xs: Any) -> Any:
     return arithmetic_of(xs).maximum(xs)
 
 
-def store(x: Any, regrouped: bool = False) -> Any:
+def store(x: Any, regrouped: Any = False) -> Any:
     """``x``, as a result that an operator of the documents hands on: an implementation may round it to storage.
 
-    ``regrouped`` where the documents state a product of three factors in two groupings: either is right.
+    ``regrouped`` where the documents state a product of three factors in two groupings, of which either is right: the
+    factor that is the last of the other.
     """
     return arithmetic_of(x).store(x, regrouped)
 
@@ -76,13 +77,16 @@ class FloatArithmetic:
     def maximum(self, xs: Sequence[float]) -> float:
         return real.maximum(xs)
 
-    def store(self, x: float, regrouped: bool = False) -> float:
+    def store(self, x: float, regrouped: Any = False) -> float:
         return x
 
     def either(self, a: Any, b: Any) -> Any:
         return a
 
     def factored(self, x: Any) -> Any:
+        return x
+
+    def unless_infinite(self, x: Any, product: Any) -> Any:
         return x
 
 
@@ -101,7 +105,7 @@ class ExactArithmetic(FloatArithmetic):
     def maximum(self, xs: Sequence[float]) -> Any:
         return Fraction(max(xs))
 
-    def store(self, x: Any, regrouped: bool = False) -> Any:
+    def store(self, x: Any, regrouped: Any = False) -> Any:
         return x
 
 

@@ -195,11 +195,14 @@ class Tape:
 
         return Node(self, lambda: self.inner.number(largest), pull)
 
-    def store(self, x: Node, regrouped: bool = False) -> Node:
+    def store(self, x: Node, regrouped: Any = False) -> Node:
         inner = self.inner
 
         def pull(g: Any, back: Contributions) -> None:
-            x.receive(inner.store(g, regrouped=True), back)
+            came = inner.store(g, regrouped=True)
+            if regrouped:  # who has this factor last goes back by it first
+                came = inner.unless_infinite(came, g * regrouped.value)
+            x.receive(came, back)
 
         return Node(self, lambda: inner.store(x.value, regrouped), pull)
 

@@ -111,7 +111,7 @@ class Text:
     def maximum(self, xs: Any) -> Symbol:
         return Symbol(f"max({xs})")
 
-    def store(self, x: Any, regrouped: bool = False) -> Any:
+    def store(self, x: Any, regrouped: Any = False) -> Any:
         return x
 
 

@@ -10,6 +10,7 @@ import pytest
 from assay.reference.arithmetic.enclosure import Enclosure
 from assay.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, STORAGE, TF32
 from assay.reference.arithmetic.precision import Precision, Refusal
+from assay.reference.arithmetic.tape import Tape
 from assay.spec import OPERATORS
 from assay.tests.meta.oracles import tensor
 
@@ -73,6 +74,22 @@ def test_half_of_what_passes_float16_is_itself_or_infinite_and_not_half_of_the_l
     assert admits(branch, INF, -INF, NAN, 45000.0, -45000.0, 32752.0, -32752.0) == [sign * INF, sign * 45000.0]
     shut = ball("glu", FLOAT16, [[300.0]], [[0.0]], [[300.0]], [-20.0])
     assert NAN in shut and 0.0 in shut
+
+
+def gradient_of_w(operator, fmt, incoming):
+    """The enclosure of the gradient of the gate's weight, of an input of 1, a gate of 700 and a branch of 0."""
+    tape = Tape(Enclosure(Precision.declared(fmt, {})))
+    numbers = [tensor(np.array(array), tape) for array in ([[1.0]], [[700.0]], [[0.0]])]
+    back = tape.backward([(OPERATORS[operator].element((0, 0), *numbers), incoming)])
+    return back(numbers[1], 0)
+
+
+@pytest.mark.parametrize("fmt", STORAGE.values(), ids=str)
+def test_going_back_swiglu_as_glu_times_the_gate_may_overflow_where_the_incoming_gradient_times_the_gate_does(fmt):
+    """100 times 700 is no float16, and who has stored it makes NaN of an infinity times zero."""
+    assert gradient_of_w("swiglu", fmt, 100.0).determined == (fmt is not FLOAT16)
+    assert gradient_of_w("swiglu", fmt, 1.0).determined
+    assert gradient_of_w("glu", fmt, 100.0).determined
 
 
 def test_nothing_is_required_of_what_is_computed_of_an_overflow():
