@@ -79,7 +79,7 @@ class Steps:
     def of(cls, candidate: Candidate, operator: str, direction: str) -> Steps:
         """By what is declared."""
         precision, storage = candidate.precision(operator, direction), candidate.format
-        part = storage.unit * (storage.unit > FLOAT32.unit)
+        part = storage.unit * (precision.accumulation.unit < storage.unit > FLOAT32.unit)
         most = min(storage.largest, precision.accumulation.largest)
         unit, least = precision.accumulation.unit, precision.accumulation.least_normal
         return cls(unit, part, least, most, precision.algorithm == "direct", storage)
