@@ -16,7 +16,6 @@ from assay.tests.conformance.test_layouts import DIFFERENTIATED, plain_cases
 from assay.tests.meta.oracles import budget
 from assay.tests.trial import judge, near
 from assay.tests.trial.candidate import Candidate
-from assay.tests.trial.near import Steps
 from assay.tests.trial.plain import GRADIENTS, RESULTS, values_of
 from assay.tests.trial.textures import Texture, rounded
 
@@ -33,8 +32,8 @@ def at_the_edge(candidate, seen, seed):
         return rounded(value + rng.choice([-room, room], np.shape(value)) * off, fmt)
 
     with np.errstate(all="ignore"):
-        off = Steps.of(candidate, operator, "forward").off(operator, values)
-        back = Steps.of(candidate, operator, "backward").off_back(operator, incoming, values)
+        off = near.Steps.of(candidate, operator, "forward").off(operator, values)
+        back = near.Steps.of(candidate, operator, "backward").off_back(operator, incoming, values)
         gradients = GRADIENTS[operator](incoming, *values)
         gradients = {name: last(gradients[name], back[name]) for name in seen.gradients}
         return replace(seen, output=last(RESULTS[operator](*values), off), gradients=gradients)

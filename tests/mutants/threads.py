@@ -79,16 +79,14 @@ def tree(found, incoming, given):
 
 
 PLACES = 16
-# Of settings, not of several threads of a program.
-OF_SETTINGS = {"places": ("swish", sixteen_places), "tree": ("conv2d", tree)}
 
 
 def bug(name, words, operators, clause="contract.threads"):
     return Mutant(f"threads-{name}", clause, words, operators, "float32", "state", "state", "rare")
 
 
-def set_to(name, words):
-    operator, spoil = OF_SETTINGS[name]
+def set_to(name, words, operator, spoil):
+    """Of settings, and not of several threads of a program."""
     return bug(name, words, {operator: going_back(operator, spoil)}, "contract.memoryless")
 
 
@@ -96,6 +94,6 @@ MUTANTS = (
     bug("scratch", "under no_grad, the gate in one place for each shape", scratch),
     bug("constants", "another thread than the first has no constants", constants),
     bug("accumulators", "going back, sums in one place for each shape", accumulators),
-    set_to("places", "of more than 16 threads: beta's gradient lacks what the others sum"),
-    set_to("tree", "of 4, 8, 16 threads: the weight's gradient lacks half of the samples"),
+    set_to("places", "of more than 16 threads: beta's gradient lacks what the others sum", "swish", sixteen_places),
+    set_to("tree", "of 4, 8, 16 threads: the weight's gradient lacks half of the samples", "conv2d", tree),
 )

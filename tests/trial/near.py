@@ -27,7 +27,9 @@ from assay.tests.trial.textures import rounded
 
 MOVED = ("pad2d", "max_pool2d")
 KNOWN = ("swish", *SUMS, *GATES, *MOVED)  # of others nothing is near
-ROUNDINGS, EXP_SLOPE = 3.0, 2.0  # that a sigmoid may take, at the least, besides numpy's own; and for exp's argument
+# That a sigmoid may take, at the least, and for exp's argument besides: the enclosure's DIVISION_AND_SUM and EXP_SLOPE
+# are more, which leaves room for numpy's own.
+ROUNDINGS, BY_ARGUMENT = 3.0, 2.0
 
 
 def is_near(candidate: Candidate, case: Case, seen: Observation) -> bool:
@@ -144,7 +146,9 @@ class Steps:
     def _gate(self, operator: str, z: Part) -> tuple[Part, Part]:
         """Of numbers that are off, and its slope, of whose factors s and 1 - s are as far off as s is."""
         s = sigmoid(z.value)
-        few = (ROUNDINGS + EXP_SLOPE * np.abs(z.value) * (1.0 - s)) * self.unit * (z.value != 0.0)  # that of 0 is exact
+        few = (
+            (ROUNDINGS + BY_ARGUMENT * np.abs(z.value) * (1.0 - s)) * self.unit * (z.value != 0.0)
+        )  # that of 0 is exact
         vanishing = s < self.least  # it may, or be twice as large
         own, back = self._stored(Part(s, few * s)).off - few * s, 1.0 - 2.0 * s
         value, slope = s, s * (1.0 - s)
@@ -167,6 +171,8 @@ class Steps:
         return Part(product.value, np.where(factor.is_power_of_two(), product.off, self._stored(product).off))
 
     def _stored(self, part: Part) -> Part:
+        if not self.part:
+            return part
         value, off = part.value, part.off
         changed = (rounded(value, self.storage) != value) | (np.asarray(off) > 0.0)
         below = value * (1.0 - FLOAT64.unit)  # a power of two has its neighbour half as far away there
@@ -177,7 +183,7 @@ class Steps:
         """Of a branch's gradients, where what comes back to it is off already; x's is stored, and two are added."""
         sums, moved = self.of_sums(linear_back, [back.value, x, w, b]), linear_back(back.off, np.abs(x), np.abs(w), b)
         off = {name: sums[name] + moved[name] for name in sums}
-        return off | {"x": self._stored(Part(linear_back(back.value, x, w, b)["x"], off["x"])).off}
+        return off | {"x": self._stored(Part(linear(back.value, w.T, None), off["x"])).off}
 
 
 @dataclass(frozen=True)

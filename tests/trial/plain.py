@@ -44,7 +44,7 @@ def sums_of(a: Values, b: Values, of: tuple[int, ...], by: tuple[int, ...]) -> V
     for axis, other in zip(of, by, strict=True):
         theirs[other] = ours[axis]
     left = [axis for axis in ours if axis not in of] + [axis for axis in theirs if axis >= a.ndim]
-    return np.einsum(a, ours, b, theirs, left)  # type: ignore[no-any-return]
+    return np.einsum(a, ours, b, theirs, left)
 
 
 def linear(x: Values, w: Values, b: Values | None) -> Values:
