@@ -146,9 +146,7 @@ class Steps:
     def _gate(self, operator: str, z: Part) -> tuple[Part, Part]:
         """Of numbers that are off, and its slope, of whose factors s and 1 - s are as far off as s is."""
         s = sigmoid(z.value)
-        few = (
-            (ROUNDINGS + BY_ARGUMENT * np.abs(z.value) * (1.0 - s)) * self.unit * (z.value != 0.0)
-        )  # that of 0 is exact
+        few = (ROUNDINGS + BY_ARGUMENT * np.abs(z.value) * (1.0 - s)) * self.unit * (z.value != 0.0)  # at 0: exact
         vanishing = s < self.least  # it may, or be twice as large
         own, back = self._stored(Part(s, few * s)).off - few * s, 1.0 - 2.0 * s
         value, slope = s, s * (1.0 - s)
