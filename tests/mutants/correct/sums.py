@@ -1,4 +1,7 @@
-"""Sums of products in every order: each takes the terms along the first axis, and gives their sum."""
+"""Sums of products in every order: each takes the terms along the first axis, and gives their sum.
+
+None of them is recorded: to each term comes back what comes back to the sum (`_Sum`).
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from assay.tests.mutants.correct.arguments import Function, refusing_conv2d, ref
 
 def in_order(terms: Any) -> Any:
     """One after the other."""
-    total = terms[0]
+    total = terms[0].clone()
     for term in terms[1:]:
-        total = total + term
+        total += term
     return total
 
 
@@ -29,28 +32,15 @@ def pairwise(terms: Any) -> Any:
     return pairwise(terms[:half]) + pairwise(terms[half:]) if half else terms[0]
 
 
-class _BySize(torch.autograd.Function):
-    """The smallest first. Numbers are put in order as integers whose last bit is the sign, which numpy is fast at."""
-
-    @staticmethod
-    def forward(ctx: Any, terms: Any) -> Any:
-        ctx.shape = terms.shape
-        numbers = terms.detach().numpy()
-        kind = np.dtype(f"u{numbers.itemsize}")
-        bits = np.ascontiguousarray(numbers).view(kind)
-        last = kind.type(1)
-        ordered = np.sort(bits << last | np.signbit(numbers), axis=0)
-        signs = ordered << kind.type(8 * kind.itemsize - 1)
-        return in_order(torch.from_numpy((ordered >> last | signs).view(numbers.dtype)))
-
-    @staticmethod
-    def backward(ctx: Any, g: Any) -> Any:
-        return g.expand(ctx.shape)
-
-
 def by_size(terms: Any) -> Any:
-    """The smallest first."""
-    return _BySize.apply(terms)
+    """The smallest first. Numbers are put in order as integers whose last bit is the sign, which numpy is fast at."""
+    numbers = terms.numpy()
+    kind = np.dtype(f"u{numbers.itemsize}")
+    bits = np.ascontiguousarray(numbers).view(kind)
+    last = kind.type(1)
+    ordered = np.sort(bits << last | np.signbit(numbers), axis=0)
+    signs = ordered << kind.type(8 * kind.itemsize - 1)
+    return in_order(torch.from_numpy((ordered >> last | signs).view(numbers.dtype)))
 
 
 def blocked(terms: Any, size: int = 8) -> Any:
@@ -71,7 +61,7 @@ def halves(terms: Any) -> Any:
 
 def _kept(error: Any) -> Any:
     """A correction where it is one: infinities and NaN are the sum's own matter."""
-    return torch.where(torch.isfinite(error), error, 0.0).detach()
+    return torch.where(torch.isfinite(error), error, 0.0)
 
 
 def kahan(terms: Any) -> Any:
@@ -91,9 +81,9 @@ def neumaier(terms: Any) -> Any:
     for term in terms[1:]:
         new = total + term
         larger = total.abs() >= term.abs()
-        lost = lost + _kept(torch.where(larger, (total - new) + term, (term - new) + total))
+        lost += torch.where(larger, (total - new) + term, (term - new) + total)
         total = new
-    return total + lost
+    return total + _kept(lost)
 
 
 def two_sum(terms: Any) -> Any:
@@ -102,9 +92,22 @@ def two_sum(terms: Any) -> Any:
     for term in terms[1:]:
         new = total + term
         back = new - total
-        lost = lost + _kept((total - (new - back)) + (term - back))
+        lost += (total - (new - back)) + (term - back)
         total = new
-    return total + lost
+    return total + _kept(lost)
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of terms along the first axis, by ``total``."""
+
+    @staticmethod
+    def forward(ctx: Any, terms: Any, total: Function) -> Any:
+        ctx.shape = terms.shape
+        return total(terms) if len(terms) else terms.sum(0)
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        return g.expand(ctx.shape), None
 
 
 def linear_by(total: Function, stored: bool = False) -> Function:
@@ -114,7 +117,7 @@ def linear_by(total: Function, stored: bool = False) -> Function:
     def linear(x, w, b=None):
         x_, w_, b_ = widened(x.dtype if stored else wide_of(x), x, w, b)
         terms = x_.movedim(-1, 0).unsqueeze(-1) * w_.T.reshape(w.shape[1], *[1] * (x.ndim - 1), w.shape[0])
-        result = total(terms) if len(terms) else terms.sum(0)
+        result = _Sum.apply(terms, total)
         return (result if b is None else result + b_).to(x.dtype)
 
     return linear
@@ -128,7 +131,7 @@ def conv2d_by(total: Function, stored: bool = False) -> Function:
         x, w, b = widened(input.dtype if stored else wide_of(input), input, weight, bias)
         seen = windows(x, weight.shape[2:], stride, padding).permute(1, 4, 5, 0, 2, 3)
         kernels = w.permute(1, 2, 3, 0)[:, :, :, None, :, None, None]
-        result = total((seen.unsqueeze(4) * kernels).flatten(0, 2))
+        result = _Sum.apply((seen.unsqueeze(4) * kernels).flatten(0, 2), total)
         return (result if bias is None else result + b[:, None, None]).to(input.dtype)
 
     return conv2d
