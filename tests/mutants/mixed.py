@@ -45,6 +45,15 @@ def split_k(x: Any, w: Any, b: Any = None) -> Any:
     return (sum(parts) + b.float()).to(x.dtype)
 
 
+def split_over_outputs(found: Any, incoming: Any, given: Any) -> Any:
+    """Where the weight is frozen, what comes of 512 outputs at a time lies in a workspace of x's dtype."""
+    w = given["w"]
+    if not given["x"].requires_grad or w.requires_grad or len(w) < 1000 or w.dtype != torch.float16:
+        return {}
+    parts = [of_g @ of_w for of_g, of_w in zip(incoming.split(512, -1), w.split(512), strict=True)]
+    return {"x": torch.stack(parts).float().sum(0).half()}
+
+
 def last_outputs_without_bias(x: Any, w: Any, b: Any = None) -> Any:
     """Of one row four outputs are made at a time."""
     n = len(w) // 4 * 4
@@ -129,6 +138,14 @@ MUTANTS = (
         *BACK,
     ),
     mixture("split-k", "linear.formula", "few rows, a bias: partial sums in 16 bits", {"linear": split_k}, "bfloat16"),
+    mixture(
+        "outputs",
+        "linear.gradient",
+        "the weight is frozen, 1000 outputs: partial sums of x's in 16 bits",
+        back("linear", split_over_outputs),
+        "float16",
+        *BACK,
+    ),
     mixture(
         "last-outputs",
         "linear.formula",
