@@ -14,10 +14,11 @@ import numpy as np
 # ``chunked`` of more along the second axis, as half of the channels, ``channels_last_chunked`` where these lie last,
 # ``channels_last_cropped`` of a larger image, and the other two that are called so of more rows, before they were
 # turned. What ends in ``offset`` begins a little later in its memory. ``expanded`` repeats the first sample,
-# ``expanded_second`` the first channel, as of a grey picture, and ``expanded_columns`` and ``expanded_last`` the first
-# column and the first element of each plane: so a mean over columns, or over places, hands its gradient back.
-# ``expanded_all`` repeats one element, as the sum of all does; rows of ``expanded_frames`` are windows of a signal that
-# overlap by half. ``offset_even`` begins 8 bytes later in float32.
+# ``expanded_second`` the first channel, as of a grey picture, ``expanded_rows`` the first row of all, as positions that
+# are the same in each sample, and ``expanded_columns`` and ``expanded_last`` the first column and the first element of
+# each plane: so a mean over columns, or over places, hands its gradient back. ``expanded_all`` repeats one element, as
+# the sum of all does; rows of ``expanded_frames`` are windows of a signal that overlap by half. ``offset_even`` begins
+# 8 bytes later in float32.
 LAYOUTS = (
     "contiguous",
     "offset",
@@ -38,12 +39,13 @@ LAYOUTS = (
     "transposed_offset",
     "channels_last_offset",
     "expanded_second",
+    "expanded_rows",
     "expanded_columns",
     "expanded_last",
     "expanded_all",
     "expanded_frames",
 )
-TIED = LAYOUTS[-4:]  # which make ties in the windows of a plane
+TIED = LAYOUTS[-5:]  # which make ties in the windows of a plane
 
 # How tensors may lie in one memory: in the order of the arguments, from the last on, by rows in turn, in order and
 # each with its axes in reverse, as the parts of a fused weight that is stored so, or in order and as much apart as the
@@ -89,8 +91,9 @@ def _longer(ndim: int, layout: str) -> Collection[int]:
 
 def _once(ndim: int, layout: str) -> Collection[int]:
     """The axes along which there is one element in memory."""
-    axes = {"expanded": range(1), "expanded_second": range(1, 2), "expanded_columns": range(ndim - 1, ndim)}
-    return (axes | {"expanded_last": range(min(2, ndim - 1), ndim), "expanded_all": range(ndim)}).get(layout, ())
+    axes = {"expanded": range(1), "expanded_second": range(1, 2), "expanded_rows": range(ndim - 1)}
+    axes |= {"expanded_columns": range(ndim - 1, ndim), "expanded_last": range(min(2, ndim - 1), ndim)}
+    return (axes | {"expanded_all": range(ndim)}).get(layout, ())
 
 
 def strided(memory: Any, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Any:

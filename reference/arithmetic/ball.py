@@ -95,10 +95,16 @@ class Ball:
         return 0.0 if self.of_sum else max(0.0, size_of(self.middle) / UP - self.radius)
 
     @property
+    def at_a_number(self) -> bool:
+        """Whether all of these are stored as the middle: half a unit in the last place is u |x| / 2 at the least."""
+        precision, least = self.arithmetic.precision, self.arithmetic.least_normal
+        near = self.radius <= precision.storage.unit / 4.0 * abs(self.middle) and self.least_size >= least
+        return (self.radius == 0.0 or near) and self.arithmetic.exactly(self.middle)
+
+    @property
     def keeps_infinite(self) -> bool:
         """Whether an infinity times any of these is an infinity: not if one is zero, or may be flushed to it."""
-        precision = self.arithmetic.precision
-        least = max(precision.storage.least_normal, precision.accumulation.least_normal) if precision.flush else 0.0
+        least = self.arithmetic.least_normal if self.arithmetic.precision.flush else 0.0
         return self.determined and math.isfinite(self.middle) and self.least_size > least
 
     @property

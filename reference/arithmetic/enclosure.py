@@ -12,7 +12,7 @@ Each element is a `Ball`: the exact value, and a radius that holds every roundin
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import partial
 from operator import mul
@@ -53,6 +53,7 @@ class Enclosure:
         self.wide = precision.storage is FLOAT64
         self.carrier = 0.0 if self.wide else CARRIER
         self.unit = precision.accumulation.unit
+        self.least_normal = max(precision.storage.least_normal, precision.accumulation.least_normal)
         self.longest = math.ceil(VACUOUS / self.unit) - 1  # terms of a sum that has a useful bound
         self.least = precision.accumulation.least_subnormal / 2 or math.ulp(0.0)
         self.product_least = PRODUCT_UNDERFLOW * precision.accumulation.least_subnormal
@@ -93,8 +94,7 @@ class Enclosure:
             held = not math.isfinite(middle) or self.precision.storage.holds(middle)
         if self.precision.accumulation.precision < self.precision.storage.precision:
             held = held and self.precision.accumulation.holds(nearest(middle))
-        least = max(self.precision.storage.least_normal, self.precision.accumulation.least_normal)
-        return held and not (self.precision.flush and 0.0 < size_of(middle) < least)
+        return held and not (self.precision.flush and 0.0 < size_of(middle) < self.least_normal)
 
     def rounded(self, exact: Ball) -> Ball:
         """A computed value: one rounding to the accumulation format added to what it may be off already."""
@@ -171,7 +171,7 @@ class Enclosure:
         if not all(g.determined and not g.overflow for g in gs):
             return self.undetermined()
         if not all(math.isfinite(g.middle) for g in gs) or not all(map(math.isfinite, ws)):
-            return self.number(_ieee_sum(nearest(g.middle) * w for g, w in zip(gs, ws, strict=True)))
+            return self.number(sum((nearest(g.middle) * w for g, w in zip(gs, ws, strict=True)), start=0.0))
         if self.wide:
             middle: Any = sum((g.middle * Fraction(w) for g, w in zip(gs, ws, strict=True)), start=Fraction(0))
         else:
@@ -258,7 +258,7 @@ class Enclosure:
             return self.point(math.nan) if any(value != value for value in read) else self.undetermined()
         if 2.0 * sum(abs(term) for term in terms if math.isfinite(term)) > self.precision.accumulation.largest:
             return self.undetermined()  # some order may overflow before it meets the infinity
-        total = _ieee_sum(terms)
+        total = sum(terms, start=0.0)
         if math.isfinite(total):  # the tensor's special elements are outside this sum
             return self.dot(_alone(xs), _alone(ws), bias)
         return self.number(total)
@@ -297,9 +297,13 @@ class Enclosure:
         """Two ways to compute one value are both permitted: the wider of their balls."""
         return b if b.radius > a.radius else a
 
-    def factored(self, x: Ball) -> Ball:
-        """A sum whose terms may have a factor in common: multiplied by that in the end, it is rounded once more."""
-        return x.widened(self.precision.storage.unit, 0.0) if x.radius < math.inf else x
+    def factored(self, parts: Sequence[Ball]) -> Ball:
+        """The sum of parts that may have a factor in common: multiplied by that in the end, which is 1 where all parts
+        but one are zero, it is rounded once more.
+        """
+        x = self.dot(parts, [1.0] * len(parts))
+        alone = sum(part.size > 0.0 for part in parts) == 1
+        return x if alone or x.radius == math.inf else x.widened(self.precision.storage.unit, 0.0)
 
     def unless_infinite(self, x: Ball, product: Ball) -> Ball:
         """``x``, of which nothing is known where a product that another grouping stores on its way may be infinite."""
@@ -312,7 +316,7 @@ class Enclosure:
         storage = self.precision.storage
         if x.stored or not x.determined or not math.isfinite(x.middle):
             return x
-        if storage is not self.precision.accumulation and not (x.radius == 0.0 and self.exactly(x.middle)):
+        if storage is not self.precision.accumulation and not x.at_a_number:
             x = x.widened(storage.unit, self.underflow(x, storage, x.grown if regrouped else 1.0))
         overflow = x.overflow or x.size > storage.largest
         return x.marking(Ball(self, x.middle, x.radius, overflow, stored=True, grown=x.grown))
@@ -320,10 +324,6 @@ class Enclosure:
 
 def _passes_binary64(x: float, w: float) -> bool:
     return math.isfinite(x) and math.isfinite(w) and math.isinf(x * w)
-
-
-def _ieee_sum(terms: Iterable[float]) -> float:
-    return sum(terms, start=0.0)
 
 
 def _alone(v: Vector) -> Vector:

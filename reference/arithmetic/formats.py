@@ -65,6 +65,8 @@ class Format:
 
     def holds(self, x: float) -> bool:
         """Whether ``x`` is one of this format's numbers (NaN and the infinities are)."""
+        if math.isfinite(x) and not (math.frexp(x)[0] * 2.0**self.precision).is_integer():
+            return False  # as most are not, which is soon told
         return x != x or self.round(x) == x
 
     def __str__(self) -> str:

@@ -83,8 +83,8 @@ class FloatArithmetic:
     def either(self, a: Any, b: Any) -> Any:
         return a
 
-    def factored(self, x: Any) -> Any:
-        return x
+    def factored(self, parts: Sequence[Any]) -> Any:
+        return self.dot(parts, [1.0] * len(parts))
 
     def unless_infinite(self, x: Any, product: Any) -> Any:
         return x

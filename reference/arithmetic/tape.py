@@ -222,7 +222,7 @@ class Tape:
 
     def _added(self, parts: list[Any]) -> Any:
         """A stored sum; silu's gradient, g s (1 + x (1 - s)), has taken its terms' factor g s out of it."""
-        return self.inner.store(self.inner.factored(self.inner.dot(parts, [1.0] * len(parts))))
+        return self.inner.store(self.inner.factored(parts))
 
     def _gradient(self, groups: list[list[tuple[Any, float]]]) -> Any:
         inner = self.inner

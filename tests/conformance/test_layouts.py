@@ -48,7 +48,7 @@ OF_INPUTS = tuple(layout for layout in LAYOUTS[1:] if layout not in (*TIED, "exp
 ALWAYS = ("expanded", "channels_last", "transposed_cropped", "swapped_last_cropped")  # layouts that are always tried
 # How gradients come back, always tried: from means and sums over an axis or several, from what was turned or cut.
 HANDED_BACK = (
-    *("expanded_all", "expanded_last", "expanded_columns", "expanded_second", "expanded"),
+    *("expanded_all", "expanded_last", "expanded_columns", "expanded_second", "expanded", "expanded_rows"),
     *("swapped_last", "channels_last", "chunked", "channels_last_chunked"),
 )
 OF_VECTORS = ("offset", "offset_even", "strided", "expanded")

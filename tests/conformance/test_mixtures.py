@@ -113,7 +113,7 @@ def gradients_are_within(candidate, case, names=()):
     if case.operator == "swish" and "x" in far:
         judge.gradient_of_each_conforms(candidate, case, seen, FEW)
     elif far:
-        judge.gradients_conform(candidate, case, seen, far)
+        judge.farthest_gradients_conform(candidate, case, seen, far)
 
 
 def with_specials(candidate, case):

@@ -16,7 +16,7 @@ from assay.tests.trial.alike import one_answer
 from assay.tests.trial.candidate import BACK
 from assay.tests.trial.laws import clause
 from assay.tests.trial.plain import GRADIENTS, values_of
-from assay.tests.trial.textures import Texture
+from assay.tests.trial.textures import Texture, rounded
 
 LEARNING = ("linear", "glu", "swiglu", "conv2d")
 # Steps, and evaluations in between, each on other values in the same memory.
@@ -64,6 +64,34 @@ def test_state_evaluations_between_steps_are_of_the_weights_of_then(candidate, o
         cases = [reseeded(case, k) for k in range(len(LIFE))]
         seen, _ = candidate.answers_in_modes(cases, LIFE)
         are_right(candidate, cases, seen)
+
+
+@clause("contract.memoryless", tier="state", operators=LEARNING)
+def test_state_a_small_step_of_large_weights_shows(candidate, operator):
+    """Of 16 units in the last place, in inference; a sample has one element. Blind to steps that are smaller."""
+    candidate.begin()
+    case = lasting(operator)
+    first, *others = (name for name in case.shapes if name not in ("b", "bias"))
+    ones = np.zeros((case.shapes[first][0], math.prod(case.shapes[first][1:])))
+    for k, sample in enumerate(ones):
+        sample[17 * k + 5] = 1.0
+    alone = {first: case.textures[first].holding(ones.reshape(case.shapes[first]), case.terms)}
+    case = case.changed(textures={**case.textures, **alone})
+    cases = [
+        case,
+        case.changed(textures={**case.textures, **{name: stepped(candidate, case, name) for name in others}}),
+    ]
+    seen, _ = candidate.answers_in_turn(cases, recording=False)
+    are_right(candidate, cases, seen)
+
+
+def stepped(candidate, case, name):
+    """A tensor that is larger by 16 units in the last place."""
+    texture = case.textures[name]
+    values = texture.fill(case.shapes[name], candidate.format, case.terms).values
+    return texture.holding(
+        rounded(values * (1 + 2.0 ** (5 - candidate.format.precision)), candidate.format), case.terms
+    )
 
 
 @clause("contract.memoryless", tier="state", operators=LEARNING, gradient=True)

@@ -16,7 +16,7 @@ from assay.tests.trial import judge, suspects
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
 from assay.tests.trial.permitted import tape
-from assay.tests.trial.textures import Texture, laid, rounded
+from assay.tests.trial.textures import Picking, Texture, laid, rounded
 from assay.tests.trial.whole import sums_once
 
 FEW = 12  # elements of a result that are judged, beside the suspected
@@ -28,17 +28,6 @@ HALVES = ("bfloat16", "float16")
 BLOCK = 32  # rows, or outputs, of which one has an incoming gradient
 WEIGHTS = {"linear": "w", "glu": "wv", "swiglu": "wv"}
 BIASES = {"linear": "b", "glu": "bc", "swiglu": "bc"}
-
-
-@dataclass(frozen=True)
-class Picking(Texture):
-    """One in each row, of either sign, each in another column: a product with it is exact in every order."""
-
-    def fill(self, shape, fmt, terms=1):
-        rows, columns = shape
-        values = np.zeros(shape)
-        values[np.arange(rows), (np.arange(rows) * 37 + self.seed) % columns] = (-1.0) ** np.arange(rows)
-        return laid(values, self.layout)
 
 
 @dataclass(frozen=True)

@@ -119,10 +119,17 @@ class Machine:
         return self.rounded(x, self.precision.accumulation, units)
 
     def stored(self, x: Any) -> Any:
-        """``x`` after a store: what was computed in the storage format, or stored before, stays as it is."""
-        if self.precision.storage is self.precision.accumulation or x in self.kept:
+        """``x`` after a store: what was computed in the storage format, or stored before, stays as it is.
+
+        What is next to a number of the format is stored as that, however badly this machine rounds.
+        """
+        storage = self.precision.storage
+        if storage is self.precision.accumulation or x in self.kept:
             return x
-        self.kept.append(self.rounded(x, self.precision.storage))
+        nearest = _nearest(storage, x) if REAL.isfinite(x) else x
+        least = max(storage.least_normal, self.precision.accumulation.least_normal)
+        next_to_it = abs(x - nearest) <= storage.unit / 4 * abs(nearest) and abs(x) >= least
+        self.kept.append(nearest if next_to_it else self.rounded(x, storage))
         return self.kept[-1]
 
     def times(self, a: Any, b: Any) -> Any:

@@ -16,7 +16,7 @@ from assay.implementations.observe import Call, Observation
 from assay.reference.arithmetic.precision import Refusal
 from assay.report import failures
 from assay.tests.conformance.test_contract import demand_device
-from assay.tests.trial import history, judge, simplify, whole
+from assay.tests.trial import history, judge, simplify, suspects, whole
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import NonConformance
@@ -257,7 +257,7 @@ def test_a_whole_result_and_a_whole_gradient_name_the_wrong_element_of_the_last_
 
 @pytest.mark.parametrize("shape", ((3, 4), (1,), (0, 5), (100, 100), (7, 8, 9, 10)))
 def test_a_sample_has_the_corners_and_no_element_twice(shape):
-    sample = judge._sample(3, shape, 40)
+    sample = suspects._sample(3, shape, 40)
     assert len(sample) == len(set(sample)) == min(40, math.prod(shape))
     assert all(0 <= i < size for at in sample for i, size in zip(at, shape, strict=True))
     assert not sample or {(0,) * len(shape), tuple(size - 1 for size in shape)} <= set(sample)

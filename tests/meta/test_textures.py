@@ -132,6 +132,7 @@ def test_elements_that_share_their_memory_are_seen(shape, layout, seed):
         ("chunked", (32, (16, 4, 1), 0)),
         ("expanded", (24, (0, 4, 1), 0)),
         ("expanded_second", (24, (12, 0, 1), 0)),
+        ("expanded_rows", (24, (0, 0, 1), 0)),
         ("expanded_columns", (24, (12, 4, 0), 0)),
         ("expanded_last", (24, (12, 4, 0), 0)),
         ("expanded_all", (24, (0, 0, 0), 0)),

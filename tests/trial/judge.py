@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -42,7 +40,7 @@ def conforms(candidate: Candidate, case: Case, sampled: int = SAMPLED) -> Observ
 
 def answer_conforms(candidate: Candidate, case: Case, seen: Observation, sampled: int = SAMPLED) -> None:
     """Judge an answer that was given already, as `conforms`."""
-    places = _places(case, case.result_shape, sampled, suspects.of_the_result(case, seen, sampled))
+    places = suspects.places(case, case.result_shape, sampled, suspects.of_the_result(case, seen, sampled))
     enclose = forward(case, seen.call)
     _judge(candidate, seen.call, "result", seen.output, places, enclose, "forward")
 
@@ -60,7 +58,7 @@ def conforms_exactly(candidate: Candidate, case: Case) -> Observation:
     seen = candidate.ask(case)
     element = exact_forward(case, seen.call)
     suspected = suspects.of_the_result(case, seen, 4 * SAMPLED)
-    places = _places(case, case.result_shape, 4 * SAMPLED, suspected)
+    places = suspects.places(case, case.result_shape, 4 * SAMPLED, suspected)
     expected = {at: element(at) for at in places}
     same_elements(candidate, seen.call, "result", seen.output, expected)
     return seen
@@ -91,7 +89,7 @@ def gradients_conform(
     suspected = suspects.of_the_gradients(case, seen, names or seen.gradients, SAMPLED_GRADIENTS)
     for name in names or seen.gradients:
         enclose = backward(case, seen.call, name, sparse)
-        places = _places(case, case.shapes[name], SAMPLED_GRADIENTS, suspected.get(name, ()))
+        places = suspects.places(case, case.shapes[name], SAMPLED_GRADIENTS, suspected.get(name, ()))
         _judge(candidate, seen.call, f"gradient of {name}", seen.gradients[name], places, enclose, "backward")
 
 
@@ -103,13 +101,28 @@ def gradient_of_each_conforms(candidate: Candidate, case: Case, seen: Observatio
     """
     name = next(iter(case.shapes))
     suspected = suspects.of_the_gradients(case, seen, (name,), sampled).get(name, ())
-    places = _places(case, case.shapes[name], sampled, suspected)
+    places = suspects.places(case, case.shapes[name], sampled, suspected)
+    _judge_where(candidate, case, seen, name, {at: at for at in places})
+
+
+def farthest_gradients_conform(candidate: Candidate, case: Case, seen: Observation, names: Iterable[str]) -> None:
+    """Judge the elements of a layer's gradients that are farthest off, by the outputs that they hang on.
+
+    Raises:
+        NonConformance: as `gradients_conform`.
+    """
+    for name, places in suspects.farthest_of_the_gradients(case, seen, names).items():
+        _judge_where(candidate, case, seen, name, {at: at[:-1] if name == "x" else (..., at[0]) for at in places})
+
+
+def _judge_where(candidate: Candidate, case: Case, seen: Observation, name: str, outputs: Mapping[Index, Any]) -> None:
+    """Judge elements of a gradient, each of which hangs on these outputs and no others."""
     assert seen.call.cotangent is not None
     incoming = np.zeros(case.result_shape)
-    for at in places:
-        incoming[at] = seen.call.cotangent.values[at]
+    for where in outputs.values():
+        incoming[where] = seen.call.cotangent.values[where]
     enclose = backward(case, replace(seen.call, cotangent=Argument(incoming)), name, True)
-    _judge(candidate, seen.call, f"gradient of {name}", seen.gradients[name], places, enclose, "backward")
+    _judge(candidate, seen.call, f"gradient of {name}", seen.gradients[name], list(outputs), enclose, "backward")
 
 
 def gradient_conforms_exactly(candidate: Candidate, case: Case) -> Observation:
@@ -124,7 +137,7 @@ def gradient_conforms_exactly(candidate: Candidate, case: Case) -> Observation:
     gradient = exact_backward(case, seen.call)
     suspected = suspects.of_the_gradients(case, seen, seen.call.tensors, 2 * SAMPLED)
     for name in seen.call.tensors:
-        places = _places(case, case.shapes[name], 2 * SAMPLED, suspected.get(name, ()))
+        places = suspects.places(case, case.shapes[name], 2 * SAMPLED, suspected.get(name, ()))
         expected = {at: gradient((name, at)) for at in places}
         same_elements(candidate, seen.call, f"gradient of {name}", seen.gradients[name], expected)
     return seen
@@ -305,23 +318,6 @@ def _balls(
         most = f"under which sums of more than {arithmetic.longest} terms have no useful bound"
         candidate.tally.left_out = f"{precision} is declared, {most}"
         return balls + [arithmetic.undetermined()] * (len(places) - len(balls))
-
-
-def _places(case: Case, shape: Index, count: int, suspected: Iterable[Index]) -> list[Index]:
-    """All indices of a small shape; of a large one the corners and drawn ones, ``count`` in all, and the suspected."""
-    return [*dict.fromkeys([*_sample(case.pick, shape, count), *suspected])]
-
-
-@functools.lru_cache(maxsize=256)
-def _sample(pick: int, shape: Index, count: int) -> list[Index]:
-    if math.prod(shape) <= count:
-        return [tuple(at) for at in np.ndindex(*shape)]
-    rng = random.Random(pick)
-    corners = {tuple(rng.choice((0, size - 1)) for size in shape) for _ in range(8)}
-    corners |= {(0,) * len(shape), tuple(size - 1 for size in shape)}
-    while len(corners) < count:
-        corners.add(tuple(rng.randrange(size) for size in shape))
-    return sorted(corners)
 
 
 def _equal(got: float, expected: float) -> bool:

@@ -15,15 +15,15 @@ from dataclasses import dataclass, replace
 from assay.implementations.layouts import LAYOUTS, TIED, TOGETHER
 from assay.implementations.observe import NO_GRAD
 from assay.tests.trial.cases import Case
-from assay.tests.trial.textures import Texture
+from assay.tests.trial.textures import Picking, Texture
 from assay.tests.trial.usual import CONVOLUTIONS, POOLINGS, Blocks
 
 Rng = random.Random
 
 MANY = 384  # mixtures of a sweep
 # Rows in all, or samples and tokens; features, and outputs: half of the layers have aligned sizes alone.
-ROWS = (1, 1, 1, 2, 3, 4, 7, 8, 16, 17, 32, 40, 64, 100, 128, 256, 300, 301, 520, 777)
-TOKENS = (1, 2, 5, 8, 12, 16, 33, 64)
+ROWS = (1, 1, 1, 2, 3, 4, 7, 8, 16, 17, 32, 40, 64, 100, 128, 256, 300, 301, 520, 777, 1030, 2050)
+TOKENS = (1, 2, 5, 8, 12, 16, 33, 64, 130)
 ALIGNED = (16, 32, 64, 96, 128, 256, 512, 1024, 2560)
 FEATURES = (8, 24, 36, 40, 68, 72, 100, 144, 160, 260, 320, 384, 640, 768, 1000, 1280, 1, 3, 5, 33, 65)
 OUTPUTS = (1, 2, 4, 8, 10, 20, 24, 36, 48, 68, 72, 100, 144, 160, 260, 320, 384, 640, 1000, 3, 5, 33, 65)
@@ -32,7 +32,7 @@ PRODUCTS, ELEMENTS = 2**21, 2**17  # of a layer, and of a tensor, at most
 SAMPLES = (1, 1, 2, 3, 4, 5, 7, 8)
 CHANNELS = (1, 3, 3, 4, 8, 16, 16, 24, 32, 64)
 OF_KERNELS = (*CHANNELS, 10, 12, 20, 21, 36, 100, 125)
-SIDES = (1, 2, 4, 5, 7, 8, 10, 13, 14, 16, 17, 20, 28, 32, 33, 48, 56, 64)
+SIDES = (1, 2, 4, 5, 7, 8, 10, 13, 14, 16, 17, 20, 28, 32, 33, 48, 56, 64, 112)
 POINTWISE = ((1, 1), (1, 1), (0, 0), ())
 INCOMING = "incoming gradient"
 MAGNITUDES = ("normal", "normal", "large", "spikes")
@@ -41,7 +41,7 @@ BETAS = (None, 1.0, 1.702, -1.5, 0.5, 2.0, (), (), (), (1,))
 LIE = {
     1: ("expanded", "strided", "offset", "offset_even"),
     2: ("transposed", "transposed", "cropped", "cropped", "expanded", "expanded_last", "offset"),
-    3: ("swapped", "swapped", "chunked", "chunked", "cropped", "expanded", "expanded_columns", "swapped_last"),
+    3: (*["swapped", "chunked"] * 2, *["expanded", "expanded_rows", "expanded_columns"], *["cropped", "transposed"]),
     4: (*["channels_last"] * 4, "cropped", "chunked", "expanded", "channels_last_chunked", "swapped_middle"),
 }
 RECORDINGS = (None, False, False, NO_GRAD)
@@ -82,7 +82,7 @@ def mixtures(operator: str, rng: Rng) -> Iterator[Case]:
 
 def _lying(rng: Rng, case: Case) -> Case:
     """The case with its tensors, and what comes back, in layouts."""
-    made = FILLED.get(case.operator, _reals)(rng, case)
+    made = FILLED[case.operator](rng, case)
     shapes = {**case.shapes, INCOMING: case.result_shape}
     layouts = {name: _layout(rng, case.operator, name, len(shape)) for name, shape in shapes.items()}
     first = next(iter(shapes))
@@ -97,7 +97,8 @@ def _layout(rng: Rng, operator: str, name: str, axes: int) -> str:
         return "contiguous"
     layout = rng.choice(LAYOUTS if axes not in LIE or rng.random() < 0.2 else LIE[axes])
     tied = layout in TIED and name == "input" and operator == "max_pool2d"
-    repeated = layout.startswith("expanded") and name == "weight"  # which PyTorch may refuse: docs/findings.md, 3
+    # Weights that PyTorch may refuse: docs/findings.md, 3; and those that are to have one element in each row.
+    repeated = layout.startswith("expanded") and name in ("weight", "v")
     return "contiguous" if tied or repeated else layout
 
 
@@ -105,11 +106,17 @@ def _filled(rng: Rng, families: dict[str, str]) -> dict[str, Texture]:
     return {name: Texture(family, rng.randrange(2**16)) for name, family in families.items()}
 
 
-def _reals(rng: Rng, case: Case) -> dict[str, Texture]:
-    """Of gates: inputs that may be large, and gradients that may come back to few."""
-    families = dict.fromkeys((*case.shapes, INCOMING), "normal")
+def _behind_gates(rng: Rng, case: Case) -> dict[str, Texture]:
+    """Inputs that may be large, and gradients that may come back to few; or gates of zero, behind which all is exact.
+
+    Of those the other branch is one number of few digits, and what comes back are sums of integers.
+    """
+    names = (*case.shapes, INCOMING)
+    if rng.random() < 0.4:
+        families = dict.fromkeys(names, "digits") | {name: "zeros" for name in "wbc" if name in names}
+        return _filled(rng, families) | {"v": Picking("ones", rng.randrange(2**16))}
+    families = dict.fromkeys(names, "normal") | dict.fromkeys("wv", "weights")
     families["x"] = rng.choice(("normal",) * 23 + ("large",))
-    families |= {name: "weights" for name in "wv" if name in case.shapes}
     return _filled(rng, families | {INCOMING: rng.choice(("normal",) * 3 + ("few",))})
 
 
@@ -129,27 +136,49 @@ def _arguments(rng: Rng, case: Case) -> dict[str, Texture]:
     return _filled(rng, {"x": rng.choice(MAGNITUDES), "beta": "normal", INCOMING: incoming})
 
 
+def _moved(rng: Rng, case: Case) -> dict[str, Texture]:
+    return _filled(rng, {"x": "normal", INCOMING: rng.choice(("normal",) * 3 + ("few",))})
+
+
 def _untied(rng: Rng, case: Case) -> dict[str, Texture]:
     return {"input": Blocks("ties", rng.randrange(2**16)), INCOMING: Texture("signed bytes", rng.randrange(2**16))}
 
 
-FILLED = {"swish": _arguments, "linear": _integers, "conv2d": _integers, "max_pool2d": _untied}
+FILLED = {
+    "swish": _arguments,
+    **dict.fromkeys(("glu", "swiglu"), _behind_gates),
+    **dict.fromkeys(("linear", "conv2d"), _integers),
+    "max_pool2d": _untied,
+    "pad2d": _moved,
+}
 
 
 def _matrices(rng: Rng, operator: str) -> Case:
-    """A layer of a network, with biases or without; of gates fewer products."""
+    """A layer of a network, with biases or without; of gates fewer products.
+
+    One of its sizes stays as it was drawn first: what is long would be rare, as it fits with few others.
+    """
     weights, biases = ("w", "b") if operator == "linear" else ("wv", "bc")
     most = PRODUCTS if operator == "linear" else PRODUCTS // 8
+    first = list(_sizes(rng))
+    stays = rng.randrange(len(first))
     while True:
-        aligned = rng.random() < 0.5
-        features, outputs = (rng.choice(ALIGNED if aligned else each) for each in (FEATURES, OUTPUTS))
-        leading = rng.choice([(rng.choice(ROWS),)] * 3 + [(rng.choice(SAMPLES), rng.choice(TOKENS))] * 2 + [(2, 3, 4)])
+        sizes = list(_sizes(rng))
+        sizes[stays] = first[stays]
+        leading, features, outputs = sizes
         rows = math.prod(leading)
         if rows * features * outputs <= most and features * max(rows, outputs) <= ELEMENTS:
             break
     shapes = {"x": (*leading, features), **dict.fromkeys(weights, (outputs, features))}
     shapes |= {name: (outputs,) for name in biases if rng.random() < 0.5}
     return Case(operator, shapes, {}, {}, max(rows, features, outputs) + 1)
+
+
+def _sizes(rng: Rng) -> tuple[tuple[int, ...], int, int]:
+    """The axes before the features, these, and the outputs."""
+    leading = rng.choice([(rng.choice(ROWS),)] * 3 + [(rng.choice(SAMPLES), rng.choice(TOKENS))] * 2 + [(2, 3, 4)])
+    features, outputs = (ALIGNED, ALIGNED) if rng.random() < 0.5 else (FEATURES, OUTPUTS)
+    return leading, rng.choice(features), rng.choice(outputs)
 
 
 def _images(rng: Rng, operator: str) -> Case:
@@ -159,8 +188,7 @@ def _images(rng: Rng, operator: str) -> Case:
         samples, inputs, outputs = rng.choice(SAMPLES), rng.choice(CHANNELS), rng.choice(OF_KERNELS)
         if (kernel, stride) == ((1, 1), (2, 2)) and inputs < 16:  # docs/findings.md, 9: PyTorch's process dies of it
             continue
-        sides = [rng.choice(SIDES) for _ in kernel]
-        sides = sides if rng.random() < 0.5 else [max(sides)] * 2
+        sides = _sides(rng)
         if any(side + 2 * more < taps for side, more, taps in zip(sides, padding, kernel, strict=True)):
             continue
         shapes = {"input": (samples, inputs, *sides), "weight": (outputs, inputs, *kernel)}
@@ -171,17 +199,26 @@ def _images(rng: Rng, operator: str) -> Case:
             return case.changed(terms=max(places, inputs * taps, outputs * taps) + 1)
 
 
+def _sides(rng: Rng) -> list[int]:
+    """Of a plane: half of them are squares."""
+    rows, columns = rng.choice(SIDES), rng.choice(SIDES)
+    return [rows, columns if rng.random() < 0.5 else rows]
+
+
 def _planes(rng: Rng) -> tuple[int, ...]:
     while True:
-        shape = (rng.choice(SAMPLES), rng.choice(CHANNELS), rng.choice(SIDES), rng.choice(SIDES))
+        shape = (rng.choice(SAMPLES), rng.choice(CHANNELS), *_sides(rng))
         if math.prod(shape) <= ELEMENTS // 4:
             return shape
 
 
 def _pooled(rng: Rng, operator: str) -> Case:
     kernel, stride, padding = rng.choice(POOLINGS)
+    whole = rng.random() < 0.1  # each plane is one window
     while True:
         shape = _planes(rng)
+        if whole:
+            kernel, stride, padding = shape[2:], rng.choice((None, (1, 1))), (0, 0)
         if all(side + 2 * more >= taps for side, more, taps in zip(shape[2:], padding, kernel, strict=True)):
             break
     parameters = {"kernel_size": kernel, "stride": stride, "padding": padding}

@@ -172,7 +172,7 @@ class Steps:
         if not self.part:
             return part
         value, off = part.value, part.off
-        changed = (rounded(value, self.storage) != value) | (np.asarray(off) > 0.0)
+        changed = (rounded(value, self.storage) != value) | (np.asarray(off) > self.part / 4.0 * np.abs(value))
         below = value * (1.0 - FLOAT64.unit)  # a power of two has its neighbour half as far away there
         binade = np.maximum(np.ldexp(0.5, np.frexp(below)[1]), self.storage.least_normal)
         return Part(value, off + self.part * changed * binade * (value != 0.0))  # half a unit in the last place

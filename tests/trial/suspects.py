@@ -5,7 +5,9 @@ Numpy judges nothing here. It only says where to look, so that no part of a larg
 
 from __future__ import annotations
 
+import functools
 import math
+import random
 from collections.abc import Iterable
 from typing import Any
 
@@ -33,6 +35,23 @@ SUMS, GATES = ("linear", "conv2d"), ("glu", "swiglu")
 DEAR = 2**25  # products, from which nobody is asked
 
 
+def places(case: Case, shape: Index, count: int, suspected: Iterable[Index]) -> list[Index]:
+    """All indices of a small shape; of a large one the corners and drawn ones, ``count`` in all, and the suspected."""
+    return [*dict.fromkeys([*_sample(case.pick, shape, count), *suspected])]
+
+
+@functools.lru_cache(maxsize=256)
+def _sample(pick: int, shape: Index, count: int) -> list[Index]:
+    if math.prod(shape) <= count:
+        return [tuple(at) for at in np.ndindex(*shape)]
+    rng = random.Random(pick)
+    corners = {tuple(rng.choice((0, size - 1)) for size in shape) for _ in range(8)}
+    corners |= {(0,) * len(shape), tuple(size - 1 for size in shape)}
+    while len(corners) < count:
+        corners.add(tuple(rng.randrange(size) for size in shape))
+    return sorted(corners)
+
+
 def of_the_result(case: Case, seen: Observation, count: int) -> list[Index]:
     """The elements of a result that are worth judging, where it has many more than the ``count`` that are drawn."""
     if math.prod(case.result_shape) <= MANY * count or is_dear(case):
@@ -46,14 +65,17 @@ def of_the_result(case: Case, seen: Observation, count: int) -> list[Index]:
 def of_the_gradients(case: Case, seen: Observation, names: Iterable[str], count: int) -> dict[str, list[Index]]:
     """The elements of each gradient that are worth judging, where it has many more than ``count``."""
     large = [name for name in names if math.prod(case.shapes[name]) > MANY * count]
-    if not large or is_dear(case):
-        return {}
+    return farthest_of_the_gradients(case, seen, large) if large and not is_dear(case) else {}
+
+
+def farthest_of_the_gradients(case: Case, seen: Observation, names: Iterable[str]) -> dict[str, list[Index]]:
+    """The elements of each gradient that are farthest off."""
     assert seen.call.cotangent is not None
     values, incoming = values_of(seen), seen.call.cotangent.values
     with np.errstate(all="ignore"):
         expected = GRADIENTS[case.operator](incoming, *values)
         off = sizes_back(case.operator, np.abs(incoming), values) or expected
-        return {name: worst(seen.gradients[name], expected[name], off[name]) for name in large}
+        return {name: worst(seen.gradients[name], expected[name], off[name]) for name in names}
 
 
 def worst(got: Values | None, expected: Values, size: Values) -> list[Index]:

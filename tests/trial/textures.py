@@ -76,6 +76,17 @@ class Texture:
         return Given(self.family, self.seed, (), self.layout, values, terms, (self.family, self.seed))
 
 
+@dataclass(frozen=True)
+class Picking(Texture):
+    """One in each row of a matrix, of either sign, each in another column: products are exact in every order."""
+
+    def fill(self, shape: tuple[int, ...], fmt: Format, terms: int = 1) -> Argument:
+        rows, columns = np.arange(shape[0]), shape[1]
+        values = np.zeros(shape)
+        values[rows, (rows * 37 + self.seed) % columns] = (-1.0) ** rows
+        return laid(values, self.layout)
+
+
 # Tensors that are asked for again are the same ones, by how many elements they have at most: a law asks for one in
 # every layout and mode, of every candidate. Of large ones fewer are kept; who judges them again knows them.
 _KEPT = {
