@@ -193,8 +193,9 @@ def test_glu_gradients_in_any_mixture_stay_within_their_enclosures(candidate, ca
 @clause("swiglu.formula", tier="enclosure", share=SHARE, dtypes=DTYPES)
 @mixed("swiglu")
 def test_swiglu_in_any_mixture_stays_within_its_enclosure(candidate, case):
-    """Sizes, layouts, biases, inference. Blind to mixtures that are rare."""
-    result_is_within(candidate, case)
+    """Sizes, layouts, biases, inference. Blind to gates of zero, and to mixtures that are rare."""
+    if case.textures["w"].family != "zeros":
+        result_is_within(candidate, case)
 
 
 @clause("swiglu.gradient", tier="gradient", share=SHARE, dtypes=DTYPES)
