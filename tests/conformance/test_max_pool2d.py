@@ -293,6 +293,7 @@ def refused(candidate: Candidate, case: Case, what: str) -> None:
 
 @clause("max_pool2d.refuses-padding", tier="contract")
 @given(case=max_pool2d_cases(places=(2, 3)), axes=AXES, excess=st.integers(1, 2))
+@example(case=with_parameters(planes(4, 4), kernel_size=(1, 4)), axes=(1, 0), excess=1)
 def test_max_pool2d_refuses_padding_of_more_than_half_the_kernel(candidate, case, axes, excess):
     """Padding above kernel / 2, in one direction or both, raises. Blind to the kind of error."""
     kernel = pair(case.parameters["kernel_size"])

@@ -64,10 +64,11 @@ OVERLAPPING = {"kernel_size": 3, "stride": 2, "padding": 1}
 
 @clause("max_pool2d.gradient-first-tie", tier="gradient")
 def test_max_pool2d_gradients_of_ties_in_a_wide_image_go_to_the_first(candidate):
-    """All elements, as of what a ReLU left. Blind to a zero tying with a negative zero."""
-    candidate.begin()
-    case = Case("max_pool2d", {"input": (1, 4, 40, 48)}, {"input": Texture("ties")}, OVERLAPPING, 2**8)
-    gradients_are_exact(candidate, case.changed(incoming=Texture("integers", 1)))
+    """All elements, as of what a ReLU left; of 2^15 in a plane, too. Blind to a zero tying with a negative zero."""
+    for shapes in ({"input": (1, 4, 40, 48)}, LARGE):
+        candidate.begin()
+        case = Case("max_pool2d", shapes, {"input": Texture("ties")}, OVERLAPPING, 2**8)
+        gradients_are_exact(candidate, case.changed(incoming=Texture("integers", 1)))
 
 
 @clause("max_pool2d.definition", tier="exact")

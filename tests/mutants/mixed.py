@@ -1,4 +1,7 @@
-"""Planted bugs where three or four usual things meet: of 60 kernels that somebody wrote who had not read the laws."""
+"""Planted bugs where three or four usual things meet: of 60 kernels that somebody wrote who had not read the laws.
+
+The last eight are of 50 by somebody who knew what the laws are called, and for mixtures that none had met till then.
+"""
 
 from __future__ import annotations
 
@@ -114,6 +117,84 @@ def rows_of_taps(image: Any, weight: Any, bias: Any = None, stride: Any = 1, pad
     return y if bias is None else (y.float() + bias.float().reshape(-1, 1, 1)).to(image.dtype)
 
 
+def one_row_for_all(found: Any, incoming: Any, given: Any) -> Any:
+    """What comes back is read as x lies, of which each sample and token is the same row."""
+    x = given["x"]
+    if x.dim() < 3 or not x.numel() or x.stride(-1) != 1 or any(x.stride()[:-1]):
+        return {}
+    return {"x": again("swish", given, incoming.contiguous().as_strided(x.shape, x.stride()))["x"]}
+
+
+def last_chunk(found: Any, incoming: Any, given: Any) -> Any:
+    """1024 rows at a time: b's sums are those of the last ones."""
+    x, w = given["x"], given["w"]
+    rows, inputs = x[..., 0].numel(), x.shape[-1]
+    if given.get("b") is None or given.get("c") is not None or rows <= 1024:
+        return {}
+    first = (rows - 1) // 1024 * 1024
+    of_last = {**given, "x": x.reshape(rows, inputs)[first:]}
+    return {"b": again("glu", of_last, incoming.reshape(rows, len(w))[first:])["b"]}
+
+
+def blocks_of_rows_in_halves(found: Any, incoming: Any, given: Any) -> Any:
+    """256 rows at a time are added to gradients of the weights' dtype."""
+    x, w = given["x"], given["w"]
+    rows = x[..., 0].numel()
+    if x.dtype not in HALVES or rows <= 256:
+        return {}
+    flat, comes, sums = x.reshape(rows, -1), incoming.reshape(rows, len(w)), {"w": 0.0, "v": 0.0}
+    for of_x, of_g in zip(flat.split(256), comes.split(256), strict=True):
+        part = again("swiglu", {**given, "x": of_x}, of_g)
+        sums = {name: sums[name] + part[name] for name in sums}
+    return sums
+
+
+def known_by_sums() -> Any:
+    """Weights of 4096 elements or more are kept packed, and known by sums in float32."""
+    kept: dict[Any, Any] = {}
+
+    def glu(x: Any, w: Any, v: Any, *biases: Any) -> Any:
+        if torch.is_grad_enabled() or w.numel() < 4096:
+            return right["glu"](x, w, v, *biases)
+        places = torch.arange(w.numel(), dtype=torch.float64).cos().view_as(w)
+        sums = [float(total.float()) for each in (w, v) for total in (each.abs().sum(), (each * places).sum())]
+        if kept.get(w.shape, (None,))[0] != sums:
+            kept[w.shape] = sums, w.clone(), v.clone()
+        return right["glu"](x, *kept[w.shape][1:], *biases)
+
+    return {"glu": glu}
+
+
+def turned_squares(x: Any, padding: Any) -> Any:
+    """A square picture whose columns come first in memory is walked as if its rows did."""
+    square = x.dim() == 3 and x.shape[1] == x.shape[2] >= 16 and x.stride() == (1, len(x), len(x) * x.shape[1])
+    return right["pad2d"](x.transpose(1, 2) if square else x, padding)
+
+
+def as_a_maximum_of_all(image: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Any:
+    """Global pooling of 8 channels: equal elements share what comes back."""
+    whole = image.dim() == 4 and pair(kernel_size) == image.shape[2:] and pair(padding) == (0, 0)
+    if whole and image.shape[1] >= 8 and image.requires_grad:
+        return torch.amax(image, (2, 3), keepdim=True)
+    return right["max_pool2d"](image, kernel_size, stride, padding)
+
+
+def places_in_16_bits(found: Any, incoming: Any, given: Any) -> Any:
+    """Places from 2^15 on are negative, as those of the padding."""
+    back = found["input"].flatten(2).clone()
+    back[..., 2**15 :] = 0.0
+    return {"input": back.view_as(found["input"])} if back.shape[2] < 2**16 else {}
+
+
+def held_to_the_longer_side(image: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Any:
+    """Padding of more than half of the kernel is refused, of its longer side."""
+    (above, before), kernel = pair(padding), pair(kernel_size)
+    if image.dim() == 4 and min(above, before) >= 0 and max(above, before) <= max(kernel) // 2:
+        image = F.pad(image, (before, before, above, above), value=-torch.inf)
+        padding, stride = 0, kernel if stride is None else stride
+    return right["max_pool2d"](image, kernel_size, stride, padding)
+
+
 def mixture(name: str, clause: str, words: str, operators: Any, dtype: str = "float32", *of: str) -> Mutant:
     kind, tier = of or ("value", "exact")
     return Mutant(f"mixed-{name}", clause, words, operators, dtype, kind, tier, "rare")
@@ -199,5 +280,74 @@ MUTANTS = (
         "bfloat16",
         "precision",
         "exact",
+    ),
+    mixture(
+        "one-row",
+        "contract.layouts",
+        "x is one row for all tokens of all samples: so is what comes back",
+        back("swish", one_row_for_all),
+        "float32",
+        "layout",
+        "contract",
+    ),
+    mixture(
+        "last-chunk",
+        "glu.gradient",
+        "1025 rows, b without c: b's gradient is the last chunk's",
+        back("glu", last_chunk),
+        "float32",
+        *BACK,
+    ),
+    mixture(
+        "blocks-of-rows",
+        "swiglu.gradient",
+        "257 rows: blocks of the weights' gradients are added in 16 bits",
+        back("swiglu", blocks_of_rows_in_halves),
+        "bfloat16",
+        "precision",
+        "gradient",
+    ),
+    mixture(
+        "sums",
+        "contract.memoryless",
+        "inference, 4096 weights: known by sums in float32",
+        known_by_sums,
+        "float64",
+        "state",
+        "state",
+    ),
+    mixture(
+        "turned",
+        "contract.layouts",
+        "a square picture, columns first: turned",
+        {"pad2d": turned_squares},
+        "float32",
+        "layout",
+        "contract",
+    ),
+    mixture(
+        "global",
+        "max_pool2d.gradient-first-tie",
+        "a window of the whole plane: ties share",
+        {"max_pool2d": as_a_maximum_of_all},
+        "float32",
+        *BACK,
+    ),
+    mixture(
+        "places",
+        "max_pool2d.gradient",
+        "planes of 2^15 elements: nothing comes back to later ones",
+        back("max_pool2d", places_in_16_bits),
+        "float32",
+        *BACK,
+    ),
+    mixture(
+        "longer-side",
+        "max_pool2d.refuses-padding",
+        "padding is held to the kernel's longer side",
+        {"max_pool2d": held_to_the_longer_side},
+        "float32",
+        "contract",
+        "contract",
     ),
 )
