@@ -1,6 +1,6 @@
 /* A server for assay in C: conv2d and max_pool2d in float32. docs/protocol.md says what goes over the line.
  *
- *     cc -O2 -o server docs/server.c -lm && assay check --command ./server
+ *     cc -O3 -o server docs/server.c -lm && assay check --command ./server
  */
 #include <math.h>
 #include <stdio.h>

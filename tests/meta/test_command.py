@@ -35,7 +35,7 @@ def swish(x, beta=None):
 
 def compiled(folder, text):
     (folder / "server.c").write_text(text)
-    subprocess.run(["cc", "-O1", "-o", str(folder / "server"), str(folder / "server.c"), "-lm"], check=True)
+    subprocess.run(["cc", "-O3", "-o", str(folder / "server"), str(folder / "server.c"), "-lm"], check=True)
     return folder / "server"
 
 
