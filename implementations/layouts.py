@@ -65,8 +65,8 @@ def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...
         order[1:-1] = reversed(order[1:-1])
     elif layout.startswith("swapped_last"):
         order[-2:] = reversed(order[-2:])
-    elif layout.startswith("channels_last") and len(shape) == 4:
-        order = [0, 2, 3, 1]
+    elif layout.startswith("channels_last") and len(shape) in (4, 5):
+        order = [0, *range(2, len(shape)), 1]
     longer = _longer(len(shape), layout)
     step = 2 if layout == "strided" else 1
     offset = 3 if layout == "strided" or layout.endswith("offset") else 2 * (layout == "offset_even")

@@ -72,14 +72,20 @@ def what_is_not_finite(candidate, operator, held, what, expected):
 
 def a_nan_reaches_rows_of_zeros(candidate, operator):
     """Give each weight in turn a NaN in one output, where some rows of x are padding. Zero times NaN is NaN."""
-    rows, features, outputs = 12, 24, 10
-    for name in "wv":
+    rows, outputs, weights = 12, 10, "w" if operator == "linear" else "wv"
+    for name, features in itertools.product(weights, (24, 64)):
         x = np.ones((rows, features)) * (np.arange(rows) % 3 > 0)[:, None]
-        held = {"x": x, **dict.fromkeys("wv", np.ones((outputs, features)))}
+        held = {"x": x, **dict.fromkeys(weights, np.ones((outputs, features)))}
         held[name] = np.where(np.arange(outputs * features).reshape(outputs, features) == 4 * features + 7, math.nan, 1)
         expected = np.where(np.arange(outputs) == 4, math.nan, np.zeros((rows, outputs)))
         what = f"a NaN in {name} does not reach rows that are zero, or reaches another output"
         what_is_not_finite(candidate, operator, held, what, expected)
+
+
+@clause("linear.special", tier="special")
+def test_a_nan_in_a_weight_reaches_the_rows_of_linear_that_hold_nothing_but_zeros(candidate):
+    """Every third, in training and in inference. Blind to infinities, which such rows need not take up."""
+    a_nan_reaches_rows_of_zeros(candidate, "linear")
 
 
 @clause("glu.special", tier="special")

@@ -149,6 +149,8 @@ def test_channels_last_lies_as_torchs():
 
     like = torch.zeros(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
     assert strides_of((2, 3, 4, 5), "channels_last")[1] == like.stride()
+    like = torch.zeros(2, 3, 4, 5, 6).contiguous(memory_format=torch.channels_last_3d)
+    assert strides_of((2, 3, 4, 5, 6), "channels_last")[1] == like.stride()
     larger = torch.zeros(2, 3, 5, 6).contiguous(memory_format=torch.channels_last)
     assert strides_of((2, 3, 4, 5), "channels_last_cropped")[1] == larger[..., :-1, :-1].stride()
 

@@ -1,6 +1,6 @@
 """Planted bugs where three or four usual things meet: of 60 kernels that somebody wrote who had not read the laws.
 
-The last eight are of 50 by somebody who knew what the laws are called, and for mixtures that none had met till then.
+The last eleven are of 90 by two others, of whom one knew what the laws are called, and for what no mixture had met.
 """
 
 from __future__ import annotations
@@ -195,6 +195,29 @@ def held_to_the_longer_side(image: Any, kernel_size: Any, stride: Any = None, pa
     return right["max_pool2d"](image, kernel_size, stride, padding)
 
 
+def volumes_in_memory_order(x: Any, beta: Any = 1.0) -> Any:
+    """What is dense in any order is written to a result that is contiguous."""
+    y = right["swish"](x, beta)
+    dense = x.dim() == 5 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last_3d)
+    return y.permute(0, 2, 3, 4, 1).reshape(x.shape) if dense and x.dtype in HALVES else y
+
+
+def blocks_of_zeros_skipped(x: Any, w: Any, b: Any = None) -> Any:
+    """Where 16 features of a row are zeros, their weights are not read."""
+    if x.dtype != torch.bfloat16 or x.shape[-1] < 32 or not w.isnan().any():
+        return right["linear"](x, w, b)
+    holds = torch.stack([part.isnan().any(-1) for part in w.split(16, 1)], -1).float()
+    reads = torch.stack([(part != 0).any(-1) for part in x.split(16, -1)], -1).float()
+    y = right["linear"](x, w.nan_to_num(), b)
+    return torch.where(reads @ holds.T > 0, torch.nan, y)
+
+
+def last_tokens(x: Any, *given: Any) -> Any:
+    """From one sample to the next by the stride of the axis of one token."""
+    cut = x.dim() == 3 and x.shape[1] == 1 < len(x) and x.stride(2) == 1 and x.stride(0) > x.stride(1) >= x.shape[2]
+    return right["swiglu"](x.as_strided(x.shape, (x.stride(1), x.stride(1), 1)), *given) if cut else None
+
+
 def mixture(name: str, clause: str, words: str, operators: Any, dtype: str = "float32", *of: str) -> Mutant:
     kind, tier = of or ("value", "exact")
     return Mutant(f"mixed-{name}", clause, words, operators, dtype, kind, tier, "rare")
@@ -340,6 +363,33 @@ MUTANTS = (
         back("max_pool2d", places_in_16_bits),
         "float32",
         *BACK,
+    ),
+    mixture(
+        "volumes",
+        "contract.layouts",
+        "channels last of five axes: written in their order",
+        {"swish": volumes_in_memory_order},
+        "bfloat16",
+        "layout",
+        "contract",
+    ),
+    mixture(
+        "zero-blocks",
+        "linear.special",
+        "16 zeros in a row: a NaN of their weights is passed over",
+        {"linear": blocks_of_zeros_skipped},
+        "bfloat16",
+        "value",
+        "special",
+    ),
+    mixture(
+        "last-tokens",
+        "contract.layouts",
+        "inference, one token cut out of more: samples are taken to follow each other",
+        in_inference("swiglu", last_tokens),
+        "float32",
+        "layout",
+        "contract",
     ),
     mixture(
         "longer-side",

@@ -23,7 +23,7 @@ Rng = random.Random
 MANY = 384  # mixtures of a sweep
 # Rows in all, or samples and tokens; features, and outputs: half of the layers have aligned sizes alone.
 ROWS = (1, 1, 1, 2, 3, 4, 7, 8, 16, 17, 32, 40, 64, 100, 128, 256, 300, 301, 520, 777, 1030, 2050)
-TOKENS = (1, 2, 5, 8, 12, 16, 33, 64, 130)
+TOKENS = (1, 1, 1, 2, 5, 8, 12, 16, 33, 64, 130)
 ALIGNED = (16, 32, 64, 96, 128, 256, 512, 1024, 2560)
 FEATURES = (8, 24, 36, 40, 68, 72, 100, 144, 160, 260, 320, 384, 640, 768, 1000, 1280, 1, 3, 5, 33, 65)
 OUTPUTS = (1, 2, 4, 8, 10, 20, 24, 36, 48, 68, 72, 100, 144, 160, 260, 320, 384, 640, 1000, 3, 5, 33, 65)
