@@ -77,10 +77,8 @@ def test_state_a_small_step_of_large_weights_shows(candidate, operator):
         sample[17 * k + 5] = 1.0
     alone = {first: case.textures[first].holding(ones.reshape(case.shapes[first]), case.terms)}
     case = case.changed(textures={**case.textures, **alone})
-    cases = [
-        case,
-        case.changed(textures={**case.textures, **{name: stepped(candidate, case, name) for name in others}}),
-    ]
+    steps = {name: stepped(candidate, case, name) for name in others}
+    cases = [case, case.changed(textures={**case.textures, **steps})]
     seen, _ = candidate.answers_in_turn(cases, recording=False)
     are_right(candidate, cases, seen)
 

@@ -41,7 +41,10 @@ BETAS = (None, 1.0, 1.702, -1.5, 0.5, 2.0, (), (), (), (1,))
 LIE = {
     1: ("expanded", "strided", "offset", "offset_even"),
     2: ("transposed", "transposed", "cropped", "cropped", "expanded", "expanded_last", "offset"),
-    3: (*["swapped", "chunked"] * 2, *["expanded", "expanded_rows", "expanded_columns"], *["cropped", "transposed"]),
+    3: (
+        *("swapped", "swapped", "chunked", "chunked", "cropped", "expanded", "expanded_rows", "expanded_columns"),
+        *("swapped_last", "transposed"),
+    ),
     4: (*["channels_last"] * 4, "cropped", "chunked", "expanded", "channels_last_chunked", "swapped_middle"),
 }
 RECORDINGS = (None, False, False, NO_GRAD)
@@ -86,6 +89,8 @@ def _lying(rng: Rng, case: Case) -> Case:
     shapes = {**case.shapes, INCOMING: case.result_shape}
     layouts = {name: _layout(rng, case.operator, name, len(shape)) for name, shape in shapes.items()}
     first = next(iter(shapes))
+    if isinstance(made.get("v"), Picking) and layouts["v"].startswith("expanded"):
+        layouts["v"] = "contiguous"  # repeated, it would have more than one element in a row
     if rng.random() < 0.15 and case.operator != "max_pool2d":
         layouts[INCOMING] = layouts[first]
     textures = {name: replace(made[name], layout=layouts[name]) for name in shapes}
@@ -97,8 +102,7 @@ def _layout(rng: Rng, operator: str, name: str, axes: int) -> str:
         return "contiguous"
     layout = rng.choice(LAYOUTS if axes not in LIE or rng.random() < 0.2 else LIE[axes])
     tied = layout in TIED and name == "input" and operator == "max_pool2d"
-    # Weights that PyTorch may refuse: docs/findings.md, 3; and those that are to have one element in each row.
-    repeated = layout.startswith("expanded") and name in ("weight", "v")
+    repeated = layout.startswith("expanded") and name == "weight"  # which PyTorch may refuse: docs/findings.md, 3
     return "contiguous" if tied or repeated else layout
 
 
@@ -215,12 +219,11 @@ def _planes(rng: Rng) -> tuple[int, ...]:
 def _pooled(rng: Rng, operator: str) -> Case:
     kernel, stride, padding = rng.choice(POOLINGS)
     whole = rng.random() < 0.1  # each plane is one window
-    while True:
+    shape = _planes(rng)
+    if whole:
+        kernel, stride, padding = shape[2:], rng.choice((None, (1, 1))), (0, 0)
+    while any(side + 2 * more < taps for side, more, taps in zip(shape[2:], padding, kernel, strict=True)):
         shape = _planes(rng)
-        if whole:
-            kernel, stride, padding = shape[2:], rng.choice((None, (1, 1))), (0, 0)
-        if all(side + 2 * more >= taps for side, more, taps in zip(shape[2:], padding, kernel, strict=True)):
-            break
     parameters = {"kernel_size": kernel, "stride": stride, "padding": padding}
     return Case(operator, {"input": shape}, {}, parameters, 2**8)
 
