@@ -13,6 +13,7 @@ from assay.tests.trial import judge, near
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import NonConformance
+from assay.tests.trial.suspects import LAYERS
 
 
 def right_alike(*judged: Callable[[], object]) -> None:
@@ -44,9 +45,11 @@ def one_answer(candidate: Candidate, case: Case, first: Observation, *others: Ob
     answers = (first, *others)
     far = cache(lambda number: near.far_gradients(candidate, case, answers[number]))
 
+    conform = judge.farthest_gradients_conform if case.operator in LAYERS else judge.gradients_conform
+
     def gradient_is_right(name: str, number: int) -> None:
         if name in far(number):
-            judge.gradients_conform(candidate, case, answers[number], (name,))
+            conform(candidate, case, answers[number], (name,))
 
     for name, gradient in first.gradients.items():
         another = [k for k, each in enumerate(others, 1) if not _same(gradient, each.gradients[name])]

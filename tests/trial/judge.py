@@ -108,11 +108,17 @@ def gradient_of_each_conforms(candidate: Candidate, case: Case, seen: Observatio
 def farthest_gradients_conform(candidate: Candidate, case: Case, seen: Observation, names: Iterable[str]) -> None:
     """Judge the elements of a layer's gradients that are farthest off, by the outputs that they hang on.
 
+    The bound of another algorithm is of whole arrays; that is judged as `gradients_conform` does, and what is dear.
+
     Raises:
         NonConformance: as `gradients_conform`.
     """
+    direct = candidate.precision(case.operator, "backward").algorithm == "direct"
+    if not direct or suspects.is_dear(case):
+        gradients_conform(candidate, case, seen, [*names])
+        return
     for name, places in suspects.farthest_of_the_gradients(case, seen, names).items():
-        _judge_where(candidate, case, seen, name, {at: at[:-1] if name == "x" else (..., at[0]) for at in places})
+        _judge_where(candidate, case, seen, name, {at: suspects.outputs_of(name, at) for at in places})
 
 
 def _judge_where(candidate: Candidate, case: Case, seen: Observation, name: str, outputs: Mapping[Index, Any]) -> None:

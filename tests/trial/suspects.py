@@ -32,6 +32,7 @@ from assay.tests.trial.plain import (
 WORST = 3  # elements of an array
 MANY = 4  # times as many as are judged anyway: of fewer, chance meets each soon enough
 SUMS, GATES = ("linear", "conv2d"), ("glu", "swiglu")
+LAYERS = (*SUMS, *GATES)
 DEAR = 2**25  # products, from which nobody is asked
 
 
@@ -76,6 +77,12 @@ def farthest_of_the_gradients(case: Case, seen: Observation, names: Iterable[str
         expected = GRADIENTS[case.operator](incoming, *values)
         off = sizes_back(case.operator, np.abs(incoming), values) or expected
         return {name: worst(seen.gradients[name], expected[name], off[name]) for name in names}
+
+
+def outputs_of(name: str, at: Index) -> tuple[Any, ...]:
+    """Where a layer's outputs lie that an element of this gradient hangs on."""
+    rows = {"x": at[:-1], "input": at[:1], "weight": (slice(None), at[0]), "bias": (slice(None), at[0])}
+    return rows.get(name, (..., at[0]))
 
 
 def worst(got: Values | None, expected: Values, size: Values) -> list[Index]:
