@@ -41,7 +41,7 @@ def at_the_edge(candidate, seen, seed):
 
 @pytest.mark.parametrize("dtype", STORAGE)
 @pytest.mark.parametrize("operator", OPERATORS)
-@budget(30)
+@budget(12)
 @given(
     data=st.data(),
     textures=st.sampled_from(["normal", "integers", "spikes", "large", "tiny"]),

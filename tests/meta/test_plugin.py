@@ -26,20 +26,20 @@ import assay
 import my_kernels
 import pytest
 
-test_pad2d = assay.conforms("pad2d", dtypes=["float32", "float16"])(my_kernels.pad2d)
+test_pad2d = assay.conforms("pad2d", dtypes=["float64", "float16"])(my_kernels.pad2d)
 
 @pytest.mark.parametrize("unrelated", [1])
 def test_of_their_own(unrelated):
     assert unrelated
 
 @pytest.mark.filterwarnings("error")
-@assay.conforms("pad2d", dtypes=["float32"])
+@assay.conforms("pad2d", dtypes=["float64"])
 def lopsided(x, padding):
     "A kernel of a test file, under a name that is no test's."
     return my_kernels.lopsided(x, padding)
 
 def test_by_fixture(assay_conforms):
-    assay_conforms(my_kernels.pad2d, "pad2d", dtypes=["float32"], waivers="waivers.toml")
+    assay_conforms(my_kernels.pad2d, "pad2d", dtypes=["float64"], waivers="waivers.toml")
 """
 
 CONFTEST = """
@@ -99,9 +99,9 @@ def run(project):
 def test_a_right_kernel_passes_and_a_wrong_one_fails_under_ids_that_name_the_dtype(run):
     code, text = run
     assert code == 1
-    for word in ("test_pad2d[float32]", "test_pad2d[float16]", "test_of_their_own[1]", "test_by_fixture"):
+    for word in ("test_pad2d[float64]", "test_pad2d[float16]", "test_of_their_own[1]", "test_by_fixture"):
         assert f"PASSED test_kernels.py::{word}" in text
-    assert "FAILED test_kernels.py::lopsided[float32]" in text
+    assert "FAILED test_kernels.py::lopsided[float64]" in text
     assert "1 failed, 4 passed" in text
 
 
