@@ -13,24 +13,28 @@ from hypothesis import strategies as st
 
 from assay.implementations.contract import Implementation
 from assay.reference.arithmetic import enclosure
-from assay.reference.arithmetic.algorithms import DEVIATIONS, Deviation
+from assay.reference.arithmetic.algorithms import BEYOND, DEVIATIONS, Deviation
 from assay.reference.arithmetic.enclosure import Enclosure
 from assay.reference.arithmetic.formats import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
 from assay.reference.arithmetic.precision import Precision, Refusal
-from assay.reference.conv2d import conv2d_element
+from assay.reference.conv2d import conv2d_element, pair
 from assay.reference.linear import linear_element
 from assay.reference.max_pool2d import max_pool2d_element
 from assay.reference.swish import swish_element
 from assay.reference.tensor import LargeTensor, Tensor
+from assay.tests.conformance.test_conv2d import sized, sizes
 from assay.tests.meta.oracles import budget
 from assay.tests.mutants.correct.transforms import both_ways_by_fft
 from assay.tests.mutants.dispatched import back
 from assay.tests.mutants.gradients import only
 from assay.tests.trial import judge
 from assay.tests.trial.candidate import Candidate
-from assay.tests.trial.cases import Case
+from assay.tests.trial.cases import Case, conv2d_cases
 from assay.tests.trial.failure import NonConformance
+from assay.tests.trial.mixtures import MIXTURES
+from assay.tests.trial.sweeps import MADE, SWEPT, Sweep
 from assay.tests.trial.textures import REALS, Texture
+from assay.tests.trial.usual import _usual_case
 
 SEEDS = st.integers(0, 2**16 - 1)
 KINDS = st.tuples(st.sampled_from(REALS), st.sampled_from(REALS))
@@ -216,6 +220,26 @@ def test_the_simulations_need_their_bound(algorithm, monkeypatch):
     narrow = {algorithm: lambda *tensors: less(DEVIATIONS[algorithm](*tensors))}
     monkeypatch.setattr(enclosure, "DEVIATIONS", narrow)
     assert worst(got, balls(x, w, FLOAT32, {"algorithm": algorithm})) > 1.0
+
+
+def beyond(case):
+    """How many rows or columns of padding a convolution has more than its kernel has of its own."""
+    sides = zip(pair(case.parameters["padding"] or 0), case.shapes["weight"][2:], strict=True)
+    return max(padding - taps for padding, taps in sides)
+
+
+@budget(100)
+@given(case=st.one_of(conv2d_cases(), st.builds(sized, sizes(), sizes())))
+def test_no_law_draws_more_padding_than_a_transform_has_room_for(case):
+    assert beyond(case) <= BEYOND
+
+
+def test_no_sweep_and_no_usual_layer_has_more_padding_than_a_transform_has_room_for():
+    swept = (
+        case for axes in (*SWEPT["conv2d"], *MADE["conv2d"], MIXTURES) for case in Sweep("conv2d", axes, 1, 1).cases()
+    )
+    usual = (_usual_case("conv2d", ("contiguous",), seed) for seed in range(2**12))
+    assert max(map(beyond, (*swept, *usual))) <= BEYOND
 
 
 def test_a_large_tensor_has_the_bound_of_a_small_one():
