@@ -49,9 +49,9 @@ TIED = LAYOUTS[-5:]  # which make ties in the windows of a plane
 
 # How tensors may lie in one memory: in the order of the arguments, from the last on, by rows in turn, in order and
 # each with its axes in reverse, as the parts of a fused weight that is stored so, or in order and as much apart as the
-# first is long, as parts of which others lie between them. Or one is another, or that with its axes in reverse: as in
-# "v = w", "v = w.T", or "w = x, v = x.T".
-TOGETHER = ("in order", "reversed", "interleaved", "turned", "apart")
+# first is long, as parts of which others lie between them, or the matrices in order and behind them the vectors from
+# the last on. Or one is another, or that with its axes in reverse: as in "v = w", "v = w.T", or "w = x, v = x.T".
+TOGETHER = ("in order", "reversed", "interleaved", "turned", "apart", "crossed")
 
 
 def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...], int]:
@@ -120,7 +120,7 @@ def places_together(
     same = same_tensors(order)
     groups: dict[Any, list[str]] = {}
     gap = math.prod(next(iter(shapes.values()))) if order == "apart" else 0
-    for name in [name for name in (reversed(shapes) if order == "reversed" else shapes) if name not in same]:
+    for name in [name for name in _ordered(shapes, order) if name not in same]:
         groups.setdefault(shapes[name] if order == "interleaved" and shapes[name] else name, []).append(name)
     found, start = dict[str, tuple[int, tuple[int, ...]]](), 0
     for names in groups.values():
@@ -135,6 +135,13 @@ def places_together(
         offset, strides = found[other]
         found[name] = offset, strides[::-1] if turned else strides
     return start, found
+
+
+def _ordered(shapes: Mapping[str, tuple[int, ...]], order: str) -> list[str]:
+    """The tensors as they follow each other in the memory."""
+    vectors = [name for name, shape in shapes.items() if len(shape) < 2] if order == "crossed" else []
+    names = [name for name in shapes if name not in vectors]
+    return names[::-1] if order == "reversed" else names + vectors[::-1]
 
 
 def same_tensors(order: str) -> dict[str, tuple[str, bool]]:

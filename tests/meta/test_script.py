@@ -77,7 +77,7 @@ def test_tensors_lie_as_in_the_call(tmp_path, array, layout, together):
         assert steps(seen) == steps(expected)
     if together:
         apart = {"in order": values.nbytes, "reversed": -values.nbytes, "interleaved": values[0].nbytes}
-        apart |= {"turned": values.nbytes, "apart": 2 * values.nbytes}
+        apart |= {"turned": values.nbytes, "apart": 2 * values.nbytes, "crossed": values.nbytes}
         assert address(given[1]) == address(given[0]) + apart[together]
 
 

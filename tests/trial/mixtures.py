@@ -19,8 +19,10 @@ from assay.tests.trial.textures import Picking, Texture
 from assay.tests.trial.usual import CONVOLUTIONS, POOLINGS, Blocks
 
 Rng = random.Random
+Sizes = tuple[tuple[int, ...], int, int]  # the axes before the features, these, and the outputs
 
-MANY = 384  # mixtures of a sweep
+MANY = 384  # mixtures of a sweep, and twice as many of what takes half as long
+CHEAP = ("swish", "pad2d")
 # Rows in all, or samples and tokens; features, and outputs: half of the layers have aligned sizes alone.
 ROWS = (1, 1, 1, 2, 3, 4, 7, 8, 16, 17, 32, 40, 64, 100, 128, 256, 300, 301, 520, 777, 1030, 2050)
 TOKENS = (1, 1, 1, 2, 5, 8, 12, 16, 33, 64, 130)
@@ -33,6 +35,7 @@ SAMPLES = (1, 1, 2, 3, 4, 5, 7, 8)
 CHANNELS = (1, 3, 3, 4, 8, 16, 16, 24, 32, 64)
 OF_KERNELS = (*CHANNELS, 10, 12, 20, 21, 36, 100, 125)
 SIDES = (1, 2, 4, 5, 7, 8, 10, 13, 14, 16, 17, 20, 28, 32, 33, 48, 56, 64, 112)
+SMALL = (1, 2, 2, 3, 4)
 POINTWISE = ((1, 1), (1, 1), (0, 0), ())
 INCOMING = "incoming gradient"
 MAGNITUDES = ("normal", "normal", "large", "spikes")
@@ -45,7 +48,15 @@ LIE = {
         *("swapped", "swapped", "chunked", "chunked", "cropped", "expanded", "expanded_rows", "expanded_columns"),
         *("swapped_last", "transposed"),
     ),
-    4: (*["channels_last"] * 4, "cropped", "chunked", "expanded", "channels_last_chunked", "swapped_middle"),
+    4: (
+        *["channels_last"] * 4,
+        "cropped",
+        "chunked",
+        "expanded",
+        "channels_last_chunked",
+        "swapped_middle",
+        "swapped_last",
+    ),
 }
 RECORDINGS = (None, False, False, NO_GRAD)
 # What else is so when it goes back.
@@ -79,7 +90,7 @@ class Manner:
 
 def mixtures(operator: str, rng: Rng) -> Iterator[Case]:
     """So many, one unlike the other."""
-    for _ in range(MANY):
+    for _ in range(2 * MANY if operator in CHEAP else MANY):
         yield _lying(rng, SHAPED[operator](rng, operator))
 
 
@@ -91,7 +102,8 @@ def _lying(rng: Rng, case: Case) -> Case:
     first = next(iter(shapes))
     if isinstance(made.get("v"), Picking) and layouts["v"].startswith("expanded"):
         layouts["v"] = "contiguous"  # repeated, it would have more than one element in a row
-    if rng.random() < 0.15 and case.operator != "max_pool2d":
+    alike = 0.5 if layouts[first].startswith("expanded") else 0.15  # what is said of a sample comes back to each copy
+    if rng.random() < alike and case.operator != "max_pool2d":
         layouts[INCOMING] = layouts[first]
     textures = {name: replace(made[name], layout=layouts[name]) for name in shapes}
     return case.changed(incoming=textures.pop(INCOMING), textures=textures, pick=rng.randrange(2**16))
@@ -158,12 +170,23 @@ FILLED = {
 
 
 def _matrices(rng: Rng, operator: str) -> Case:
-    """A layer of a network, with biases or without; of gates fewer products.
-
-    One of its sizes stays as it was drawn first: what is long would be rare, as it fits with few others.
-    """
+    """A layer of a network, with biases or without; of gates fewer products."""
     weights, biases = ("w", "b") if operator == "linear" else ("wv", "bc")
     most = PRODUCTS if operator == "linear" else PRODUCTS // 8
+    leading, features, outputs = _one_token(rng) if rng.random() < 0.15 else _that_fit(rng, most)
+    shapes = {"x": (*leading, features), **dict.fromkeys(weights, (outputs, features))}
+    shapes |= {name: (outputs,) for name in biases if rng.random() < 0.5}
+    return Case(operator, shapes, {}, {}, max(math.prod(leading), features, outputs) + 1)
+
+
+def _one_token(rng: Rng) -> Sizes:
+    """As in decoding, of a layer whose sizes are aligned."""
+    features = rng.choice(ALIGNED)
+    return rng.choice(((1,), (1, 1))), features, rng.choice([each for each in ALIGNED if features * each <= ELEMENTS])
+
+
+def _that_fit(rng: Rng, most: int) -> Sizes:
+    """Sizes of so many products. One stays as it was drawn first: what is long would be rare, as it fits with few."""
     first = list(_sizes(rng))
     stays = rng.randrange(len(first))
     while True:
@@ -172,14 +195,10 @@ def _matrices(rng: Rng, operator: str) -> Case:
         leading, features, outputs = sizes
         rows = math.prod(leading)
         if rows * features * outputs <= most and features * max(rows, outputs) <= ELEMENTS:
-            break
-    shapes = {"x": (*leading, features), **dict.fromkeys(weights, (outputs, features))}
-    shapes |= {name: (outputs,) for name in biases if rng.random() < 0.5}
-    return Case(operator, shapes, {}, {}, max(rows, features, outputs) + 1)
+            return leading, features, outputs
 
 
-def _sizes(rng: Rng) -> tuple[tuple[int, ...], int, int]:
-    """The axes before the features, these, and the outputs."""
+def _sizes(rng: Rng) -> Sizes:
     leading = rng.choice([(rng.choice(ROWS),)] * 3 + [(rng.choice(SAMPLES), rng.choice(TOKENS))] * 2 + [(2, 3, 4)])
     features, outputs = (ALIGNED, ALIGNED) if rng.random() < 0.5 else (FEATURES, OUTPUTS)
     return leading, rng.choice(features), rng.choice(outputs)
@@ -204,8 +223,9 @@ def _images(rng: Rng, operator: str) -> Case:
 
 
 def _sides(rng: Rng) -> list[int]:
-    """Of a plane: half of them are squares."""
-    rows, columns = rng.choice(SIDES), rng.choice(SIDES)
+    """Of a plane: half of them are squares, and some so small that a kernel sees all of them."""
+    sides = SMALL if rng.random() < 0.2 else SIDES
+    rows, columns = rng.choice(sides), rng.choice(sides)
     return [rows, columns if rng.random() < 0.5 else rows]
 
 
@@ -237,7 +257,7 @@ def _activations(rng: Rng, operator: str) -> Case:
     """Of vectors to images; beta is left out, a number, or a tensor of one."""
     while True:
         width = rng.choice(ALIGNED if rng.random() < 0.5 else FEATURES)
-        leading = [(), (rng.choice(ROWS),), (rng.choice(SAMPLES), rng.choice(TOKENS))]
+        leading = [(), (rng.choice(ROWS),), *[(rng.choice(SAMPLES), rng.choice(TOKENS))] * 2]
         shape = rng.choice([(*each, width) for each in leading] + [_planes(rng)] * 2)
         if math.prod(shape) <= ELEMENTS // 4:
             break
