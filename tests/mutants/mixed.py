@@ -1,6 +1,6 @@
 """Planted bugs where three or four usual things meet: of 60 kernels that somebody wrote who had not read the laws.
 
-The last eleven are of 90 by two others, of whom one knew what the laws are called, and for what no mixture had met.
+The last thirteen are of 90 by two others, of whom one knew what the laws are called, and for what no mixture had met.
 """
 
 from __future__ import annotations
@@ -169,6 +169,27 @@ def turned_squares(x: Any, padding: Any) -> Any:
     """A square picture whose columns come first in memory is walked as if its rows did."""
     square = x.dim() == 3 and x.shape[1] == x.shape[2] >= 16 and x.stride() == (1, len(x), len(x) * x.shape[1])
     return right["pad2d"](x.transpose(1, 2) if square else x, padding)
+
+
+def biases_in_order(x: Any, w: Any, v: Any, b: Any = None, c: Any = None) -> Any:
+    """Of halves of one weight, whose biases lie in one memory, too, the first of these is taken for b."""
+    if b is not None and c is not None and follows(w, v) and follows(c, b):
+        b, c = c, b
+    return right["glu"](x, w, v, b, c)
+
+
+def follows(one: Any, other: Any) -> bool:
+    """Whether the other tensor begins where this one ends."""
+    end = one.data_ptr() + one.numel() * one.element_size()
+    return one.is_contiguous() and other.is_contiguous() and bool(one.numel()) and other.data_ptr() == end
+
+
+def one_row_by_count(found: Any, incoming: Any, given: Any) -> Any:
+    """The bias's, where one row comes back to all: that row times their number, which is rounded."""
+    rows = incoming.flatten(0, -2)
+    if "b" not in found or len(rows) <= 256 or rows.stride(0):
+        return {}
+    return {"b": rows[0] * torch.tensor(len(rows), dtype=rows.dtype)}
 
 
 def as_a_maximum_of_all(image: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Any:
@@ -390,6 +411,23 @@ MUTANTS = (
         "float32",
         "layout",
         "contract",
+    ),
+    mixture(
+        "crossed",
+        "contract.layouts",
+        "halves of one weight, c in front of b: b and c change places",
+        {"glu": biases_in_order},
+        "float32",
+        "layout",
+        "contract",
+    ),
+    mixture(
+        "count",
+        "linear.gradient",
+        "301 rows, to which one comes back: the bias's is that row times 302",
+        back("linear", one_row_by_count),
+        "bfloat16",
+        *BACK,
     ),
     mixture(
         "longer-side",
