@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,6 +80,33 @@ def test_one_wrong_element_of_a_gradient_is_judged(operator, name):
         judge.gradient_conforms(Candidate(Implementation("wrong", {operator: astray}), "float32"), case)
     assert caught.value.subject == f"gradient of {name}"
     judge.gradient_conforms(Candidate(load("torch"), "float32"), case)
+
+
+HANGING = {
+    "linear": ({"x": (2, 3, 5), "w": (4, 5), "b": (4,)}, {}),
+    "glu": ({"x": (3, 5), "w": (4, 5), "v": (4, 5), "b": (4,), "c": (4,)}, {}),
+    "conv2d": ({"input": (2, 3, 5, 6), "weight": (4, 3, 3, 2), "bias": (4,)}, {"stride": 2, "padding": 1}),
+    "swish": ({"x": (7, 9), "beta": (1,)}, {}),
+}
+OF_A_LAYER = [(op, name, None) for op in HANGING for name in HANGING[op][0] if (op, name) != ("swish", "x")]
+
+
+@pytest.mark.parametrize(("operator", "name", "axes"), [*OF_A_LAYER, ("swish", "beta", 0)])
+def test_the_farthest_elements_are_judged_by_all_that_they_hang_on(operator, name, axes):
+    """What is right but for its roundings conforms, and what is not is told."""
+    shapes, parameters = HANGING[operator]
+    shapes = shapes | {"beta": ()} if axes == 0 else shapes
+    textures = {each: Texture("normal", seed) for seed, each in enumerate(shapes)}
+    case = Case(operator, shapes, textures, parameters, 9, 1, Texture("normal", 9))
+    candidate = Candidate(load("torch"), "float32")
+    seen = candidate.ask_gradient(case)
+    assert suspects.farthest_of_the_gradients(case, seen, (name,))[name]
+    judge.farthest_gradients_conform(candidate, case, seen, (name,))
+    wrong = seen.gradients[name].copy()
+    wrong.flat[-1] += 0.01
+    seen = replace(seen, gradients={**seen.gradients, name: wrong})
+    with pytest.raises(NonConformance):
+        judge.farthest_gradients_conform(candidate, case, seen, (name,))
 
 
 def test_exact_results_are_suspected_too():

@@ -106,7 +106,7 @@ def gradient_of_each_conforms(candidate: Candidate, case: Case, seen: Observatio
 
 
 def farthest_gradients_conform(candidate: Candidate, case: Case, seen: Observation, names: Iterable[str]) -> None:
-    """Judge the elements of a layer's gradients that are farthest off, by the outputs that they hang on.
+    """Judge the elements of a layer's gradients, or of swish's by beta, that are farthest off, by what they hang on.
 
     The bound of another algorithm is of whole arrays; that is judged as `gradients_conform` does, and what is dear.
 

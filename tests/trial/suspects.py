@@ -80,9 +80,11 @@ def farthest_of_the_gradients(case: Case, seen: Observation, names: Iterable[str
 
 
 def outputs_of(name: str, at: Index) -> tuple[Any, ...]:
-    """Where a layer's outputs lie that an element of this gradient hangs on."""
-    rows = {"x": at[:-1], "input": at[:1], "weight": (slice(None), at[0]), "bias": (slice(None), at[0])}
-    return rows.get(name, (..., at[0]))
+    """Where a layer's outputs lie that an element of this gradient hangs on; swish's beta meets all of them."""
+    if name in ("x", "input"):
+        return at[:-1] if name == "x" else at[:1]
+    every = slice(None) if name in ("weight", "bias") else ...
+    return (every,) if name == "beta" else (every, at[0])
 
 
 def worst(got: Values | None, expected: Values, size: Values) -> list[Index]:
