@@ -200,6 +200,16 @@ def test_an_answer_that_is_none_is_told_as_what_it_is(linear, words):
     assert failure(judge.conforms, candidate(linear=linear), LINEAR).what.startswith(words)
 
 
+def test_a_result_of_another_shape_is_told_where_a_law_has_values_of_its_own():
+    wrong = Candidate(Implementation("wrong", {"linear": lambda x, w, b=None: (x @ w.T).squeeze()}), "float32")
+    with pytest.raises(
+        NonConformance, match=r"linear returned shape \(4,\) where the formula gives \(1, 4\)"
+    ) as caught:
+        wrong.values("linear", np.ones((1, 3)), np.ones((4, 3)))
+    assert caught.value.malformed
+    assert wrong.values("linear", np.ones((2, 3)), np.ones((4, 3))).shape == (2, 4)
+
+
 def test_a_gradient_that_is_missing_or_wrong_is_named():
     detached = failure(judge.gradient_conforms, candidate(linear=lambda x, w, b: x @ w.detach().T + b), LINEAR)
     scaled = failure(

@@ -41,6 +41,7 @@ def test_sums_in_any_order_are_within(seed):
         ("are together too large or too small", lambda got: got * (1.0 + 1e-5)),
         ("lean to one side", lambda got: got + 1e-5),
         ("scatter too widely", lambda got: got + np.random.default_rng(0).standard_normal(got.shape) * 3e-4),
+        ("are not all numbers", lambda got: np.where(np.arange(got.size) % 2, np.inf, -np.inf)),
     ],
 )
 def test_each_question_sees_its_fault(question, spoil):

@@ -189,11 +189,19 @@ class Candidate:
         return seen
 
     def values(self, operator: str, *arguments: Any, **named: Any) -> Values:
-        """The result of a call with numpy arrays and parameters in order, for laws with values of their own."""
-        names = OPERATORS[operator].arguments
-        given = dict(zip(names, arguments, strict=False)) | named
-        wrapped = {name: self._wrapped(name, operator, given.get(name)) for name in names}
-        seen = self.call(operator, wrapped)
+        """The result of a call with numpy arrays and parameters in order, for laws with values of their own.
+
+        Raises:
+            NonConformance: as `ask`.
+        """
+        formula = OPERATORS[operator]
+        given = dict(zip(formula.arguments, arguments, strict=False)) | named
+        wrapped = {name: self._wrapped(name, operator, given.get(name)) for name in formula.arguments}
+        shapes = [
+            each.values.shape if isinstance(each, Argument) else None for each in map(wrapped.get, formula.tensors)
+        ]
+        parameters = {name: given[name] for name in formula.parameters if given.get(name) is not None}
+        seen = self.call(operator, wrapped, formula.shape(*shapes, **parameters))
         assert seen.output is not None
         return seen.output
 

@@ -120,6 +120,8 @@ def _granted(sums: Sums, precision: Precision) -> float:
 def margins(got: Values, sums: Sums, precision: Precision) -> dict[str, float]:
     """By question, what was seen over what it does not pass: more than 1 is a fault."""
     error = got - sums.exact
+    if not np.isfinite(error).all():
+        return {"are not all numbers": math.inf}
     signed, plain = (abs(math.fsum((error * w).tolist())) for w in (np.sign(sums.exact), 1.0))
     squares = math.fsum((error * error).tolist())
     once = most(sums, precision)
