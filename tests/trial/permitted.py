@@ -110,7 +110,8 @@ def going_back_by_fft(
         sides = list(map(max, sides, spread))
         of, by = Sized((samples, outputs, *sides), incoming_), Sized((channels, outputs, *taps), kernel_)
     else:
-        of, by = Sized((channels, samples, *sides), image_), Sized((outputs, samples, *spread), incoming_)
+        room = map(max, spread, taps)  # the image is padded by as much as for the kernel
+        of, by = Sized((channels, samples, *sides), image_), Sized((outputs, samples, *room), incoming_)
     return Enclosure(precision).apart(of, by) * (1.0 + 2.0 * precision.storage.unit)
 
 
