@@ -200,15 +200,15 @@ def test_a_failure_can_be_seen_again(judged):
 
 def test_what_is_kept_for_a_replay_is_of_the_last_run(tmp_path):
     """A replay is none, and leaves it as it is."""
-    words = ("check", "k.py", "--dtype", "float32", "--", "-k", "pad2d.example or pad2d.additive")
-    (tmp_path / "k.py").write_text("array = 'numpy'\ndef pad2d(x, padding): return x + 1\n")
+    words = ("check", "k.py", "--dtype", "float32", "--", "-k", "test_pad2d_adds_zeros or pad2d.additive")
+    right = (
+        "array = 'numpy'\nimport numpy\ndef pad2d(x, p): return numpy.pad(x, [(0, 0)] * (x.ndim - 2) + [(p, p)] * 2)\n"
+    )
+    (tmp_path / "k.py").write_text(right.replace("* 2)", "* 2) + x.dtype.type(1)"))
     text = assay(*words, cwd=tmp_path, check=1).text
     first, *_, last = (block.split()[0] for block in text.split("assay replay ")[1:])
     for each in (first, last):
         assay("replay", each, cwd=tmp_path, check=1)
-    right = (
-        "array = 'numpy'\nimport numpy\ndef pad2d(x, p): return numpy.pad(x, [(0, 0)] * (x.ndim - 2) + [(p, p)] * 2)\n"
-    )
     (tmp_path / "k.py").write_text(right)
     assay("replay", last, cwd=tmp_path, check=0)
     assay(*words, cwd=tmp_path, check=0)

@@ -19,8 +19,8 @@ EXAMPLES = {"float32": 2, "bfloat16": 1}
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("module", dict.fromkeys(law.module for law in all_laws()))
 def test_no_law_rejects_a_correct_implementation(module, dtype):
-    """Long axes, long sums, and what is tried from the gate on are put to four who are fast, to two in 16 bits, and to
-    all by the command."""
+    """Long axes, long sums, and what is tried from the gate on are put to three who are fast, to two in 16 bits, and to
+    all by the command. PyTorch itself, which is the first of the fast, is judged by its own tests."""
     settings = hypothesis.settings(max_examples=EXAMPLES[dtype])
     laws = [law for law in all_laws() if law.module == module]
     long = [law for law in laws if soundness.of_large_cases(law) or soundness.of_own_cases(law)]
@@ -29,7 +29,7 @@ def test_no_law_rejects_a_correct_implementation(module, dtype):
     short = [law for law in laws if law not in long]
     with at_budget(settings, laws):
         assert soundness.searched(VARIANTS, dtype, None, short).alarms == []
-        fast = soundness.FAST[: 4 if dtype == "float32" else 2]
+        fast = soundness.FAST[1 : 4 if dtype == "float32" else 3]
         assert soundness.searched(fast, dtype, None, long).alarms == []
 
 
