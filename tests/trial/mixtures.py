@@ -49,13 +49,8 @@ LIE = {
         *("swapped_last", "transposed"),
     ),
     4: (
-        *["channels_last"] * 4,
-        "cropped",
-        "chunked",
-        "expanded",
-        "channels_last_chunked",
-        "swapped_middle",
-        "swapped_last",
+        *("channels_last", "channels_last", "channels_last", "channels_last", "cropped", "chunked", "expanded"),
+        *("channels_last_chunked", "swapped_middle", "swapped_last"),
     ),
 }
 RECORDINGS = (None, False, False, NO_GRAD)
