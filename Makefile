@@ -11,6 +11,8 @@ LOG := $(VENV)/install.log
 TYPING := $(VENV)/typing
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 WHICH := import sys; print(sys.version, sys.base_prefix)
+# glibc keeps what large tensors freed, where the kernel would clear new pages for the next ones of that size.
+KEEPING := MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_MMAP_THRESHOLD_=1000000000
 # What the stamp holds: another Python, or another folder, is another environment.
 export STAMP := $(PYTHON) in $(CURDIR)
 
@@ -25,7 +27,7 @@ check: $(READY)  ## judge PyTorch by the specification; ARGS="--op swish" and ot
 	@$(BIN)/assay check torch --waivers implementations/torch_waivers.toml -n $(WORKERS) $(ARGS)
 
 test: $(READY)  ## run everything: tests of assay, doctests, planted bugs, PyTorch at the quick budget
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --doctest-modules -n $(WORKERS) --dist worksteal $(ARGS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(KEEPING) $(BIN)/python -m pytest --doctest-modules -n $(WORKERS) --dist worksteal $(ARGS)
 
 # assay's root folder is the package, so mypy is given a folder in which that root is called assay.
 lint: $(READY)  ## ruff, mypy (strict, on spec and reference), and the project's own rules
@@ -59,6 +61,6 @@ $(READY): pyproject.toml constraints.txt
 	  found="$$($(PYTHON) -m venv --clear $(VENV) 2>&1)" || { printf '%s\n' "$$found" >&2; rm -rf $(VENV); \
 	  echo "$(PYTHON) could not make the environment $(VENV): the lines above say why." >&2; exit 1; }; }
 	@echo "installing assay into $(VENV): a few minutes the first time" >&2
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]' >$(LOG) 2>&1 \
+	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev,bench]' >$(LOG) 2>&1 \
 	  || { cat $(LOG) >&2; echo "installing assay into $(VENV) failed: the lines above say why." >&2; exit 1; }
 	@printf '%s\n' "$$STAMP" >$@

@@ -247,18 +247,18 @@ def restore(before: Look) -> tuple[str, ...]:
 
     All are looked at before any is put back, as one may change another: PyTorch's older words change its newer ones.
     """
-    values = list(zip(before.settings, before.values, strict=True))
-    found = tuple(setting.name for setting, value in values if _differs(setting, value))
-    for setting, value in values if found else ():
-        if _differs(setting, value):
+    values = zip(before.settings, before.values, [setting.read() for setting in before.settings], strict=True)
+    others = [(setting, value, now) for setting, value, now in values if now is not value]  # most are the same objects
+    found = tuple(setting.name for setting, value, now in others if _differs(setting, value, now))
+    for setting, value in zip(before.settings, before.values, strict=True) if found else ():
+        if _differs(setting, value, setting.read()):
             setting.write(value)
     for setting, value in before.stirred:
         setting.write(value)
     return found
 
 
-def _differs(setting: Setting, value: Any) -> bool:
-    now = setting.read()
+def _differs(setting: Setting, value: Any, now: Any) -> bool:
     other = now is not value and (setting.by_identity or now != value)
     return other and value is not None  # what was None is a function of a module that the call has imported
 

@@ -14,6 +14,8 @@ from assay.tests.trial.laws import all_laws, at_budget, under
 
 # Each law tries a few examples here: python -m assay.tests.mutants.soundness has the budgets, seeds and all dtypes.
 EXAMPLES = {"float32": 2, "bfloat16": 1}
+# Files about how it is called, and not about its numbers: in 16 bits they are put to those who are fast.
+MANNERS = ("layouts", "test_state")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -24,7 +26,7 @@ def test_no_law_rejects_a_correct_implementation(module, dtype):
     settings = hypothesis.settings(max_examples=EXAMPLES[dtype])
     laws = [law for law in all_laws() if law.module == module]
     long = [law for law in laws if soundness.of_large_cases(law) or soundness.of_own_cases(law)]
-    long += [law for law in laws if law.tier == "statistics" or (law.module.endswith("layouts") and dtype != "float32")]
+    long += [law for law in laws if law.tier == "statistics" or (law.module.endswith(MANNERS) and dtype != "float32")]
     long += [law for law in laws if law not in long and not law.belongs_to("quick")]
     short = [law for law in laws if law not in long]
     with at_budget(settings, laws):
