@@ -42,9 +42,14 @@ class Operator:
         tensors = [SymbolicTensor(name, ("O", "C", Symbol("kh"), Symbol("kw"))) for name in self.tensors]
         return [*tensors, *(_pair(name) if self.name != "pad2d" else Symbol(name) for name in self.parameters)]
 
+    def shape_of(self, shapes: Mapping[str, Index], arguments: Mapping[str, Any]) -> Index:
+        """The result's shape for tensors of these shapes, and the operator's parameters among these arguments."""
+        given = {name: arguments[name] for name in self.parameters if arguments.get(name) is not None}
+        return self.shape(*(shapes.get(name) for name in self.tensors), **given)
+
     def cost(self, shapes: Mapping[str, Index], parameters: Mapping[str, Any], itemsize: int) -> tuple[int, int]:
         """(floating-point operations, least bytes moved) for tensors of these shapes, borders counted as interiors."""
-        result = self.shape(*(shapes.get(name) for name in self.tensors), **parameters)
+        result = self.shape_of(shapes, parameters)
         cost = Cost()
         tensors = [self._row_of_zeros(name, shapes, cost) for name in self.tensors]
         self.element((0,) * len(result), *tensors, **parameters)

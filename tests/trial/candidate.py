@@ -197,11 +197,8 @@ class Candidate:
         formula = OPERATORS[operator]
         given = dict(zip(formula.arguments, arguments, strict=False)) | named
         wrapped = {name: self._wrapped(name, operator, given.get(name)) for name in formula.arguments}
-        shapes = [
-            each.values.shape if isinstance(each, Argument) else None for each in map(wrapped.get, formula.tensors)
-        ]
-        parameters = {name: given[name] for name in formula.parameters if given.get(name) is not None}
-        seen = self.call(operator, wrapped, formula.shape(*shapes, **parameters))
+        shapes = {name: each.values.shape for name, each in wrapped.items() if isinstance(each, Argument)}
+        seen = self.call(operator, wrapped, formula.shape_of(shapes, given))
         assert seen.output is not None
         return seen.output
 

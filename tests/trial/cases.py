@@ -71,9 +71,7 @@ class Case:
     @property
     def result_shape(self) -> Index:
         """The shape that the formula gives."""
-        operator = OPERATORS[self.operator]
-        given = {name: value for name, value in self.parameters.items() if name in operator.parameters}
-        return operator.shape(*(self.shapes.get(name) for name in operator.tensors), **given)
+        return OPERATORS[self.operator].shape_of(self.shapes, self.parameters)
 
     def arguments(self, fmt: Format) -> dict[str, Any]:
         """Every argument in order, tensors filled with numbers of ``fmt``, None for what is left out."""
