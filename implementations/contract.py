@@ -23,7 +23,7 @@ class Operators(Protocol):
     """The operators. An implementation has one or more of them, as functions, or as methods of an object."""
 
     def swish(self, x: Any, beta: Any = 1.0) -> Any:
-        """x * sigmoid(beta * x); ``x`` of any shape, ``beta`` a float or a one-element tensor (learned)."""
+        """x * sigmoid(beta * x); ``x`` of any shape, ``beta`` a float, or a tensor (), or (1,), that may learn."""
 
     def glu(self, x: Any, w: Any, v: Any, b: Any = None, c: Any = None) -> Any:
         """sigmoid(x @ w.T + b) * (x @ v.T + c); ``x`` (..., in), ``w`` and ``v`` (out, in), ``b`` and ``c`` (out,)."""
@@ -35,7 +35,7 @@ class Operators(Protocol):
         """x @ w.T + b; ``x`` (..., in), ``w`` (out, in), ``b`` (out,)."""
 
     def pad2d(self, x: Any, padding: int) -> Any:
-        """``padding`` zeros around the last two axes of ``x`` (..., H, W)."""
+        """``padding`` zeros, none or more, around the last two axes of ``x`` (..., H, W)."""
 
     def conv2d(self, input: Any, weight: Any, bias: Any = None, stride: Size = 1, padding: Size = 0) -> Any:
         """Cross-correlation; ``input`` (N, C, H, W), ``weight`` (O, C, kh, kw), ``bias`` (O,)."""
@@ -84,7 +84,7 @@ OPERATOR_NAMES = ("swish", "glu", "swiglu", "linear", "pad2d", "conv2d", "max_po
 #   devices    the devices it supports, ("cpu",) by default for "numpy", any that torch has for "torch"
 #   dtypes     the dtypes it supports, all that its array library has by default
 #   vjp        vjp(operator, arguments, cotangent) -> {name: gradient}: its own differentiation; arguments are all of
-#              a call's, by name, with the defaults above, and gradients those of its tensors
+#              a call's, by name, with the defaults above; a gradient for each tensor that is given
 #   gradients  False if it has none: reported as not provided
 ARRAYS = ("torch", "numpy")
 
