@@ -49,6 +49,7 @@ from assay.tests.mutants import (
     threads,
     tokens,
     training,
+    transformed,
     unmet,
     unseen,
     unusual,
@@ -103,6 +104,7 @@ KINDS = (
     heldout,
     manners,
     mixed,
+    transformed,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 

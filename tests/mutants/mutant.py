@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from assay.implementations.contract import Implementation
@@ -23,7 +23,7 @@ class Mutant:
     """``operators`` replaces some of PyTorch's; the bug shows in ``dtype``; ``words`` says what is wrong.
 
     ``tier`` is the one that should see it first. ``operators`` may be a function that makes them, for a bug that
-    remembers: each `implementation` then starts with no memory.
+    remembers: each `implementation` then starts with no memory. ``declares`` is what it says of its precision, besides.
     """
 
     id: str
@@ -34,15 +34,16 @@ class Mutant:
     kind: str = "formula"
     tier: str = "exact"
     difficulty: str = "plain"
+    declares: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for field, value, allowed in (
+        for word, value, allowed in (
             ("kind", self.kind, KINDS),
             ("tier", self.tier, TIERS),
             ("difficulty", self.difficulty, DIFFICULTIES),
         ):
             if value not in allowed:
-                raise ValueError(f"{self.id}: {field}={value!r}; allowed: {', '.join(allowed)}")
+                raise ValueError(f"{self.id}: {word}={value!r}; allowed: {', '.join(allowed)}")
 
     @property
     def operator(self) -> str:
@@ -56,4 +57,5 @@ class Mutant:
     def implementation(self) -> Implementation:
         """PyTorch with this bug."""
         torch = load("torch")
-        return Implementation(f"mutant {self.id}", {**torch.operators, **self.made()}, precision=torch.precision)
+        precision = {**torch.precision, **self.declares}
+        return Implementation(f"mutant {self.id}", {**torch.operators, **self.made()}, precision=precision)

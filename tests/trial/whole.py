@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from assay.implementations.arrays import Values
 from assay.implementations.observe import NO_GRAD, Observation
 from assay.reference.arithmetic.formats import FLOAT32
-from assay.tests.trial import judge
+from assay.tests.trial import judge, transforms
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.plain import GRADIENTS, RESULTS, pad2d, pad2d_back, values_of
@@ -78,11 +78,15 @@ def incoming_is_within(candidate: Candidate, case: Case) -> None:
 
 
 def gradients_are_exact(candidate: Candidate, case: Case) -> None:
-    """Hold the gradients of a case of integers to numpy's, or, where integers are not exact, small ones to enclosures.
+    """Hold the gradients of a case of integers to numpy's; where integers are not exact, small ones to enclosures.
 
     Raises:
-        NonConformance: as `are_all`, or as `judge.gradient_conforms`.
+        NonConformance: as `are_all`, `transforms.gradients_are_within`, or `judge.gradient_conforms`.
     """
+    if case.operator == "conv2d" and transforms.is_bounded(candidate, "backward"):
+        seen = candidate.ask_gradient(case)
+        transforms.gradients_are_within(candidate, seen, seen.gradients)
+        return
     if not integers_are_exact(candidate, case.operator, "backward"):
         if math.prod(case.result_shape) <= SMALL:
             judge.gradient_conforms(candidate, case)
