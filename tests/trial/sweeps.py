@@ -102,6 +102,18 @@ def _convolutions(rng: random.Random) -> Iterator[Case]:
         yield Case("conv2d", shapes, textures, parameters, inputs * kernel**2, rng.randrange(2**16))
 
 
+def _unpadded(rng: random.Random) -> Iterator[Case]:
+    """Of each number of rows, and of columns, by kernels that no zeros surround, as in LeNet or a U-Net."""
+    settings = ((3, 1), (3, 2), (5, 1), (2, 2))
+    for (kernel, stride), axis, places in product(settings, range(2), range(1, SIDES + 1)):
+        inputs, outputs, few = rng.randint(1, 3), rng.randint(1, 5), rng.randint(1, 3)
+        image = [(places - 1) * stride + kernel + rng.randrange(stride), (few - 1) * stride + kernel][:: 1 - 2 * axis]
+        shapes: dict[str, Any] = {"input": (1, inputs, *image), "weight": (outputs, inputs, kernel, kernel)}
+        textures = {name: Texture("integers", rng.randrange(2**16)) for name in shapes}
+        parameters = {"stride": as_given(rng, (stride,) * 2)}
+        yield Case("conv2d", shapes, textures, parameters, inputs * kernel**2, rng.randrange(2**16))
+
+
 def _poolings(rng: random.Random) -> Iterator[Case]:
     for kernel, stride in product(range(1, 9), (None, 1, 2, 3, 4)):
         for padding in range(kernel // 2 + 1):
@@ -167,7 +179,7 @@ MADE: dict[str, dict[str, Callable[[random.Random], Iterator[Case]]]] = {
     "swish": {"hundreds": _hundreds},
     **{operator: {"one row": partial(_one_row, operator)} for operator in ("linear", "glu", "swiglu")},
     "pad2d": {"paddings": _paddings},
-    "conv2d": {"settings": _convolutions},
+    "conv2d": {"settings": _convolutions, "unpadded": _unpadded},
     "max_pool2d": {"settings": _poolings},
 }
 for each in ("linear", "glu", "swiglu", "conv2d"):
