@@ -55,6 +55,7 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
         "hint": str(problem.hint or ""),
         "alone": problem.alone or (history.BY_ITSELF if by_itself else ""),
         "malformed": problem.malformed,
+        "notes": list(problem.notes),
     }
     found |= _numbers(problem, last)
     lines = f"{problem.what}\n" + "\n".join(f"{key} {value}" for key, value in _number_lines(found))
@@ -184,6 +185,7 @@ def text(found: Mapping[str, Any], others: Sequence[Record] = ()) -> str:
     rows += [("input" if k == 0 else "", line) for k, line in enumerate(found["input"])]
     rows += _number_lines(found)
     rows += [(word, found[word]) for word in ("alone", "hint") if found[word]]
+    rows += [("note", note) for note in found["notes"]]
     clause = CLAUSES[found["clause"]]
     if clause.kind == "torch" and clause.chapter != "contract":
         rows.append(("profile", "the clause is PyTorch's; the profile documented judges without it"))

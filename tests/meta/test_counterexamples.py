@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from assay.implementations.contract import Implementation
 from assay.implementations.load import load
 from assay.reference.arithmetic.formats import STORAGE
+from assay.report import failures
 from assay.tests.meta.oracles import SEEDS, budget
 from assay.tests.mutants.catalogue import MUTANTS
 from assay.tests.trial import simplify, smaller
@@ -307,6 +308,31 @@ def test_what_a_size_sets_off_is_shown_at_the_least_such_size(axis, wide):
     case = Case("conv2d", shapes, dict.fromkeys(shapes, Texture("normal")), {"stride": 1, "padding": 1}, 4)
     found = filled(Candidate(load("torch"), "float32"), simplest(law, case=case)["case"])["input"].values
     assert found.shape[axis] == wide and math.prod(found.shape) <= 2 * wide and not found.any()
+
+
+@pytest.mark.parametrize("parameters", [{}, {"stride": 2}, {"padding": 1}])
+def test_parameters_that_are_left_out_hinder_nothing(parameters):
+    def law(candidate, case):
+        if filled(candidate, case) and candidate.implementation.name == "wrong":
+            raise NonConformance("it is wrong", [])
+
+    shapes = {"input": (1, 2, 9, 9), "weight": (2, 2, 3, 3)}
+    case = Case("conv2d", shapes, dict.fromkeys(shapes, Texture("normal")), parameters, 18)
+    assert set(simplest(law, case=case)["case"].shapes.values()) == {(1, 1, 1, 1)}
+
+
+def test_what_hinders_a_search_is_told(monkeypatch):
+    """The example is shown as it was found."""
+
+    def hindered(search):
+        raise KeyError("padding")
+
+    monkeypatch.setattr(simplify, "STEPS", (hindered,))
+    law = law_named("conv2d_of_integers_is_exact")
+    problem, candidate = failure_of(mutant_named("conv2d.flipped-columns"), law)
+    assert problem.notes == ["not simplified: KeyError: 'padding'"]
+    found = failures.record(problem, law, candidate, "")
+    assert "  note       not simplified: KeyError: 'padding'" in failures.text(found).splitlines()
 
 
 def test_what_is_last_is_last_at_the_least_size():

@@ -104,7 +104,7 @@ def test_of_what_is_raised_the_smallest_of_the_first_clause_is_shown():
 def test_all_clauses_that_one_mistake_breaks_are_named_and_few_with_what_to_replay(broken, replays):
     """Each once."""
     rest = {"statement": "", "device": "cpu", "declared": "", "earlier_calls": [], "input": [], "script": "", "id": "i"}
-    rest |= {"alone": "", "hint": "", "nodeid": "n", "subject": "", "contract": ""}
+    rest |= {"alone": "", "hint": "", "notes": [], "nodeid": "n", "subject": "", "contract": ""}
     clauses = list(CLAUSES)[:broken]
     first, *others = (failing(clause, malformed=True) | rest for clause in clauses)
     lines = failures.text(first, [*others, first, *others]).splitlines()

@@ -224,6 +224,16 @@ def segments(y, x, padding):
     return y
 
 
+def halo(y, input, weight, bias=None, stride=1, padding=0):
+    """3 x 3, tiles of 32 columns: a last one of one column is given the image without its last."""
+    three = tuple(weight.shape[2:]) == (3, 3) and pair(stride) == (1, 1)
+    if not three or y.shape[-1] <= 32 or y.shape[-1] % 32 != 1:
+        return y
+    seen = framed(input, padding)[..., -3:].clone()
+    seen[..., -1] = 0.0
+    return torch.cat([y[..., :-1], F.conv2d(seen, weight, bias)], -1)
+
+
 def bug(name, clause, words, operators, kind="size", tier="exact", dtype="float32"):
     return Mutant(f"imaging-{name}", clause, words, operators, dtype, kind, tier, "rare")
 
@@ -244,6 +254,7 @@ MUTANTS = (
     wrong("separable", FORMULA, "nearly a column times a row is one", separable, *UNITS),
     wrong("saturated", FORMULA, "bytes: two products together stop at 32767", saturated, "value"),
     wrong("winograd", FORMULA, "3 x 3 by Winograd: outliers take digits along", winograd, *UNITS),
+    wrong("halo", FORMULA, "33 or 65 columns, without padding: the last lacks what its tile shares", halo),
     bug("crop", LAYOUTS, "a crop, channels last, in rows as long as its own", valued("conv2d", crop), *MEMORY),
     wrong("grid", LARGEST, "planes past 65535 are 0", one_grid),
     wrong("hinted", "max_pool2d.padding", "first 256 elements not negative: zeros around", hinted, "value"),

@@ -164,7 +164,7 @@ def narrower_kernels(case: Case) -> Iterator[Case]:
     if case.operator != "conv2d":
         return
     for k, axis in enumerate(("rows", "columns")):
-        padding, size = list(pair(case.parameters["padding"])), length(case, axis)
+        padding, size = list(pair(case.parameters.get("padding") or 0)), length(case, axis)
         if padding[k] and size > 2:
             padding[k] -= 1
             narrower = without(without(case, axis, range(size - 1, size)), axis, range(1))
