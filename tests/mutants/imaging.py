@@ -202,6 +202,15 @@ def running(y, input, kernel_size, stride=None, padding=0):
     return y
 
 
+def overlap(y, input, kernel_size, stride=None, padding=0):
+    """3 x 3, tiles of 32 columns: a last one of one column does not see its window's last."""
+    kernel, (down, across), added = windows(kernel_size, stride, padding)
+    if tuple(kernel) != (3, 3) or max(added) or y.shape[-1] <= 32 or y.shape[-1] % 32 != 1:
+        return y
+    seen = input[..., (y.shape[-1] - 1) * across :][..., :2]
+    return torch.cat([y[..., :-1], F.max_pool2d(seen, (3, 2), (down, 1))], -1)
+
+
 # Padding.
 
 
@@ -261,6 +270,7 @@ MUTANTS = (
     wrong("seams", LARGEST, "past 64 x 64 row 64 does not see what row 63 saw", seams),
     wrong("keys", "max_pool2d.nan", "NaN with a sign are dropped", keys, "value", "special"),
     wrong("running", LARGEST, "9 columns and more: the last block of a row", running),
+    wrong("overlap", LARGEST, "3 x 3, 33 or 65 columns, without padding: the last of the last", overlap),
     wrong("tail", LARGEST, "65 channels, last: the rest starts at 0", tail_of_channels, "layout"),
     bug("planes", LAYOUTS, "half of the channels: planes a fixed step apart", valued("pad2d", planes), *MEMORY),
     wrong("segments", ZEROS, "by 2: the last of 257, 513 ... columns", segments),

@@ -9,7 +9,7 @@ then; a sweep always does, and its calls are small.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, product
@@ -29,6 +29,7 @@ from assay.tests.trial.textures import Texture
 from assay.tests.trial.usual import Blocks, as_given
 
 Law = Callable[..., None]
+Setting = tuple[int, int, int]  # kernel, stride, padding
 
 # Which axes take every size, or two do together, and up to which.
 FEW, SAMPLES, SIDES, ROWS, ELEMENTS = 9, 2**5 + 1, 2**6 + 1, 2**7 + 1, 2**8 + 1
@@ -102,16 +103,32 @@ def _convolutions(rng: random.Random) -> Iterator[Case]:
         yield Case("conv2d", shapes, textures, parameters, inputs * kernel**2, rng.randrange(2**16))
 
 
-def _unpadded(rng: random.Random) -> Iterator[Case]:
-    """Of each number of rows, and of columns, by kernels that no zeros surround, as in LeNet or a U-Net."""
-    settings = ((3, 1), (3, 2), (5, 1), (2, 2))
-    for (kernel, stride), axis, places in product(settings, range(2), range(1, SIDES + 1)):
-        inputs, outputs, few = rng.randint(1, 3), rng.randint(1, 5), rng.randint(1, 3)
-        image = [(places - 1) * stride + kernel + rng.randrange(stride), (few - 1) * stride + kernel][:: 1 - 2 * axis]
+def _kernels(rng: random.Random) -> Iterator[Case]:
+    """Of a LeNet, a U-Net, an Inception, a first layer: most of them no zeros surround."""
+    settings = ((3, 1, 0), (3, 2, 0), (5, 1, 0), (2, 2, 0), (5, 1, 2), (7, 2, 3))
+    for (kernel, stride, padding), image in _narrow(rng, settings):
+        inputs, outputs = rng.randint(1, 3), rng.randint(1, 5)
         shapes: dict[str, Any] = {"input": (1, inputs, *image), "weight": (outputs, inputs, kernel, kernel)}
         textures = {name: Texture("integers", rng.randrange(2**16)) for name in shapes}
-        parameters = {"stride": as_given(rng, (stride,) * 2)}
+        parameters = {"stride": as_given(rng, (stride,) * 2), "padding": as_given(rng, (padding,) * 2)}
         yield Case("conv2d", shapes, textures, parameters, inputs * kernel**2, rng.randrange(2**16))
+
+
+def _windows(rng: random.Random) -> Iterator[Case]:
+    """That overlap and no border surrounds, and large ones."""
+    for (kernel, stride, _), image in _narrow(rng, ((3, 2, 0), (3, 1, 0), (2, 1, 0), (4, 4, 0))):
+        shapes = {"input": (1, rng.randint(1, 3), *image)}
+        parameters = {"kernel_size": as_given(rng, (kernel,) * 2), "stride": as_given(rng, (stride,) * 2)}
+        yield untied(Case("max_pool2d", shapes, {"input": Texture()}, parameters, 2**8, rng.randrange(2**16)))
+
+
+def _narrow(rng: random.Random, settings: Iterable[Setting]) -> Iterator[tuple[Setting, list[int]]]:
+    """In each setting images of each number of rows of places, or of columns, and few others."""
+    for setting, axis, places in product(settings, range(2), range(1, SIDES + 1)):
+        kernel, stride, padding = setting
+        least = kernel - 2 * padding
+        long, short = (places - 1) * stride + least + rng.randrange(stride), rng.randint(0, 2) * stride + least
+        yield setting, [short, long] if axis else [long, short]
 
 
 def _poolings(rng: random.Random) -> Iterator[Case]:
@@ -179,8 +196,8 @@ MADE: dict[str, dict[str, Callable[[random.Random], Iterator[Case]]]] = {
     "swish": {"hundreds": _hundreds},
     **{operator: {"one row": partial(_one_row, operator)} for operator in ("linear", "glu", "swiglu")},
     "pad2d": {"paddings": _paddings},
-    "conv2d": {"settings": _convolutions, "unpadded": _unpadded},
-    "max_pool2d": {"settings": _poolings},
+    "conv2d": {"settings": _convolutions, "kernels": _kernels},
+    "max_pool2d": {"settings": _poolings, "windows": _windows},
 }
 for each in ("linear", "glu", "swiglu", "conv2d"):
     MADE[each]["of networks"] = partial(_of_networks, each)
