@@ -61,6 +61,6 @@ $(READY): pyproject.toml constraints.txt
 	  found="$$($(PYTHON) -m venv --clear $(VENV) 2>&1)" || { printf '%s\n' "$$found" >&2; rm -rf $(VENV); \
 	  echo "$(PYTHON) could not make the environment $(VENV): the lines above say why." >&2; exit 1; }; }
 	@echo "installing assay into $(VENV): a few minutes the first time" >&2
-	@$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[dev,bench]' >$(LOG) 2>&1 \
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]' >$(LOG) 2>&1 \
 	  || { cat $(LOG) >&2; echo "installing assay into $(VENV) failed: the lines above say why." >&2; exit 1; }
 	@printf '%s\n' "$$STAMP" >$@
