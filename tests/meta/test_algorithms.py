@@ -224,7 +224,7 @@ def test_the_simulations_need_their_bound(algorithm, monkeypatch):
 
 def beyond(case):
     """How many rows or columns of padding a convolution has more than its kernel has of its own."""
-    sides = zip(pair(case.parameters.get("padding") or 0), case.shapes["weight"][2:], strict=True)
+    sides = zip(pair(case.parameters["padding"] or 0), case.shapes["weight"][2:], strict=True)
     return max(padding - taps for padding, taps in sides)
 
 

@@ -95,23 +95,25 @@ def _sized(rng: random.Random, operator: str, lengths: Mapping[str, int], usual:
 
 
 def _convolutions(rng: random.Random) -> Iterator[Case]:
-    for kernel, stride, padding in product(range(1, 8), range(1, 5), range(4)):
+    for setting in product(range(1, 8), range(1, 5), range(4)):
         inputs, outputs, *image = (rng.randint(1, 3), rng.randint(1, 5), *(rng.randint(8, 14) for _ in "hw"))
-        shapes: dict[str, Any] = {"input": (1, inputs, *image), "weight": (outputs, inputs, kernel, kernel)}
-        textures = {name: Texture("integers", rng.randrange(2**16)) for name in shapes}
-        parameters = {"stride": as_given(rng, (stride,) * 2), "padding": as_given(rng, (padding,) * 2)}
-        yield Case("conv2d", shapes, textures, parameters, inputs * kernel**2, rng.randrange(2**16))
+        yield _convolution(rng, setting, inputs, outputs, image)
+
+
+def _convolution(rng: random.Random, setting: Setting, inputs: int, outputs: int, image: list[int]) -> Case:
+    kernel, stride, padding = setting
+    shapes: dict[str, Any] = {"input": (1, inputs, *image), "weight": (outputs, inputs, kernel, kernel)}
+    textures = {name: Texture("integers", rng.randrange(2**16)) for name in shapes}
+    parameters = {"stride": as_given(rng, (stride,) * 2), "padding": as_given(rng, (padding,) * 2)}
+    return Case("conv2d", shapes, textures, parameters, inputs * kernel**2, rng.randrange(2**16))
 
 
 def _kernels(rng: random.Random) -> Iterator[Case]:
     """Of a LeNet, a U-Net, an Inception, a first layer: most of them no zeros surround."""
     settings = ((3, 1, 0), (3, 2, 0), (5, 1, 0), (2, 2, 0), (5, 1, 2), (7, 2, 3))
-    for (kernel, stride, padding), image in _narrow(rng, settings):
+    for setting, image in _narrow(rng, settings):
         inputs, outputs = rng.randint(1, 3), rng.randint(1, 5)
-        shapes: dict[str, Any] = {"input": (1, inputs, *image), "weight": (outputs, inputs, kernel, kernel)}
-        textures = {name: Texture("integers", rng.randrange(2**16)) for name in shapes}
-        parameters = {"stride": as_given(rng, (stride,) * 2), "padding": as_given(rng, (padding,) * 2)}
-        yield Case("conv2d", shapes, textures, parameters, inputs * kernel**2, rng.randrange(2**16))
+        yield _convolution(rng, setting, inputs, outputs, image)
 
 
 def _windows(rng: random.Random) -> Iterator[Case]:
