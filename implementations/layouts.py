@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 # How a tensor lies in memory. Whatever lies between its elements is NaN: who reads it, shows it. ``transposed`` has all
-# axes in reverse, ``swapped`` the first two (sequences before samples), ``swapped_middle`` those in the middle of four
-# (heads before tokens), ``swapped_last`` the last two (features before tokens). ``cropped`` is cut out of longer rows,
-# ``chunked`` of more along the second axis, as half of the channels, ``channels_last_chunked`` where these lie last,
-# ``channels_last_cropped`` of a larger image, and the other two that are called so of more rows, before they were
-# turned. What ends in ``offset`` begins a little later in its memory. ``expanded`` repeats the first sample,
-# ``expanded_second`` the first channel, as of a grey picture, ``expanded_rows`` the first row of all, as positions that
-# are the same in each sample, and ``expanded_columns`` and ``expanded_last`` the first column and the first element of
-# each plane: so a mean over columns, or over places, hands its gradient back. ``expanded_all`` repeats one element, as
-# the sum of all does; rows of ``expanded_frames`` are windows of a signal that overlap by half. ``offset_even`` begins
-# 8 bytes later in float32.
+# axes in reverse, ``swapped`` the first two (sequences before samples), ``swapped_middle`` the second and the third of
+# four or more (heads before tokens, frames before channels), ``swapped_last`` the last two (features before tokens).
+# ``cropped`` is cut out of longer rows, ``chunked`` of more along the second axis, as half of the channels,
+# ``channels_last_chunked`` where these lie last, ``channels_last_cropped`` of a larger image, and the other two that
+# are called so of more rows, before they were turned. What ends in ``offset`` begins a little later in its memory.
+# ``expanded`` repeats the first sample, ``expanded_second`` the first channel, as of a grey picture, ``expanded_rows``
+# the first row of all, as positions that are the same in each sample, and ``expanded_columns`` and ``expanded_last``
+# the first column and the first element of each plane: so a mean over columns, or over places, hands its gradient back.
+# ``expanded_all`` repeats one element, as the sum of all does; rows of ``expanded_frames`` are windows of a signal that
+# overlap by half. ``offset_even`` begins 8 bytes later in float32.
 LAYOUTS = (
     "contiguous",
     "offset",
@@ -62,7 +62,7 @@ def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...
     elif layout == "swapped":
         order[:2] = reversed(order[:2])
     elif layout == "swapped_middle":
-        order[1:-1] = reversed(order[1:-1])
+        order[1:-1] = [*reversed(order[1:-1][:2]), *order[3:-1]]  # of five axes, as of frames that were channels
     elif layout.startswith("swapped_last"):
         order[-2:] = reversed(order[-2:])
     elif layout.startswith("channels_last") and len(shape) in (4, 5):

@@ -145,13 +145,16 @@ def test_conv2d_gradients_of_long_axes_are_exact(candidate, case):
 
 
 MANY_PLANES = of_millions("max_pool2d", {"input": (257, 256, 8, 8)}, kernel_size=2, stride=2, padding=0)
+MANY_PIXELS = of_millions("max_pool2d", {"input": (1, 1, 4100, 4104)}, kernel_size=2, stride=2, padding=0)
 MANY_WINDOWS = of_millions("max_pool2d", {"input": (5, 65, 118, 116)}, kernel_size=5, stride=1, padding=2)
 DISTINCT = {"input": Texture("distinct", 5)}
+OVER_TIME = Case("max_pool2d", {"input": (2, 40, 515, 1)}, DISTINCT, {"kernel_size": (515, 1)})
 WHOLE_PLANES = Case("max_pool2d", {"input": (2, 9, 50, 50)}, DISTINCT, {"kernel_size": 50, "stride": 50, "padding": 0})
 LONG_WINDOWS = WHOLE_PLANES.changed(parameters={"kernel_size": 48, "stride": 1, "padding": 1})
 LONG_ROWS = of_millions("max_pool2d", {"input": (1, 1, 3, 2**15 + 77)}, kernel_size=2, stride=1, padding=0)
 MANY_OUTPUTS = of_millions("conv2d", {"input": (3, 1, 301, 300), "weight": (64, 1, 1, 1)}, stride=1, padding=0)
 MANY_STEPS = of_millions("conv2d", {"input": (2, 2, 259, 267), "weight": (3, 2, 3, 3)}, stride=2, padding=1)
+LONG_TAPS = of_millions("conv2d", {"input": (1, 1, 8, 11000), "weight": (2, 1, 7, 7)}, stride=1, padding=3)
 
 
 @clause("swish.formula", tier="enclosure", dtypes=("float32", "float16"))
@@ -183,7 +186,7 @@ def test_pad2d_of_millions_of_elements_adds_zeros_and_leaves_the_rest(candidate,
 
 
 @clause("conv2d.formula", tier="exact", dtypes=("float32",))
-@given(case=st.sampled_from((MANY_OUTPUTS, MANY_STEPS)))
+@given(case=st.sampled_from((MANY_OUTPUTS, MANY_STEPS, LONG_TAPS)))
 def test_conv2d_of_millions_of_outputs_is_exact(candidate, case):
     """More than float32 can count. Blind to elements that are not sampled."""
     judge.conforms_exactly(candidate, case)
@@ -231,15 +234,24 @@ def test_conv2d_gradients_of_millions_of_columns_are_exact(candidate, case):
     judge.gradient_conforms_exactly(candidate, case.changed(incoming=Texture("few", 3)))
 
 
+@clause("conv2d.gradient", tier="gradient", dtypes=("float32",))
+def test_conv2d_gradients_by_a_kernel_and_a_bias_of_millions_of_places_are_exact(candidate):
+    """All of them count, as where a network marks each place of large pictures. Blind to more than one output."""
+    candidate.begin()
+    shapes = {"input": (5, 1, 515, 520), "weight": (1, 1, 1, 1), "bias": (1,)}
+    case = of_millions("conv2d", shapes, stride=1, padding=0)
+    gradients_are_exact(candidate, going_back(candidate, case, "contiguous"), ("weight", "bias"))
+
+
 @clause("max_pool2d.gradient", tier="gradient", dtypes=("float32",))
-@given(case=st.just(of_millions("max_pool2d", {"input": (1, 1, 4100, 4104)}, kernel_size=2, stride=2, padding=0)))
+@given(case=st.sampled_from((MANY_PIXELS, MANY_PLANES, OVER_TIME)))
 def test_max_pool2d_gradients_of_millions_of_elements_go_where_they_are_to(candidate, case):
-    """More than float32 can count. Blind to elements that are not sampled."""
+    """More than float32 can count, or of more planes than 16 bits. Blind to elements that are not sampled."""
     judge.gradient_conforms(candidate, case.changed(incoming=Texture("few", 3)), sparse=True)
 
 
 @clause("max_pool2d.definition", tier="exact", dtypes=("float32",))
-@given(case=st.sampled_from((MANY_PLANES, MANY_WINDOWS, LONG_WINDOWS, WHOLE_PLANES, LONG_ROWS)))
+@given(case=st.sampled_from((MANY_PLANES, MANY_WINDOWS, LONG_WINDOWS, WHOLE_PLANES, LONG_ROWS, OVER_TIME)))
 def test_max_pool2d_of_many_planes_or_windows_takes_the_largest_of_each(candidate, case):
     """More than a grid of a GPU may have. Blind to elements that are not sampled."""
     judge.conforms_exactly(candidate, case)

@@ -62,7 +62,7 @@ SEEDS = st.integers(0, 255)
 SAME = {
     "swish": ("beta = x",),
     "linear": ("w = x", "w = x.T"),
-    **dict.fromkeys(("glu", "swiglu"), ("v = w", "v = w.T", "w = x, v = x.T")),
+    **dict.fromkeys(("glu", "swiglu"), ("v = w", "v = w.T", "w = x, v = x.T", "c = b")),
     "conv2d": ("weight = input", "weight = input.T"),
 }
 SQUARES = (2, 3, 8, 17, 32, 45, 64, 100, 129)

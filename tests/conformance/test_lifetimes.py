@@ -39,6 +39,12 @@ LASTING = {
     "conv2d": ({"input": (2, 32, 8, 8), "weight": (64, 32, 3, 3)}, {"stride": 1, "padding": 1}),
     "max_pool2d": ({"input": (2, 8, 17, 17)}, {"kernel_size": 2, "stride": 1}),
 }
+# Weights of 2^18 elements and more.
+HEAVY = {
+    "linear": {"x": (2, 1024), "w": (264, 1024), "b": (264,)},
+    **{operator: {"x": (2, 1024), "w": (264, 1024), "v": (264, 1024)} for operator in ("glu", "swiglu")},
+    "conv2d": {"input": (1, 128, 3, 4), "weight": (260, 128, 3, 3)},
+}
 BATCHES = (40, 64, 33, 48, 17, 5, 1, 12)  # after a batch a larger one that rounds up to the same, and smaller ones
 # Layers of the same numbers: rows, features and outputs; channels and sides of an image.
 TURNED = {"linear": ((16, 128, 144), (16, 144, 128), (128, 16, 144), (144, 128, 16))}
@@ -173,13 +179,19 @@ def test_state_layers_of_the_same_numbers_give_their_own_results(candidate, oper
     are_right(candidate, cases, seen)
 
 
-@clause("contract.memoryless", tier="state", operators=("pad2d",))
+@clause("contract.memoryless", tier="state", operators=("pad2d", "conv2d", "max_pool2d"))
 def test_state_more_padding_around_less_gives_its_own_result(candidate, operator):
     """Of one size in all, 2^16 elements. Blind to what every call has wrong."""
+    name = OPERATORS[operator].tensors[0]
+    own = {"conv2d": {"weight": (4, 8, 5, 5)}}.get(operator, {})
+    parameters = {"conv2d": {"stride": 1}, "max_pool2d": {"kernel_size": 9, "stride": 1}}.get(operator, {})
     for recording in (*MODES, NO_GRAD):
         candidate.begin()
         cases = [
-            lasting(operator, x=(2, 8, 66 - 2 * p, 68 - 2 * p)).changed(parameters={"padding": p}) for p in (1, 2, 4)
+            lasting(operator, **{name: (2, 8, 66 - 2 * p, 68 - 2 * p)}, **own).changed(
+                parameters={**parameters, "padding": p}
+            )
+            for p in (1, 2, 4)
         ]
         seen = [candidate.answer(case, recording=recording) for case in cases]
         are_right(candidate, cases, seen)
@@ -242,6 +254,15 @@ def test_state_one_row_of_large_weights_that_is_another_shows(candidate, operato
     pruned = case.changed(textures={**case.textures, name: texture.holding(values, case.terms)})
     seen, _ = candidate.answers_in_turn([case, pruned], recording=False)
     are_right(candidate, (case, pruned), seen)
+
+
+@clause("contract.memoryless", tier="state", operators=SUMMED, dtypes=("float32", "bfloat16"))
+def test_state_new_values_of_hundreds_of_thousands_of_weights_give_their_own_result(candidate, operator):
+    """Written over in place, in inference. Blind to what every call has wrong."""
+    candidate.begin()
+    cases = [reseeded(lasting(operator, **HEAVY[operator]), k) for k in range(2)]
+    seen, _ = candidate.answers_in_turn(cases, recording=False)
+    are_right(candidate, cases, seen)
 
 
 @clause("contract.memoryless", tier="state", operators=("linear", "glu", "swiglu", "conv2d", "max_pool2d"))

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import random
+
+import numpy as np
+
 from assay.tests.conformance.test_magnitudes import dense
+from assay.tests.conformance.test_usual import with_nan
 from assay.tests.trial import judge
 from assay.tests.trial.laws import clause
+from assay.tests.trial.plain import pooled, values_of
 from assay.tests.trial.sweeps import every_size
 from assay.tests.trial.textures import Texture
 from assay.tests.trial.whole import (
@@ -17,6 +24,7 @@ from assay.tests.trial.whole import (
 
 SHARE = 12  # beside the sweeps that are always made
 GATES = ((7, 45), (9, 61), (11, 47), (13, 39))  # rows and outputs
+ENDS = 5  # rows and columns at the end of a plane
 FEW = 12  # elements of a result, the corners among them
 
 
@@ -86,14 +94,14 @@ def test_swiglu_gradients_of_hundreds_of_gates_stay_within_their_enclosures(cand
 @clause("pad2d.zeros", tier="exact", share=SHARE)
 @every_size("pad2d")
 def test_pad2d_of_every_size_adds_zeros_and_leaves_the_rest(candidate, case):
-    """1 to 65 rows or columns, and planes of images. Blind to padding that is wider than 40."""
+    """1 to 65 rows or columns, and planes of images. Blind to padding that is wider than 257."""
     padding_is_exact(candidate, case)
 
 
 @clause("pad2d.gradient", tier="gradient", share=SHARE)
 @every_size("pad2d")
 def test_pad2d_gradients_of_every_size_are_the_incoming_ones_within(candidate, case):
-    """1 to 65 rows or columns, and planes of images. Blind to padding that is wider than 40."""
+    """1 to 65 rows or columns, and planes of images. Blind to padding that is wider than 257."""
     incoming_is_within(candidate, case)
 
 
@@ -111,6 +119,15 @@ def test_conv2d_gradients_of_every_size_are_exact(candidate, case):
     gradients_are_exact(candidate, going_back(candidate, case, case.textures["input"].layout))
 
 
+@clause("contract.some-gradients", tier="gradient", share=SHARE)
+@every_size("conv2d", ("rests",))
+def test_conv2d_gradients_of_any_rest_are_exact_where_one_tensor_learns(candidate, case):
+    """Of many channels, rows and columns with any rest of tiles of four. Blind to more than one that learns."""
+    for name in case.shapes:
+        candidate.calls.clear()
+        gradients_are_exact(candidate, going_back(candidate, case, "contiguous"), (name,))
+
+
 @clause("max_pool2d.definition", tier="exact", share=SHARE)
 @every_size("max_pool2d")
 def test_max_pool2d_of_every_size_takes_the_largest_of_each_window(candidate, case):
@@ -123,3 +140,22 @@ def test_max_pool2d_of_every_size_takes_the_largest_of_each_window(candidate, ca
 def test_max_pool2d_gradients_of_every_size_are_exact(candidate, case):
     """1 to 33 planes, 65 places, two to 9, all elements. Blind to unequal windows' every size, and to ties."""
     gradients_are_exact(candidate, case.changed(incoming=Texture("integers", case.pick)))
+
+
+@clause("max_pool2d.nan", tier="special", share=SHARE)
+@every_size("max_pool2d", ("windows",))
+def test_max_pool2d_of_every_size_gives_nan_where_a_window_at_its_ends_has_one(candidate, case):
+    """1 to 65 places, and large pictures' with any rest. Blind to unequal windows' every size."""
+    rng, (*_, rows, columns) = random.Random(case.pick), case.shapes["input"]
+    of_last = [-1 - rng.randrange(min(side, ENDS)) for side in (rows, columns)]
+    places = np.arange(math.prod(case.shapes["input"])).reshape(-1, rows, columns)[:, *of_last].tolist()
+    seen = with_nan(candidate, case, places)
+    judge.same_arrays(candidate, "a NaN vanished, or shows elsewhere", seen.output, pooled(*values_of(seen)))
+
+
+@clause("max_pool2d.gradient-first-tie", tier="gradient", share=SHARE)
+@every_size("max_pool2d", ("windows",))
+def test_the_first_of_ties_at_every_size_gets_the_whole_gradient(candidate, case):
+    """1 to 65 places, and large pictures' with any rest, among five numbers. Blind to unequal windows' every size."""
+    ties, incoming = Texture("ties", case.pick), Texture("integers", case.pick)
+    gradients_are_exact(candidate, case.changed(textures={"input": ties}, incoming=incoming))

@@ -221,6 +221,7 @@ def _swish(rng: Rng, operator: str, sizes: dict[str, int], usual: int) -> Case:
 def _matrix(rng: Rng, operator: str, sizes: dict[str, int], usual: int) -> Case:
     rows, features, outputs, *samples = sizes.values()
     rows = 1 if min(features, outputs) > 2**10 else rows  # as in decoding: weights of millions meet one token
+    rows = max(rows, 2) if samples else rows
     weights, biases = ("w", "b") if operator == "linear" else ("wv", "bc")
     leading = samples or [2] * bool(usual)
     shapes = {"x": (*leading, rows, features), **dict.fromkeys(weights, (outputs, features))}

@@ -144,7 +144,8 @@ def _arguments(rng: Rng, case: Case) -> dict[str, Texture]:
     if "beta" in case.shapes and rng.random() < 0.5:
         return _filled(rng, {"x": "few bits", "beta": "zeros", INCOMING: "digits"})
     incoming = "few" if "beta" in case.shapes else "normal"  # of a long sum of gates a bound takes seconds
-    return _filled(rng, {"x": rng.choice(MAGNITUDES), "beta": "normal", INCOMING: incoming})
+    beta = rng.choice(("normal", "normal", "ones"))  # which it is before it has learned
+    return _filled(rng, {"x": rng.choice(MAGNITUDES), "beta": beta, INCOMING: incoming})
 
 
 def _moved(rng: Rng, case: Case) -> dict[str, Texture]:
@@ -252,7 +253,7 @@ def _activations(rng: Rng, operator: str) -> Case:
     """Of vectors to images; beta is left out, a number, or a tensor of one."""
     while True:
         width = rng.choice(ALIGNED if rng.random() < 0.5 else FEATURES)
-        leading = [(), (rng.choice(ROWS),), *[(rng.choice(SAMPLES), rng.choice(TOKENS))] * 2]
+        leading = [(), (rng.choice((*ROWS, width)),), *[(rng.choice(SAMPLES), rng.choice(TOKENS))] * 2]
         shape = rng.choice([(*each, width) for each in leading] + [_planes(rng)] * 2)
         if math.prod(shape) <= ELEMENTS // 4:
             break

@@ -8,6 +8,7 @@ then; a sweep always does, and its calls are small.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,7 @@ SWEPT: dict[str, dict[str, int]] = {
 }
 SWEPT["swiglu"] = SWEPT["glu"]
 OTHERS = (1, 2, 3, 4, 5)
+BEYOND = (*range(2**7 + 1, 2**7 + 9), 2**8 + 1, 2**8 + 2, 2**8 + 3)  # places, as of large pictures, with any rest
 # Multiples of 32, and a thousand classes.
 OF_NETWORKS = (96, 160, 192, 224, 288, 320, 384, 448, 480, 640, 1000)
 
@@ -116,17 +118,36 @@ def _kernels(rng: random.Random) -> Iterator[Case]:
         yield _convolution(rng, setting, inputs, outputs, image)
 
 
+def _rests(rng: random.Random) -> Iterator[Case]:
+    """Of many channels on images of few places, whose rows and columns leave any rest of tiles of four.
+
+    The last one pads rows otherwise than columns.
+    """
+    settings = (((3, 3), 1, (1, 1)), ((3, 3), 2, (1, 1)), ((3, 3), 1, (0, 0)), ((1, 1), 1, (0, 0)), ((3, 3), 1, (0, 1)))
+    for (kernel, stride, padding), *places in product(settings, range(4, 8), range(4, 8)):
+        inputs, outputs = rng.choice(((64, 64), (64, 72), (72, 68)))
+        image = [
+            (count - 1) * stride + taps - 2 * more + rng.randrange(stride)
+            for count, taps, more in zip(places, kernel, padding, strict=True)
+        ]
+        shapes = {"input": (1, inputs, *image), "weight": (outputs, inputs, *kernel)}
+        shapes |= {"bias": (outputs,)} if rng.random() < 0.5 else {}
+        textures = {name: Texture("integers", rng.randrange(2**16)) for name in shapes}
+        parameters = {"stride": stride, "padding": padding}
+        yield Case("conv2d", shapes, textures, parameters, inputs * math.prod(kernel), rng.randrange(2**16))
+
+
 def _windows(rng: random.Random) -> Iterator[Case]:
-    """That overlap and no border surrounds, and large ones."""
-    for (kernel, stride, _), image in _narrow(rng, ((3, 2, 0), (3, 1, 0), (2, 1, 0), (4, 4, 0))):
+    """That overlap and no border surrounds, usual ones, and large ones."""
+    for (kernel, stride, _), image in _narrow(rng, ((3, 2, 0), (3, 1, 0), (2, 1, 0), (2, 2, 0), (4, 4, 0))):
         shapes = {"input": (1, rng.randint(1, 3), *image)}
         parameters = {"kernel_size": as_given(rng, (kernel,) * 2), "stride": as_given(rng, (stride,) * 2)}
         yield untied(Case("max_pool2d", shapes, {"input": Texture()}, parameters, 2**8, rng.randrange(2**16)))
 
 
 def _narrow(rng: random.Random, settings: Iterable[Setting]) -> Iterator[tuple[Setting, list[int]]]:
-    """In each setting images of each number of rows of places, or of columns, and few others."""
-    for setting, axis, places in product(settings, range(2), range(1, SIDES + 1)):
+    """In each setting images of each number of rows of places, or of columns, up to some, and few others."""
+    for setting, axis, places in product(settings, range(2), (*range(1, SIDES + 1), *BEYOND)):
         kernel, stride, padding = setting
         least = kernel - 2 * padding
         long, short = (places - 1) * stride + least + rng.randrange(stride), rng.randint(0, 2) * stride + least
@@ -147,6 +168,7 @@ def _paddings(rng: random.Random) -> Iterator[Case]:
     """Around eight planes of each width, by several columns, or none; and by many, around planes that are larger."""
     narrow = [(padding, (2, 4, rng.randint(12, 20), wide)) for padding, wide in product((0, 2, 3, 4), range(20, SIDES))]
     wide = [(padding, (1, 2, rng.randint(100, 130), rng.randint(100, 130))) for padding in range(5, 41, 5)]
+    wide += [(257, (1, 1, 3, 2))]
     for padding, shape in narrow + wide:
         texture = Texture("integers", rng.randrange(2**16))
         yield Case("pad2d", {"x": shape}, {"x": texture}, {"padding": padding}, 1, rng.randrange(2**16))
@@ -198,7 +220,7 @@ MADE: dict[str, dict[str, Callable[[random.Random], Iterator[Case]]]] = {
     "swish": {"hundreds": _hundreds},
     **{operator: {"one row": partial(_one_row, operator)} for operator in ("linear", "glu", "swiglu")},
     "pad2d": {"paddings": _paddings},
-    "conv2d": {"settings": _convolutions, "kernels": _kernels},
+    "conv2d": {"settings": _convolutions, "kernels": _kernels, "rests": _rests},
     "max_pool2d": {"settings": _poolings, "windows": _windows},
 }
 for each in ("linear", "glu", "swiglu", "conv2d"):

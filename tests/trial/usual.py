@@ -68,6 +68,7 @@ POOLINGS = (
     ((3, 3), (3, 3), (1, 1)),
     ((3, 3), (3, 3), (0, 0)),
     ((2, 1), (2, 1), (0, 0)),  # of text in images
+    ((2, 2), (2, 1), (0, 1)),
     ((1, 4), (1, 4), (0, 0)),
 )
 # Of an image: a square of a long side, or a long side by a short one.
@@ -84,10 +85,16 @@ BLOCK = 16
 
 @dataclass(frozen=True)
 class Blocks(Texture):
-    """Blocks of 16 x 16 different integers, the same again and again: no window of at most that size has a tie."""
+    """Blocks of 16 x 16 different integers, the same again and again: no window of at most that size has a tie.
+
+    With an odd seed they are beside each other where the dtype's numbers are one apart: fewer digits tell none from
+    the next.
+    """
 
     def fill(self, shape: tuple[int, ...], fmt: Any, terms: int = 1) -> Argument:
         block = np.random.default_rng(self.seed).permutation(BLOCK**2).reshape(BLOCK, BLOCK) - BLOCK**2 / 2.0
+        if self.seed % 2 and 2.0**fmt.precision > 2 * BLOCK**2:
+            block += 2.0**fmt.precision - BLOCK**2
         rows, columns = (np.arange(size) % BLOCK for size in shape[2:])
         planes = np.arange(math.prod(shape[:2]))[:, None, None]
         return laid(block[(rows[:, None] + planes) % BLOCK, columns].reshape(shape), self.layout)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from assay.implementations.arrays import Values
 from assay.implementations.observe import NO_GRAD, Observation
@@ -77,21 +78,24 @@ def incoming_is_within(candidate: Candidate, case: Case) -> None:
     judge.same_arrays(candidate, what, seen.gradients["x"], expected, "gradient of x", of_last=True)
 
 
-def gradients_are_exact(candidate: Candidate, case: Case) -> None:
+def gradients_are_exact(candidate: Candidate, case: Case, learn: Sequence[str] = ()) -> None:
     """Hold the gradients of a case of integers to numpy's; where integers are not exact, small ones to enclosures.
+
+    All of them, or those of the tensors that ``learn``, the others being frozen.
 
     Raises:
         NonConformance: as `are_all`, `transforms.gradients_are_within`, or `judge.gradient_conforms`.
     """
+    ask = partial(candidate.ask_gradient, case, learn, alone=bool(learn))
     if case.operator == "conv2d" and transforms.is_bounded(candidate, "backward"):
-        seen = candidate.ask_gradient(case)
+        seen = ask()
         transforms.gradients_are_within(candidate, seen, seen.gradients)
         return
     if not integers_are_exact(candidate, case.operator, "backward"):
         if math.prod(case.result_shape) <= SMALL:
             judge.gradient_conforms(candidate, case)
         return
-    seen = candidate.ask_gradient(case)
+    seen = ask()
     are_all(candidate, seen.gradients, GRADIENTS[case.operator](seen.call.cotangent.values, *values_of(seen)))
 
 
