@@ -148,8 +148,13 @@ MANY_PLANES = of_millions("max_pool2d", {"input": (257, 256, 8, 8)}, kernel_size
 MANY_PIXELS = of_millions("max_pool2d", {"input": (1, 1, 4100, 4104)}, kernel_size=2, stride=2, padding=0)
 MANY_WINDOWS = of_millions("max_pool2d", {"input": (5, 65, 118, 116)}, kernel_size=5, stride=1, padding=2)
 DISTINCT = {"input": Texture("distinct", 5)}
-OVER_TIME = Case("max_pool2d", {"input": (2, 40, 515, 1)}, DISTINCT, {"kernel_size": (515, 1)})
 WHOLE_PLANES = Case("max_pool2d", {"input": (2, 9, 50, 50)}, DISTINCT, {"kernel_size": 50, "stride": 50, "padding": 0})
+AT_ENDS = tuple((515 * plane + (514, 0, 513, 512)[plane % 4], 2.0**17 + plane) for plane in range(80))
+OVER_TIME = WHOLE_PLANES.changed(
+    shapes={"input": (2, 40, 515, 1)},
+    textures={"input": Texture("distinct", 5, AT_ENDS)},
+    parameters={"kernel_size": (515, 1), "stride": None, "padding": 0},
+)
 LONG_WINDOWS = WHOLE_PLANES.changed(parameters={"kernel_size": 48, "stride": 1, "padding": 1})
 LONG_ROWS = of_millions("max_pool2d", {"input": (1, 1, 3, 2**15 + 77)}, kernel_size=2, stride=1, padding=0)
 MANY_OUTPUTS = of_millions("conv2d", {"input": (3, 1, 301, 300), "weight": (64, 1, 1, 1)}, stride=1, padding=0)

@@ -119,7 +119,7 @@ def test_conv2d_gradients_of_every_size_are_exact(candidate, case):
     gradients_are_exact(candidate, going_back(candidate, case, case.textures["input"].layout))
 
 
-@clause("contract.some-gradients", tier="gradient", share=SHARE)
+@clause("conv2d.gradient", tier="gradient", share=SHARE)
 @every_size("conv2d", ("rests",))
 def test_conv2d_gradients_of_any_rest_are_exact_where_one_tensor_learns(candidate, case):
     """Of many channels, rows and columns with any rest of tiles of four. Blind to more than one that learns."""

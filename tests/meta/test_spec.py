@@ -47,6 +47,14 @@ def test_a_law_says_what_it_is_blind_to():
         clause("swish.formula", tier="exact")(test_that_says_nothing)
 
 
+def test_a_law_is_of_some_operator():
+    def test_of_nobody(candidate):
+        """A sentence. Blind to all."""
+
+    with pytest.raises(ValueError, match="test_of_nobody is a law of no operator; ``operators`` is to name some"):
+        clause("contract.layouts", tier="exact")(test_of_nobody)
+
+
 def test_a_law_stands_in_a_tier():
     with pytest.raises(ValueError, match="tier='luck'; allowed: exact, enclosure, special, contract, gradient"):
         clause("swish.formula", tier="luck")

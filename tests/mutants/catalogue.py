@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from assay.tests.mutants import (
+    beyond,
     contract,
     conv2d,
     crossed,
@@ -105,6 +106,7 @@ KINDS = (
     manners,
     mixed,
     transformed,
+    beyond,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 

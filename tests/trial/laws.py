@@ -15,7 +15,7 @@ import hypothesis
 from hypothesis.internal.conjecture import providers
 
 from assay.reference.arithmetic.formats import STORAGE
-from assay.spec import CLAUSES
+from assay.spec import CLAUSES, OPERATORS
 from assay.tests.trial import simplify, waivers
 from assay.tests.trial.failure import TIERS
 
@@ -77,21 +77,18 @@ def clause(
     in ``share`` of a budget's examples (its tier's share unless given); a share below one is that many more.
 
     Raises:
-        ValueError: there is no such clause, tier or budget, or the docstring does not say what the law is blind to.
+        ValueError: there is no such clause, tier or budget, it is a law of no operator, or the docstring does not say
+            what it is blind to.
     """
-    if identifier not in CLAUSES:
-        raise ValueError(
-            f"clause {identifier!r} is not in the spec; spec/ has {len(CLAUSES)} of them, see `assay list`"
-        )
-    for field, value, allowed in (("tier", tier, TIERS), ("budget", budget, BUDGETS)):
-        if value not in allowed:
-            raise ValueError(f"{identifier}: {field}={value!r}; allowed: {', '.join(allowed)}")
+    _check(identifier, tier, budget)
 
     def marked(test: Callable[..., Any]) -> Callable[..., Any]:
         sentence, _, blind = inspect.cleandoc(test.__doc__ or "").partition("Blind to")
         if not blind:
             raise ValueError(f"{identifier}: {test.__name__} does not say 'Blind to ...' in its docstring")
         wanted = (() if operators else (CLAUSES[identifier].chapter,)) if needs is None else needs
+        if needs is None and not {*wanted, *operators} <= OPERATORS.keys():
+            raise ValueError(f"{identifier}: {test.__name__} is a law of no operator; ``operators`` is to name some")
         told = " ".join(sentence.split()) or test.__name__.removeprefix("test_").replace("_", " ")
         unseen = " ".join(blind.split()).lstrip(":, ").rstrip(".")
         differentiates = tier == "gradient" if gradient is None else gradient
@@ -104,6 +101,16 @@ def clause(
         return test
 
     return marked
+
+
+def _check(identifier: str, tier: str, budget: str) -> None:
+    if identifier not in CLAUSES:
+        raise ValueError(
+            f"clause {identifier!r} is not in the spec; spec/ has {len(CLAUSES)} of them, see `assay list`"
+        )
+    for field, value, allowed in (("tier", tier, TIERS), ("budget", budget, BUDGETS)):
+        if value not in allowed:
+            raise ValueError(f"{identifier}: {field}={value!r}; allowed: {', '.join(allowed)}")
 
 
 def _register(law: Law) -> None:
