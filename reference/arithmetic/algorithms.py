@@ -41,15 +41,17 @@ def by_fft(input: Tensor, weight: Tensor) -> Deviation:
     relative error of log2(N) eta for N points, eta = mu + gamma_4 (sqrt(2) + mu) < 7 u, with roots of unity that are
     right to mu = u. The same steps for a butterfly of p points: p products of relative error sqrt(2) gamma_2 (Higham,
     lemma 3.5) + mu < 3.83 u, p - 1 additions, a twiddle of 3.83 u; ||E|| = sqrt(p) ||F_p|| for E all ones; that is
-    sqrt(p) (p + 2.83) u + 3.83 u for log2(p) levels, for p = 2, 3, 5, 7 no more than 10.7 u a level.
+    sqrt(p) (p + 2.83) u + 3.83 u for log2(p) levels, for p = 3, 5, 7 no more than 10.7 u a level. For p = 2 it is
+    Higham's 7 u: a butterfly of 2 points multiplies by 1 and -1 only, which is exact.
 
     Back, by the maximum (as in Percival, *Rapid multiplication modulo the sum and difference of highly composite
     numbers*, Math. Comp. 72 (2003), p. 392, whose bound for N = 2**n is (1+u)**3n (1+sqrt(5)u)**(3n+1)
     (1+mu)**3n - 1 times ||x|| ||w||): the p + 6.66 roundings of a butterfly meet the sum of the magnitudes of what it
     reads, and those sums add up to the spectrum's 1-norm, at most N ||x|| ||w|| by Cauchy and Schwarz, channels
-    included. That is at most 6.1 u a level. Both forward transforms and the one back are at most 27 u a level for
-    each p (26.1 for p = 7); real transforms have one level more; 3 roundings multiply the spectra, 2 scale by 1 / N,
-    C add up the channels, 1 is to spare.
+    included. That is at most 6.1 u a level for p = 3, 5, 7, and for p = 2, where the products round nothing, 4.83 u.
+    Both forward transforms and the one back are at most 27 u a level for each p (26.1 for p = 7, 18.9 for p = 2); real
+    transforms have one level more; 3 roundings multiply the spectra, 2 scale by 1 / N, C add up the channels, 1 is to
+    spare.
 
     N: the image padded by up to `BEYOND` more than the kernel's size at either end, the kernel, each axis at most
     doubled for its length to be a product of 2, 3, 5 and 7. Norms are those of whole tensors: two real images or

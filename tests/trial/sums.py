@@ -29,10 +29,11 @@ import numpy as np
 from assay.implementations.arrays import Values
 from assay.reference.arithmetic.precision import Precision
 
-# A run asks at most 10^5 times (a deep one 12 948); its false-alarm probability is to be 1e-9: 1e-14 for each question,
-# half of it for Q and half for the martingale.
-TAU = math.log(2.0 / 1e-14)
-LAMBDA = math.sqrt(2.0 * math.log(4.0 / 1e-14))
+# A run asks at most 10^5 questions (a deep one 12 948); its false-alarm probability is to be 1e-9, 1e-14 for each. In
+# thirds: one for Q and two for the martingale (`most`), or one each for Q, for the largest of its T parts and for the
+# theorem once more (`most_squared`).
+TAU = math.log(3.0 / 1e-14)
+LAMBDA = math.sqrt(2.0 * TAU)  # 2 exp(-LAMBDA^2 / 2) is two thirds
 
 
 @dataclass(frozen=True)
