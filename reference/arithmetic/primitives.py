@@ -30,6 +30,19 @@ class Arithmetic(Protocol):
     def store(self, x: Any, regrouped: Any = False) -> Any: ...
 
 
+class Differentiable(Arithmetic, Protocol):
+    """What the tape asks for besides, of the arithmetic that it runs on."""
+
+    def either(self, a: Any, b: Any) -> Any:
+        """One value, computed in two ways of which either is right."""
+
+    def factored(self, parts: Sequence[Any]) -> Any:
+        """The sum of parts, whose common factor may be taken out, and multiplied by in the end."""
+
+    def unless_infinite(self, x: Any, product: Any) -> Any:
+        """``x``, where another grouping of its factors stores ``product`` on the way, which may be infinite."""
+
+
 def dot(xs: Any, ws: Any, bias: Any = None) -> Any:
     """The sum of products of two vectors of equal length, plus ``bias`` if there is one. In any order."""
     return arithmetic_of(xs).dot(xs, ws, bias)
@@ -80,6 +93,7 @@ class FloatArithmetic:
     def store(self, x: float, regrouped: Any = False) -> float:
         return x
 
+    # For the tape: nothing is rounded here, so that both ways give one value.
     def either(self, a: Any, b: Any) -> Any:
         return a
 
@@ -104,9 +118,6 @@ class ExactArithmetic(FloatArithmetic):
 
     def maximum(self, xs: Sequence[float]) -> Any:
         return Fraction(max(xs))
-
-    def store(self, x: Any, regrouped: Any = False) -> Any:
-        return x
 
 
 FLOAT = FloatArithmetic()

@@ -23,6 +23,7 @@ from functools import cached_property
 from typing import Any
 
 from assay.reference.arithmetic import real
+from assay.reference.arithmetic.primitives import Differentiable
 from assay.reference.tensor import OUTSIDE, Tensor, Vector
 
 Pull = Callable[[Any, "Contributions"], None]
@@ -138,7 +139,7 @@ class Leaf(Node):
 class Tape:
     """Reverse mode over ``inner``: build results from tensors whose arithmetic is this tape, then `backward`."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Differentiable) -> None:
         self.inner = inner
         self.nodes: list[Node] = []
 

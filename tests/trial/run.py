@@ -19,7 +19,7 @@ from assay.tests.trial.laws import BUDGETS, Law
 from assay.tests.trial.usage import UsageProblem, known
 from assay.tests.trial.waivers import Waiver
 
-# PyTorch's own adapters run in the judge's process, unless told otherwise: it is PyTorch that the judge trusts.
+# These run in the judge's process, unless told otherwise: it is PyTorch that the judge trusts.
 AT_HOME = ("torch", "torch-tf32")
 
 
