@@ -109,7 +109,7 @@ def _elements(call: Call) -> int:
 
 
 def _there(problem: NonConformance, call: Call | None) -> str:
-    """The input's element at the same place, where the operator works element by element."""
+    """The element of the input at the same place: of a gradient's own input, or of swish's x."""
     elementwise = call is not None and call.operator == "swish" and problem.subject == "result"
     name = "x" if elementwise else problem.subject.removeprefix("gradient of ")
     argument = call.tensors.get(name) if call else None

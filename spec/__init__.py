@@ -1,6 +1,6 @@
 """The law: every clause of the documents, and the operators that they speak of.
 
-One literal table, read from top to bottom. A new operator is one line in each of the two.
+One literal table, `CHAPTERS`, is read from top to bottom: there a new operator's chapter is added.
 """
 
 from assay.spec import contract, conv2d, glu, linear, max_pool2d, pad2d, swiglu, swish
