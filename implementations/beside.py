@@ -18,8 +18,10 @@ TURNS, OTHERS = 12, 2  # calls that are made beside others, and threads that mak
 LINES = 200  # of a call, between which others are made at most
 SECONDS = 2.0  # after which no other call is made between lines, nor the call itself once more
 WAIT = 0.5  # seconds that a line waits: who holds a lock meanwhile has thought of threads
-# Modules whose lines are none of a candidate's.
-OURS, LIBRARIES = __name__.rpartition(".")[0], sys.stdlib_module_names | {"torch", "numpy"}
+# Modules whose lines are none of a candidate's: what calls it, but not the adapters that lie beside that.
+CALLING = ("arrays", "beside", "contract", "layouts", "observe", "running", "settings")
+OURS = {f"{__name__.rpartition('.')[0]}.{name}" for name in CALLING}
+LIBRARIES = sys.stdlib_module_names | {"torch", "numpy"}
 Answer = TypeVar("Answer")
 
 
@@ -58,7 +60,7 @@ def between_lines(once: Callable[[], Answer], other: Callable[[], object]) -> An
     def step(frame: FrameType, event: str, argument: Any) -> Any:
         nonlocal left
         module = str(frame.f_globals.get("__name__"))
-        if module.startswith(OURS) or module.partition(".")[0] in LIBRARIES:
+        if module in OURS or module.partition(".")[0] in LIBRARIES:
             return None
         if event == "line" and left > 0 and time.monotonic() < until:
             left -= 1

@@ -9,6 +9,7 @@ import types
 import numpy as np
 import pytest
 
+from assay.implementations import beside
 from assay.implementations.arrays import Argument
 from assay.implementations.beside import TURNS, beside_others
 from assay.implementations.contract import Implementation
@@ -38,6 +39,13 @@ def in_its_own_place(number):
     ("kernel", "expected"), [(in_one_place, 2), (in_one_place_behind_a_lock, 1), (in_its_own_place, 1)]
 )
 def test_what_two_calls_share_is_seen_and_a_lock_is_heeded(kernel, expected):
+    assert beside_others(lambda: kernel(1), lambda: kernel(2), int.__eq__) == expected
+
+
+@pytest.mark.parametrize(("module", "expected"), [("scipy", 2), ("running", 1)])
+def test_an_adapters_lines_are_a_candidates_and_those_that_call_it_are_not(module, expected):
+    named = {"__name__": f"{beside.__name__.rpartition('.')[0]}.{module}", "PLACE": {}}
+    kernel = types.FunctionType(in_one_place.__code__, named)
     assert beside_others(lambda: kernel(1), lambda: kernel(2), int.__eq__) == expected
 
 
