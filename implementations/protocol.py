@@ -39,7 +39,7 @@ def greeting(implementation: Implementation, dtypes: tuple[str, ...], **more: ob
     for name in implementation.disturbed:
         message.say("disturbed", name)
     words = {"name": implementation.name, "array": implementation.array, "version": implementation.version}
-    words |= {"gradients": _word(implementation.gradients), "recipe": json.dumps(implementation.recipe), **more}
+    words |= {"gradients": yes_or_no(implementation.gradients), "recipe": json.dumps(implementation.recipe), **more}
     for key, word in words.items():
         message.say(key, word)
     return message
@@ -100,7 +100,7 @@ def asked(call: Call, memory: str = "") -> Message:
     optional = {key: getattr(call, key) for key in OPTIONAL}
     for key, value in {**optional, "memory": memory}.items():
         if value not in (None, 0, False, "") or (key == "recording" and value is False):
-            message.say(key, _word(value) if isinstance(value, bool) else value)
+            message.say(key, yes_or_no(value) if isinstance(value, bool) else value)
     return message
 
 
@@ -124,7 +124,7 @@ def _argument(name: str, value: Any) -> tuple[str, ...]:
     if value is None:
         return ("none", name)
     if isinstance(value, bool):
-        return ("flag", name, _word(value))
+        return ("flag", name, yes_or_no(value))
     if isinstance(value, int):
         return ("integer", name, str(value))
     if isinstance(value, float):
@@ -180,7 +180,7 @@ def answered(seen: Observation) -> Message:
             message.say(key, word)
     message.say("seconds", repr(seen.seconds))
     if seen.recorded:
-        message.say("recorded", _word(True))
+        message.say("recorded", "yes")
     for key, names in (("changed", seen.changed), ("shares", seen.shares), ("disturbed", seen.disturbed)):
         for name in names:
             message.say(key, name)
@@ -222,5 +222,5 @@ def travels_as(dtype: str) -> str:
     return dtype if dtype in SIZES else "float64"
 
 
-def _word(value: object) -> str:
-    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+def yes_or_no(value: object) -> str:
+    return "yes" if value else "no"

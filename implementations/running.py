@@ -114,10 +114,10 @@ def _call_others(
     neighbours = [name for name in NEIGHBOURS if name != call.operator] if call.visited else []
     for name in neighbours + [call.operator] * call.revisited:
         sevens = [Argument(np.full(each, 7.0)) if isinstance(each, tuple) else each for each in NEIGHBOURS[name]]
-        made = [library.make(each, call.dtype, call.device) if isinstance(each, Argument) else each for each in sevens]
+        given = [library.make(each, call.dtype, call.device) if isinstance(each, Argument) else each for each in sevens]
         if name in implementation.operators:
             with contextlib.suppress(Exception):  # who cannot is told elsewhere
-                implementation.operators[name](*made)
+                implementation.operators[name](*given)
 
 
 def _alike(library: Any, first: Answer, second: Answer) -> bool:

@@ -47,7 +47,7 @@ def serve(spec: str, reading: int, writing: int, shared: str | None, printed: An
 
 def _greet(channel: Channel, implementation: Implementation) -> None:
     environment = f"python {platform.python_version()} · numpy {np.__version__}"
-    more = {"pid": os.getpid(), "maps": _yes(channel.shared), "memory": "yes"}
+    more = {"pid": os.getpid(), "maps": protocol.yes_or_no(channel.shared), "memory": "yes"}
     more |= {"knows": " ".join(protocol.KNOWN), "environment": environment}
     channel.send(protocol.greeting(implementation, implementation.offered(), **more))
 
@@ -57,10 +57,6 @@ def _load_what_is_loaded_late(implementation: Implementation) -> None:
     if implementation.array == "torch" and implementation.gradients:
         with contextlib.suppress(ImportError):  # another version
             importlib.import_module(IMPORTED_LATE)
-
-
-def _yes(found: object) -> str:
-    return "yes" if found else "no"
 
 
 def _keep_a_spare(channel: Channel) -> None:

@@ -51,12 +51,13 @@ class Operator:
         """(floating-point operations, least bytes moved) for tensors of these shapes, borders counted as interiors."""
         result = self.shape_of(shapes, parameters)
         cost = Cost()
-        tensors = [self._row_of_zeros(name, shapes, cost) for name in self.tensors]
+        tensors = [self._counting(name, shapes, cost) for name in self.tensors]
         self.element((0,) * len(result), *tensors, **parameters)
         sizes = [math.prod(shape) for shape in (*shapes.values(), result)]
         return cost.operations * math.prod(result), sum(sizes) * itemsize
 
-    def _row_of_zeros(self, name: str, shapes: Mapping[str, Index], cost: Cost) -> Tensor | None:
+    def _counting(self, name: str, shapes: Mapping[str, Index], cost: Cost) -> Tensor | None:
+        """A tensor of this shape, on whose elements each operation is counted; their values are never used."""
         if name not in shapes:
             return None
         return LargeTensor(range(math.prod(shapes[name])), shapes[name], cost, name)

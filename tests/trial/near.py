@@ -81,10 +81,10 @@ class Steps:
     def of(cls, candidate: Candidate, operator: str, direction: str) -> Steps:
         """By what is declared."""
         precision, storage = candidate.precision(operator, direction), candidate.format
-        part = storage.unit * (precision.accumulation.unit < storage.unit > FLOAT32.unit)
+        narrow = storage.unit > precision.accumulation.unit and storage.unit > FLOAT32.unit
         most = min(storage.largest, precision.accumulation.largest)
         unit, least = precision.accumulation.unit, precision.accumulation.least_normal
-        return cls(unit, part, least, most, precision.algorithm == "direct", storage)
+        return cls(unit, storage.unit * narrow, least, most, precision.algorithm == "direct", storage)
 
     def off(self, operator: str, values: list[Any]) -> Values:
         """What the elements of a result may be off, at the least."""

@@ -43,7 +43,7 @@ class Kept:
         found = self.found.pop(key, None) or functools.cache(make())
         self.found[key] = found
         large = [other for other in self.found if other[-1].large]
-        for other in large[: -max(self.size // 16, LARGE_CALLS)]:
+        for other in large[:-LARGE_CALLS]:
             del self.found[other]
         while len(self.found) > self.size:
             del self.found[next(iter(self.found))]

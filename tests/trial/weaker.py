@@ -46,12 +46,12 @@ def what_would_hold(
 ) -> Weaker | None:
     """The weaker declaration, with what is declared already, under which every element just conforms; if any."""
     key = f"{call.operator}.{direction}.{candidate.dtype}"
-    declared, strict = candidate.implementation.precision.get(key, {}), candidate.precision(call.operator, direction)
+    declared, now = candidate.implementation.precision.get(key, {}), candidate.precision(call.operator, direction)
     found = list[Weaker]()
     for changes in WEAKER:
         weaker = {**declared, **changes}
         precision = Precision.declared(candidate.format, weaker)
-        fewer = precision.operands.precision < strict.operands.precision
+        fewer = precision.operands.precision < now.operands.precision
         if "operands" in changes and not (fewer and candidate.format.precision > TF32.precision):
             continue  # TF32 is not fewer bits than a half format has, and no unit rounds one half format to another
         try:
