@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.implementations import settings
-from assay.implementations.layouts import TOGETHER, memory_of, places_together, strided
+from assay.implementations.layouts import memory_of, places_together, strided
 
 Values = npt.NDArray[np.float64]
 
@@ -290,16 +290,11 @@ class NumpyArrays:
     def accumulated(self, array: Any) -> Any:
         return None
 
-    def gradients(self, *_: Any) -> tuple[Any, dict[str, Any]]:
-        raise NotImplementedError("numpy has no differentiation; the candidate offers vjp, or gradients = False")
-
     def synchronise(self, device: str) -> None:
         """Nothing to wait for."""
 
 
-def made_together(
-    library: Any, tensors: Mapping[str, Argument], dtype: str, device: str, order: str = TOGETHER[0]
-) -> dict[str, Any]:
+def made_together(library: Any, tensors: Mapping[str, Argument], dtype: str, device: str, order: str) -> dict[str, Any]:
     """Tensors that are parts of one, as those of a fused layer, or of a model whose parameters are kept in one."""
     size, places = places_together({name: each.values.shape for name, each in tensors.items()}, order)
     memory = np.full(size, np.nan)

@@ -120,6 +120,3 @@ class Recorder:
             REPLAYS.write_text(json.dumps(kept, allow_nan=False) + "\n")
         except OSError as problem:
             self.console.print(f"  replays were not kept: {problem}")
-
-
-__all__ = ["KEY", "Recorder"]

@@ -207,7 +207,7 @@ def plain(value: Any) -> Any:
 
 def operator_of(law: Law, given: str | None) -> str:
     """The operator that a law judges: the one it is given, or its clause's."""
-    return given or law.clause.split(".")[0]
+    return law.judged(given)
 
 
 def _torch() -> str | None:

@@ -91,7 +91,7 @@ def of_mutant(identifier: str, seed: str, budget: str, whole: bool = True) -> di
     mutant, laws = known(seed)[identifier], all_laws(budget)
     as_filed = hunt.trials(mutant, laws)
     found = hunt.hunt(mutant, hunt.soonest_first(as_filed), budget, whole)
-    filed = {(law.name, operator or law.clause.partition(".")[0]): k for k, (law, operator) in enumerate(as_filed)}
+    filed = {(law.name, law.judged(operator)): k for k, (law, operator) in enumerate(as_filed)}
     tiers = dict.fromkeys(each.tier for each in found)
     kill, by_file = first_kill(found), first_kill(sorted(found, key=lambda f: filed[f.law, f.operator]))
     return {

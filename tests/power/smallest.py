@@ -80,7 +80,7 @@ def planted(operator: str, dtype: str, where: str, e: float) -> Mutant:
     return Mutant(f"{operator}-{where}-{e:g}", f"{operator}.formula", "x (1 + e)", {operator: wrong}, dtype)
 
 
-def smallest(sees: Callable[[float], bool], dtype: str, steps: int = STEPS) -> float | None:
+def smallest(sees: Callable[[float], bool], dtype: str) -> float | None:
     """The least e that is seen, by bisection of its logarithm between a quarter of the unit roundoff and 1.
 
     A law's sight is not monotonic to the last bit; what is returned was seen. None where not even 1 is.
@@ -88,7 +88,7 @@ def smallest(sees: Callable[[float], bool], dtype: str, steps: int = STEPS) -> f
     if not sees(1.0):
         return None
     blind, seen = math.log10(STORAGE[dtype].unit / 4), 0.0
-    for _ in range(steps):
+    for _ in range(STEPS):
         middle = (blind + seen) / 2
         blind, seen = (blind, middle) if sees(10.0**middle) else (middle, seen)
     return 10.0**seen
@@ -109,15 +109,15 @@ def _sought(law: Law, word: str) -> bool:
     return law.tier == "statistics" or word in ("formula", "gradient")
 
 
-def by_tier(operator: str, dtype: str, budget: str = "quick") -> list[dict[str, Any]]:
-    """For each tier that has such laws, and all elements or one, the smallest error that they see at the budget."""
+def by_tier(operator: str, dtype: str) -> list[dict[str, Any]]:
+    """For each tier that has such laws, and all elements or one, the smallest error that they see at quick."""
     groups = laws_of(operator, dtype, all_laws())
     rows = []
     for tier in (tier for tier in TIERS if tier in groups):
         for where in WHERE:
 
             def sees(e: float, where: str = where, tier: str = tier) -> bool:
-                return hunt.hunt(planted(operator, dtype, where, e), groups[tier], budget)[-1].caught
+                return hunt.hunt(planted(operator, dtype, where, e), groups[tier], "quick")[-1].caught
 
             rows.append(_row(operator, dtype, tier, where, smallest(sees, dtype)))
     return rows

@@ -66,10 +66,6 @@ class Candidate:
         """The format of the dtype."""
         return STORAGE[self.dtype]
 
-    def offers(self, *operators: str) -> bool:
-        """Whether the implementation has all of these."""
-        return all(operator in self.implementation.operators for operator in operators)
-
     def precision(self, operator: str, direction: str = "forward") -> Precision:
         """What the implementation declares for this operator and direction in this dtype."""
         declared = self.implementation.precision.get(f"{operator}.{direction}.{self.dtype}", {})
@@ -130,14 +126,14 @@ class Candidate:
         return self._answered(cases, [replace(call, part=k * parts) for k, call in enumerate(calls, 1)])
 
     def answers_in_modes(
-        self, cases: Sequence[Case], modes: Sequence[bool | str | None], wanted: Sequence[str] = ()
+        self, cases: Sequence[Case], modes: Sequence[bool | str | None]
     ) -> tuple[list[Observation], list[Values]]:
-        """As `answers_in_turn`, each with its own recording, or going `BACK`.
+        """As `answers_in_turn`, each with its own recording, or going `BACK` to all tensors.
 
         Raises:
             NonConformance: as `answers_in_turn`.
         """
-        return self._answered(cases, [self._asking(*each, wanted) for each in zip(cases, modes, strict=True)])
+        return self._answered(cases, [self._asking(*each) for each in zip(cases, modes, strict=True)])
 
     def _answered(self, cases: Sequence[Case], calls: Sequence[Call]) -> tuple[list[Observation], list[Values]]:
         self._note(*calls)
@@ -153,7 +149,7 @@ class Candidate:
                 _well_formed_gradient(each, name)
         return seen, kept
 
-    def _asking(self, case: Case, mode: bool | str | None, wanted: Sequence[str]) -> Call:
+    def _asking(self, case: Case, mode: bool | str | None, wanted: Sequence[str] = ()) -> Call:
         call = Call(case.operator, case.arguments(self.format), self.dtype, self.device, in_turn=True)
         if mode != BACK:
             return replace(call, recording=mode)

@@ -47,6 +47,10 @@ class Law:
         """Its tier, and where it is not tried at every budget, from which one on."""
         return self.tier if self.budget == "quick" else f"{self.tier}, from {self.budget} on"
 
+    def judged(self, given: str | None = None) -> str:
+        """The operator that it judges: the one that it is given, or its clause's."""
+        return given or self.clause.partition(".")[0]
+
     def belongs_to(self, budget: str) -> bool:
         """Whether it is tried at this budget."""
         return list(BUDGETS).index(self.budget) <= list(BUDGETS).index(budget)

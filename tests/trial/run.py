@@ -82,7 +82,7 @@ def missing(law: Law, operator: str, implementation: Implementation) -> str:
 
 def operators_of(law: Law) -> tuple[str, ...]:
     """The operators that a law judges: those that it names, or its clause's."""
-    return law.operators or (law.clause.partition(".")[0],)
+    return law.operators or (law.judged(),)
 
 
 def make_run(
