@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from rich.table import Table
 from assay.report.progress import Steps
 from assay.report.verdict import CONFORMS, EXIT_CODES, FAILS, REFUSED
 from assay.spec import OPERATORS
+from assay.spec.pages_text import escaped, table
 from assay.tests.power.record import Asked, Record, written
 from assay.tests.trial.failure import TIERS
 from assay.tests.trial.run import UsageProblem
@@ -287,15 +287,9 @@ def markdown(data: Row) -> str:
     for number, section in enumerate(sections(data)):
         parts.append(f"{'##' if number else '#'} {section.title}")
         parts += [ABOUT] if not number else []
-        parts += [_shielded(section.words)] if section.words else []
-        if section.rows:
-            lines = [section.head, ["---"] * len(section.head), *([_shielded(c) for c in row] for row in section.rows)]
-            parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        parts += [escaped(section.words)] if section.words else []
+        parts += [table(section.head, (map(escaped, row) for row in section.rows))] if section.rows else []
     return "\n\n".join(parts) + "\n"
-
-
-def _shielded(text: str) -> str:
-    return re.sub(r"[|<]|(?<!\s)\*|\*(?!\s)", lambda found: "\\" + found[0], text)
 
 
 def show(data: Row, console: Console) -> None:
@@ -307,7 +301,7 @@ def show(data: Row, console: Console) -> None:
         if section.words:
             console.print(escape(" ".join(section.words.split())), highlight=False)
         if section.rows:
-            table = Table(*section.head, box=None, pad_edge=False)
+            shown = Table(*section.head, box=None, pad_edge=False)
             for row in section.rows:
-                table.add_row(*map(escape, row))
-            console.print(table)
+                shown.add_row(*map(escape, row))
+            console.print(shown)

@@ -46,11 +46,11 @@ def _index(chapters: Iterable[str], laws: Sequence[Decides]) -> str:
     parts = [
         "# The specification",
         "Rendered from `spec/` and from the laws in `tests/conformance/` by `assay pages`; edit those, not this.",
-        _table(("kind", "meaning", "clauses", "gated by profile"), map(_kind_row, KINDS)),
+        table(("kind", "meaning", "clauses", "gated by profile"), map(_kind_row, KINDS)),
     ]
     for chapter in chapters:
         rows = (_clause_row(clause, laws) for clause in _of(chapter))
-        parts += [f"## [{chapter}]({chapter}.md)", _table(("clause", "kind", "statement", "laws"), rows)]
+        parts += [f"## [{chapter}]({chapter}.md)", table(("clause", "kind", "statement", "laws"), rows)]
     return _joined(parts)
 
 
@@ -62,11 +62,11 @@ def _kind_row(kind: str) -> tuple[str, ...]:
 def _clause_row(clause: Clause, laws: Sequence[Decides]) -> tuple[str, ...]:
     anchor = clause.id.replace(".", "")  # what GitHub makes of the heading
     count = sum(law.clause == clause.id for law in laws)
-    return f"[{clause.id}]({clause.chapter}.md#{anchor})", clause.kind, _escaped(clause.statement), str(count)
+    return f"[{clause.id}]({clause.chapter}.md#{anchor})", clause.kind, escaped(clause.statement), str(count)
 
 
 def _chapter(chapter: str, about: str, laws: Sequence[Decides]) -> str:
-    parts = [f"# {chapter}", _escaped(" ".join(about.split()))]
+    parts = [f"# {chapter}", escaped(" ".join(about.split()))]
     parts += _operator(OPERATORS[chapter]) if chapter in OPERATORS else []
     for clause in _of(chapter):
         parts += _clause(clause, [law for law in laws if law.clause == clause.id])
@@ -80,12 +80,12 @@ def _operator(operator: Operator) -> list[str]:
 
 
 def _clause(clause: Clause, laws: Sequence[Decides]) -> list[str]:
-    parts = [f"## {clause.id}", f"{_escaped(_sentence(clause.statement))}"]
-    parts += [f"- kind: {clause.kind}, {MEANING[clause.kind]}\n- source: {_escaped(clause.source)}"]
-    parts += [f"Note: {_escaped(_sentence(clause.note))}"] if clause.note else []
+    parts = [f"## {clause.id}", f"{escaped(_sentence(clause.statement))}"]
+    parts += [f"- kind: {clause.kind}, {MEANING[clause.kind]}\n- source: {escaped(clause.source)}"]
+    parts += [f"Note: {escaped(_sentence(clause.note))}"] if clause.note else []
     rows = [(_words(law.name), law.tried, law.sentence, law.blind) for law in laws]
-    escaped = [tuple(map(_escaped, row)) for row in rows]
-    return [*parts, _table(("law", "tier", "says", "blind to"), escaped) if rows else "No law decides it yet."]
+    decided = table(("law", "tier", "says", "blind to"), (map(escaped, row) for row in rows))
+    return [*parts, decided if rows else "No law decides it yet."]
 
 
 def _of(chapter: str) -> list[Clause]:
@@ -101,12 +101,13 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?", ":")) else text + "."
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
+def table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table of Markdown, of cells that are `escaped` already."""
+    lines: list[Iterable[str]] = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """The text with what Markdown would take for markup, or for a column's end, shielded."""
     return re.sub(r"[|<\\]|(?<!\s)\*|\*(?!\s)", lambda found: "\\" + found[0], text)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from assay.report.verdict import plain
 from assay.spec import CLAUSES, OPERATORS
+from assay.spec.pages_text import escaped, table
 from assay.tests.trial.failure import TIERS
 
 Run = Mapping[str, Any]
@@ -78,7 +79,7 @@ def _overview(runs: Sequence[Run]) -> str:
     libraries = {run["version"].split(",")[0].split()[0] for run in runs}
     conform = f"{len(conforming(runs))} of them conform, in what was asked"
     count = f"{len(runs)} candidates from {len(libraries)} libraries; {conform}.\n"
-    return f"{count}\n{table(('candidate', 'version', *COLUMNS, 'budget'), rows)}"
+    return f"{count}\n{table(('candidate', 'version', *COLUMNS, 'budget'), rows)}\n"
 
 
 def conforming(runs: Sequence[Run]) -> list[str]:
@@ -103,8 +104,8 @@ def _cell(run: Run, operator: str) -> str:
 
 def _left_out(runs: Sequence[Run], judgements: Mapping[str, Any]) -> str:
     rows = [(each["library"], each["reason"]) for each in judgements.get("left_out", ())]
-    rows += [(run["adapter"], run["problem"]) for run in runs if "problem" in run]
-    return f"\n## Left out\n\n{table(('library', 'why'), rows)}"
+    rows += [(run["adapter"], escaped(run["problem"])) for run in runs if "problem" in run]
+    return f"\n## Left out\n\n{table(('library', 'why'), rows)}\n"
 
 
 def causes_of(run: Run, deviation: Run, causes: Iterable[Run]) -> list[Run]:
@@ -133,13 +134,12 @@ def _candidate(run: Run, judgements: Mapping[str, Any]) -> str:
     lines = [f"### {run['adapter']}\n", f"{run['version']} · {', '.join(run['dtypes'])} · {run['verdict']}\n"]
     declared = [f"- `{key}`: {value}" for key, value in run["declared_precision"].items()]
     lines += ["Declared:\n", *declared, ""] if declared else []
-    lines += [
-        table(("operator", *TIERS), [_tiers(run, operator) for operator in run["provides"] if operator in COLUMNS])
-    ]
+    tiers = table(("operator", *TIERS), [_tiers(run, operator) for operator in run["provides"] if operator in COLUMNS])
+    lines += [tiers + "\n"]
     lines += [f"Cannot judge: {reason}\n" for reason in run["refused"]]
     rows = [_row(run, each, judgements["cause"]) for each in run["deviations"]]
     titles = ("clause", "operator", "dtypes", "what", "smallest input", "got", "permitted", "judgement")
-    return "\n".join([*lines, table(titles, rows) if rows else ""])
+    return "\n".join([*lines, table(titles, rows) + "\n" if rows else ""])
 
 
 def _tiers(run: Run, operator: str) -> list[str]:
@@ -162,8 +162,8 @@ def _row(run: Run, each: Run, causes: Iterable[Run]) -> list[str]:
         each["clause"],
         each["operator"],
         ", ".join(each["dtypes"]),
-        each["what"],
-        "; ".join(each["input"]),
+        escaped(each["what"]),
+        escaped("; ".join(each["input"])),
         _number(each["got"]),
         _permitted(each),
         "; ".join(found) or NOT_JUDGED,
@@ -179,9 +179,3 @@ def _permitted(each: Run) -> str:
 
 def _number(value: Any) -> str:
     return "" if value is None else f"{value:.9g}" if isinstance(value, float) else str(value)
-
-
-def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of Markdown; what would end a cell is escaped."""
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
