@@ -15,6 +15,7 @@ from rich.console import Console
 
 from assay.cli import ROOT
 from assay.implementations.arrays import Argument
+from assay.implementations.layouts import LAYOUTS
 from assay.implementations.load import described
 from assay.implementations.observe import Call
 from assay.report import session, terminal, waivers
@@ -246,6 +247,7 @@ def test_the_example_of_the_documentation_is_understood(tmp_path):
     (tmp_path / "w.toml").write_text(text.partition("```toml\n")[2].partition("```")[0])
     (waiver,) = read(tmp_path / "w.toml")
     assert waiver.where == Where(dtype=("bfloat16",), special=("nan",), least={"kernel_size": 5})
+    assert all(f"`{layout}`" in text for layout in LAYOUTS)
 
 
 @pytest.mark.parametrize(
