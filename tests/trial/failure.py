@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from assay.implementations.observe import Call
@@ -46,7 +47,7 @@ class NonConformance(AssertionError):
     margin: float | None = None
     wrong: int = 0
     judged: int = 0
-    hint: Weaker | None = None
+    weaker: Callable[[], Weaker | None] | None = None
     malformed: bool = False  # no tensor, or of another dtype, device or shape: there is nothing to hold to the law
     kind: str = ""  # what there was instead of an answer: one of DIED, or RAISED
     of_last: bool = False  # the wrong element is of the last call's answer, and not of several answers
@@ -57,6 +58,11 @@ class NonConformance(AssertionError):
 
     def __str__(self) -> str:
         return self.what
+
+    @cached_property
+    def hint(self) -> Weaker | None:
+        """The weaker declaration under which it would hold, if any: worked out if somebody asks, as few do."""
+        return self.weaker() if self.weaker else None
 
 
 ONCE = "asked again, it conformed: it takes other calls, made earlier, or chance"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -290,20 +291,11 @@ def _judge(
     if not wrong:
         return
     worst = max(wrong, key=margins.__getitem__)
-    raise NonConformance(
-        f"the {subject} is outside what is permitted",
-        candidate.calls_until(call),
-        subject,
-        places[worst],
-        float(got[places[worst]]),
-        balls[worst].bounds(),
-        balls[worst].exact,
-        margins[worst],
-        len(wrong),
-        len(places),
-        what_would_hold(candidate, call, direction, got, places, enclose),
-        of_last=True,
-    )
+    at, ball = places[worst], balls[worst]
+    where = (subject, at, float(got[at]), ball.bounds(), ball.exact, margins[worst], len(wrong), len(places))
+    weaker = partial(what_would_hold, candidate, call, direction, got, places, enclose)
+    what = f"the {subject} is outside what is permitted"
+    raise NonConformance(what, candidate.calls_until(call), *where, weaker, of_last=True)
 
 
 def _balls(
