@@ -133,10 +133,11 @@ def _bench_arguments(bench: argparse.ArgumentParser) -> None:
 
 
 def _check(words: argparse.Namespace) -> int:
-    if (words.implementation is None) == (words.command is None):
+    if bool(words.implementation) == bool(words.command):
         return _usage("check: give an implementation, or --command and a program; `assay check --help` says more")
-    if not (words.n.isdigit() or words.n in ("auto", "logical")):
+    if not (words.n.isdecimal() or words.n in ("auto", "logical")):
         return _usage(f"-n {words.n}: give a number of processes, or auto")
+    words.n = str(int(words.n)) if words.n.isdecimal() else words.n
     options = _placed(words.implementation, vars(words))
     options += [f"--device={words.device}", f"--profile={words.profile}", f"--budget={words.budget}"]
     options += [*(f"--op={op}" for op in words.op), *(f"--dtype={dtype}" for dtype in words.dtype)]
@@ -163,7 +164,7 @@ def _terms(precision: Sequence[str], waivers: str | None) -> list[str]:
 
 
 def _workers(given: str) -> int:
-    return int(given) if given.isdigit() else os.cpu_count() or 1
+    return int(given) if given.isdecimal() else os.cpu_count() or 1
 
 
 def _pytest(options: list[str]) -> int:
@@ -176,11 +177,19 @@ def _pytest(options: list[str]) -> int:
 def _replay(words: argparse.Namespace) -> int:
     if not REPLAYS.is_file():
         return _usage(f"no failures are kept in this folder ({REPLAYS}); run `assay check` here first")
-    kept: list[dict[str, Any]] = json.loads(REPLAYS.read_text())
-    found = next((each for each in kept if each["failure"]["id"] == words.id), None)
-    if found is None:
-        known = ", ".join(each["failure"]["id"] for each in kept)
-        return _usage(f"no failure {words.id!r} in the last run of this folder; it has {known}")
+    try:
+        kept = {each["failure"]["id"]: each for each in json.loads(REPLAYS.read_text(encoding="utf-8"))}
+        options = _again(kept[words.id]) if words.id in kept else []
+    except (OSError, ValueError, TypeError, KeyError) as problem:
+        why = f"{type(problem).__name__}: {problem}"
+        return _usage(f"{REPLAYS} cannot be read ({why}); run `assay check` here again")
+    if not options:
+        return _usage(f"no failure {words.id!r} in the last run of this folder; it has {', '.join(map(str, kept))}")
+    return _pytest(options)
+
+
+def _again(found: Mapping[str, Any]) -> list[str]:
+    """pytest's options for a failure that was kept."""
     run = found["run"]
     options = [*_placed(run["impl"], run["place"]), f"--device={run['device']}", f"--profile={run['profile']}"]
     options += [f"--time-limit={run['place']['seconds']}"]
@@ -188,7 +197,7 @@ def _replay(words: argparse.Namespace) -> int:
     options += [f"--budget={run['budget']}", *(f"--dtype={dtype}" for dtype in run["dtypes"])]
     options += [f"--seed={run['seed']}"] if run["seed"] is not None else []
     options += _terms(run["precision"], run["waivers"])
-    return _pytest([str(ROOT / found["failure"]["nodeid"]), "--assay-replay", *options])
+    return [str(ROOT / found["failure"]["nodeid"]), "--assay-replay", *options]
 
 
 def _list(words: argparse.Namespace) -> int:
@@ -236,15 +245,21 @@ def _pages(words: argparse.Namespace) -> int:
     from assay.tests.trial.laws import all_laws
 
     folder = ROOT / "spec" / "pages"
-    folder.mkdir(exist_ok=True)
     rendered = pages(all_laws())
     kept = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
     stale = sorted(name for name in rendered.keys() | kept.keys() if rendered.get(name) != kept.get(name))
+    if words.check:
+        for name in stale:
+            print(f"spec/pages/{name} is out of step: run `assay pages`")
+        return 1 if stale else 0
+    folder.mkdir(exist_ok=True)
     for name in stale:
-        print(f"spec/pages/{name} {'is out of step: run `assay pages`' if words.check else 'written'}")
-        if not words.check:
-            (folder / name).write_text(rendered.get(name, ""), encoding="utf-8")
-    return 1 if stale and words.check else 0
+        if name in rendered:
+            (folder / name).write_text(rendered[name], encoding="utf-8")
+        else:
+            (folder / name).unlink()
+        print(f"spec/pages/{name} {'written' if name in rendered else 'removed'}")
+    return 0
 
 
 def _power(words: argparse.Namespace) -> int:

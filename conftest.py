@@ -66,7 +66,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     option = config.getoption
     words = (option("op"), option("dtype"), option("device"), option("profile"), option("budget"), option("seed"))
-    spec = option("impl") or (None if option("command") else "torch")
+    spec = option("impl") if _judges(config) else "torch"
     try:
         run = make_run(spec, *words, _place(config))
         hypothesis.settings.load_profile(f"assay-{run.budget}{'' if run.seed is None else '-seeded'}")
@@ -86,7 +86,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _judges(config: pytest.Config) -> bool:
-    return bool(config.getoption("impl") or config.getoption("command"))
+    return config.getoption("impl") is not None or config.getoption("command") is not None
 
 
 def _waivers(config: pytest.Config) -> tuple[Waiver, ...]:

@@ -214,6 +214,6 @@ def _line(name: str, dtype: str, values: Values) -> str:
 
 def _announced(words: str) -> tuple[str, str, tuple[int, ...]]:
     name, dtype, *sizes = [*words.split(), "", ""][: max(2, len(words.split()))]
-    if dtype not in SIZES or not all(size.isdigit() for size in sizes):
+    if dtype not in SIZES or not all(size.isdecimal() for size in sizes):
         raise Garbled(f"says 'tensor {words}'; allowed: a name, one of {', '.join(SIZES)}, and sizes")
     return name, dtype, tuple(map(int, sizes))

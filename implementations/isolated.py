@@ -291,7 +291,7 @@ class _Died(Exception):
 
 
 def _number(words: str, otherwise: int) -> int:
-    return int(words) if words.removeprefix("-").isdigit() else otherwise
+    return int(words) if words.removeprefix("-").isdecimal() else otherwise
 
 
 def _read(answer: Message, call: Call) -> Observation:
@@ -324,7 +324,7 @@ def started(spec: str | None, place: Place) -> Implementation:
         if not arguments:
             raise LoadError("--command '': give a program, for example --command ./server")
         return Worker(arguments, place, place.command).implementation()
-    python = place.python or sys.executable
+    python = sys.executable if place.python is None else place.python
     if shutil.which(python) is None:
         raise LoadError(f"--python {python}: there is no such program; give the path of a Python interpreter")
     return Worker([python, str(WORKER), str(spec)], place, str(spec)).implementation()

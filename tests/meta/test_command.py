@@ -100,6 +100,12 @@ def test_a_kernel_that_warns_does_no_wrong_unless_warnings_are_to_be_errors(tmp_
     [
         ((), "give an implementation, or --command and a program"),
         (("torch", "--command", "x"), "give an implementation, or --command and a program"),
+        (("",), "give an implementation, or --command and a program"),
+        (("--command", ""), "give an implementation, or --command and a program"),
+        (("torch", "--command", ""), "give an implementation to load, or --command and a program, and not both"),
+        (("", "--command", "x"), "give an implementation to load, or --command and a program, and not both"),
+        (("torch", "--python", ""), "--python : there is no such program"),
+        (("torch", "--python", "", "--in-process"), "--in-process runs in this interpreter: give no"),
         (("--command", "./missing"), "./missing cannot be started: No such file or directory"),
         (("torch", "--python", "./missing"), "--python ./missing: there is no such program"),
         (("torch", "--python", sys.executable, "--in-process"), "--in-process runs in this interpreter: give no"),
@@ -108,6 +114,8 @@ def test_a_kernel_that_warns_does_no_wrong_unless_warnings_are_to_be_errors(tmp_
         (("torch", "--memory-limit", "0.0001"), "--memory-limit 0.0001: give at least 0.0625; an"),
         (("torch", "-n", "-1"), "-n -1: give a number of processes, or auto"),
         (("torch", "-n", "two"), "-n two: give a number of processes, or auto"),
+        (("torch", "-n", "\u00b2"), "-n \u00b2: give a number of processes, or auto"),
+        (("torch", "--device", "cuda:\u00b2"), "unknown device 'cuda:\u00b2'; allowed: cpu, cuda, cuda:N"),
         (("torch", "--time-limit", "soon"), "argument --time-limit: invalid float value: 'soon'"),
     ],
 )

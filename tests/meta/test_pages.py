@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from assay import cli
 from assay.spec import CLAUSES, OPERATORS, pages_text
 from assay.tests.trial.laws import all_laws
 
@@ -65,3 +67,16 @@ def test_every_row_of_a_table_has_as_many_columns_as_its_head():
 
 def test_rendering_twice_gives_the_same():
     assert rendered() == rendered()
+
+
+def test_a_page_that_is_no_longer_rendered_is_removed_and_a_check_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    (tmp_path / "spec").mkdir()
+    assert cli.main(["pages", "--check"]) == 1
+    assert not (tmp_path / "spec" / "pages").exists()
+    assert (cli.main(["pages"]), cli.main(["pages", "--check"])) == (0, 0)
+    (tmp_path / "spec" / "pages" / "softmax.md").write_text("of an operator that is gone")
+    capsys.readouterr()
+    assert [cli.main(["pages", *words]) for words in (["--check"], [], ["--check"])] == [1, 0, 0]
+    assert capsys.readouterr().out.splitlines()[1:] == ["spec/pages/softmax.md removed"]
+    assert set(os.listdir(tmp_path / "spec" / "pages")) == set(rendered())

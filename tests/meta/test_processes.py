@@ -38,6 +38,15 @@ def test_a_server_that_closes_its_output_before_it_greets_is_told_so(tmp_path, h
         started(None, python_server(tmp_path, CLOSED))
 
 
+def test_a_digit_that_is_no_number_is_none(tmp_path):
+    greeting = GREETING.replace("\\n'", "\\npid \\xb2\\n'")
+    answer = "input()\nprint('answer\\ntensor result float32 \\xb2\\n\\n', flush=True)\ninput()"
+    implementation = started(None, python_server(tmp_path, greeting + answer))
+    worker = implementation.worker
+    assert worker.greeting.get("pid") == "\xb2" and worker.pid == worker.process.pid
+    assert "says 'tensor result float32 \xb2'; allowed: a name" in observe(implementation, call(2)).fault
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux tells which files are open")
 def test_a_restart_leaves_no_file_open(tmp_path):
     worker = started(None, python_server(tmp_path, GREETING + "input()")).worker

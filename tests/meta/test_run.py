@@ -91,7 +91,7 @@ def test_hypothesis_draws_as_ever_once_a_judgement_is_over():
     assert providers._get_local_constants is before
 
 
-@pytest.mark.parametrize(("cores", "workers", "threads"), [(2, "2", "1"), (16, "2", "8"), (1, "auto", "1")])
+@pytest.mark.parametrize(("cores", "workers", "threads"), [(2, "2", "1"), (16, "02", "8"), (1, "auto", "1")])
 def test_workers_share_the_cores_by_threads_that_do_not_spin(monkeypatch, cores, workers, threads):
     for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
         monkeypatch.setenv(name, "")  # so that it is put back, whatever is set meanwhile
@@ -100,6 +100,23 @@ def test_workers_share_the_cores_by_threads_that_do_not_spin(monkeypatch, cores,
     monkeypatch.setattr(pytest, "main", lambda options: 0)
     assert cli.main(["check", "torch", "-n", workers]) == 0
     assert (os.environ["OMP_NUM_THREADS"], os.environ["OMP_WAIT_POLICY"]) == (threads, "PASSIVE")
+
+
+def test_no_workers_are_no_workers_however_that_is_written(monkeypatch):
+    given = []
+    monkeypatch.setattr(pytest, "main", lambda options: given.append(options) or 0)
+    assert [cli.main(["check", "torch", "-n", workers]) for workers in ("0", "00")] == [0, 0]
+    assert given[0] == given[1] and "-n" not in given[0]
+
+
+@pytest.mark.parametrize("kept", [b"[{", b"null", b"[1]", b"[{}]", b'[{"failure": {"id": "x"}}]', b"\xff"])
+def test_a_replay_from_a_broken_file_is_refused(kept, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".assay").mkdir()
+    (tmp_path / ".assay" / "failures.json").write_bytes(kept)
+    assert cli.main(["replay", "x"]) == 2
+    said = capsys.readouterr().err
+    assert "failures.json cannot be read (" in said and "run `assay check` here again" in said
 
 
 def test_who_dies_of_too_little_memory_is_told_the_limit(tmp_path):

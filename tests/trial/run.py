@@ -122,7 +122,7 @@ def found(spec: str | None, place: Place) -> Implementation:
     """
     if (spec is None) == (place.command is None):
         raise LoadError("give an implementation to load, or --command and a program, and not both")
-    if place.in_process and (place.command or place.python):
+    if place.in_process and (place.command, place.python) != (None, None):
         raise LoadError("--in-process runs in this interpreter: give no --python and no --command with it")
     at_home = spec in AT_HOME and place.python is None
     return load(str(spec)) if place.in_process or at_home else started(spec, place)
@@ -130,7 +130,7 @@ def found(spec: str | None, place: Place) -> Implementation:
 
 def _check_device(implementation: Implementation, device: str) -> None:
     name, _, number = device.partition(":")
-    if name not in ("cpu", "cuda") or (number and not (name == "cuda" and number.isdigit())):
+    if name not in ("cpu", "cuda") or (number and not (name == "cuda" and number.isdecimal())):
         raise UsageProblem(f"unknown device {device!r}; allowed: cpu, cuda, cuda:N")
     if implementation.devices is not None and name not in implementation.devices:
         raise UsageProblem(
