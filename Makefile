@@ -43,8 +43,8 @@ matrix: $(READY)  ## judge every adapter in an environment of its own (docs/matr
 pages: $(READY)  ## write the readable pages of the specification, spec/pages
 	@$(BIN)/assay pages
 
-clean:  ## remove every environment and every cache; saved runs in .assay stay
-	@rm -rf $(VENV) .venvs build dist *.egg-info .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+clean:  ## remove every environment and every cache; saved runs in .assay and .benchmarks stay
+	@rm -rf $(VENV) .venvs build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 ifneq "$(shell cat $(READY) 2>/dev/null)" "$(STAMP)"

@@ -26,7 +26,7 @@ from assay.tests.trial.waivers import Waiver
 
 LAW_FOLDER = Path(__file__).resolve().parent / "tests" / "conformance"
 TORCH_WAIVERS = Path(__file__).resolve().parent / "implementations" / "torch_waivers.toml"
-LEAST_MEMORY = 0.0625  # GiB
+LEAST_MEMORY, MOST_MEMORY = 0.0625, 2.0**32  # GiB; more than that no system counts
 RUN = pytest.StashKey[Run]()
 RECORDER = pytest.StashKey[Recorder]()
 
@@ -117,7 +117,7 @@ def _place(config: pytest.Config) -> Place:
         raise UsageProblem(f"--memory-limit {memory:g}: give at least {LEAST_MEMORY}; an interpreter takes some itself")
     words = (config.getoption("python"), config.getoption("command"), config.getoption("in_process"))
     limited = config.getoption("device") == "cpu"  # a GPU's driver reserves more addresses than there is memory
-    return Place(*words, seconds, int(memory * 2**30) if limited else 0)
+    return Place(*words, seconds, int(min(memory, MOST_MEMORY) * 2**30) if limited else 0)
 
 
 def _check_writable(path: str | None) -> None:

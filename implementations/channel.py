@@ -23,6 +23,7 @@ FIRST_WORDS = ("assay", "answer", "died", "call", "kept", "device")
 HEADER = 2**20  # bytes of lines, at most
 LARGEST = 2**36  # bytes of tensors, at most
 PIPE = 2**16  # bytes that a pipe holds: room for more would be made at every reading, at 40 microseconds a call
+LONGEST_WAIT = 2**31 - 1  # milliseconds that the system waits at once: 24 days
 INLINE = 2**14  # bytes of tensors from which they travel in shared memory, where there is any
 
 
@@ -204,7 +205,7 @@ def _wait(descriptor: int, event: int, until: float) -> None:
         return
     poll = select.poll()
     poll.register(descriptor, event)
-    if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
+    if not poll.poll(min(max(0.0, until - time.monotonic()) * 1000, LONGEST_WAIT)):
         raise Silent
 
 

@@ -3,8 +3,8 @@
     python tools/matrix.py [--budget quick|gate] [--only NAME] [--render]
 
 An environment is made from the extra of the same name in pyproject.toml, pinned by constraints-matrix.txt. A run that
-was made before, of the same adapter under the same pins, is kept; a library that does not install, or does not load,
-stops nobody else. Who was never judged on this machine keeps the row that docs/matrix.json has.
+was made before, of the same adapters under the same pins, is kept; a library that does not install, or does not load,
+stops nobody else, and is tried again. Who was never judged on this machine keeps the row that docs/matrix.json has.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assay.implementations.load import ADAPTERS
 from assay.tools import matrix_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,7 +100,8 @@ def _judgements() -> dict[str, Any]:
 def judged(entrant: Entrant, budget: str) -> str:
     """The verdict of one candidate, in a word, from an earlier run if nothing has changed."""
     path, key = _record(entrant), _key(entrant, budget)
-    if path.is_file() and json.loads(path.read_text()).get("key") == key:
+    kept = json.loads(path.read_text()) if path.is_file() else {}
+    if kept.get("key") == key and "problem" not in kept:
         return "kept"
     try:
         found = _check(entrant, _environment(entrant.extra), budget)
@@ -130,9 +130,9 @@ def _record(entrant: Entrant) -> Path:
 
 
 def _key(entrant: Entrant, budget: str) -> str:
-    """What a verdict depends on, besides the laws: delete .assay/matrix when those have changed."""
-    module = ROOT / (ADAPTERS[entrant.adapter].removeprefix("assay.").replace(".", "/") + ".py")
-    parts = (repr(entrant), budget, module.read_text(encoding="utf-8"), *_requirements(entrant.extra))
+    """What a verdict depends on, besides the laws and the formulas: delete .assay/matrix when those have changed."""
+    code = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "implementations").glob("*.py"))]
+    parts = (repr(entrant), budget, *code, *_requirements(entrant.extra))
     return hashlib.sha256("\n".join((*parts, PINS.read_text(encoding="utf-8"))).encode()).hexdigest()
 
 

@@ -127,6 +127,34 @@ def test_who_was_not_judged_here_keeps_the_row_that_the_table_has(tmp_path, monk
     assert found[1]["deviations"] and found[2]["problem"].startswith("not judged yet")
 
 
+@pytest.mark.parametrize(("found", "words"), [({"verdict": "fails"}, "kept"), (matrix.NotRun("offline"), "offline")])
+def test_a_verdict_is_kept_and_an_install_that_failed_is_tried_again(tmp_path, monkeypatch, found, words):
+    def check(*_):
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(matrix, "KEPT", tmp_path)
+    monkeypatch.setattr(matrix, "_check", check)
+    monkeypatch.setattr(matrix, "_environment", lambda extra: None)
+    matrix.judged(matrix.ENTRANTS[0], "quick")
+    assert matrix.judged(matrix.ENTRANTS[0], "quick") == words
+
+
+def test_a_verdict_hangs_on_what_adapters_share(tmp_path, monkeypatch):
+    (tmp_path / "implementations").mkdir()
+    for file in (
+        "pyproject.toml",
+        *(f"implementations/{each.name}" for each in (ROOT / "implementations").glob("*.py")),
+    ):
+        (tmp_path / file).write_bytes((ROOT / file).read_bytes())
+    monkeypatch.setattr(matrix, "ROOT", tmp_path)
+    before = {each.adapter: matrix._key(each, "quick") for each in matrix.ENTRANTS}
+    with (tmp_path / "implementations" / "onnx_models.py").open("a") as shared:
+        shared.write("# another\n")
+    assert all(matrix._key(each, "quick") != before[each.adapter] for each in matrix.ENTRANTS)
+
+
 def test_every_adapter_is_in_the_matrix_and_its_extra_in_the_project():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert {each.adapter for each in matrix.ENTRANTS} | {"torch-tf32"} == set(ADAPTERS)  # TF32 is of a GPU

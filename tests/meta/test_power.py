@@ -226,12 +226,14 @@ def test_answers_of_other_code_or_other_questions_are_not_taken_over(monkeypatch
     assert run_until(monkeypatch, path).answers == {}
 
 
-def test_a_line_that_was_cut_short_is_left_out(monkeypatch, tmp_path):
+def test_a_line_that_was_cut_short_is_left_out_and_what_comes_after_it_is_not(monkeypatch, tmp_path):
     path = tmp_path / "power.json"
     run_until(monkeypatch, path, SEEN)
     with path.with_name("power.json.part").open("a") as part:
         part.write('{"task": ["mutant"')
-    assert run_until(monkeypatch, path).answers == {TASK: SEEN}
+    both = {TASK: SEEN, ("peers", "linear-nan-lost", ""): {"rejected_by": []}}
+    assert run_until(monkeypatch, path, {"rejected_by": []}).answers == both
+    assert run_until(monkeypatch, path).answers == both
 
 
 def test_an_interrupt_while_the_report_is_printed_is_no_traceback_and_the_file_is_written(monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,13 @@ def swish(x, beta=1.0):
     kept.append(mmap.mmap(-1, 2**38, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 0))
     return x
 """
+
+
+def test_a_limit_that_is_longer_than_the_system_counts_is_a_long_one(tmp_path):
+    place = python_server(tmp_path, GREETING + "input()\nprint('answer\\nraised OSError\\n', flush=True)\ninput()")
+    for seconds in (1e9, 1e300):
+        seen = observe(started(None, replace(place, seconds=seconds)), call(2))
+        assert (seen.raised, seen.died) == ("OSError", "")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets another's memory be limited")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 
 import hypothesis
 import numpy as np
@@ -117,6 +119,15 @@ def test_a_replay_from_a_broken_file_is_refused(kept, tmp_path, monkeypatch, cap
     assert cli.main(["replay", "x"]) == 2
     said = capsys.readouterr().err
     assert "failures.json cannot be read (" in said and "run `assay check` here again" in said
+
+
+@pytest.mark.parametrize("limit", ["1e12", "1e300"])
+def test_more_memory_than_the_system_counts_is_no_limit(limit, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "k.py").write_text("array = 'numpy'\n" + SWISH)
+    words = [sys.executable, "-m", "assay.cli", "check", "k.py", "--memory-limit", limit, "--", "-k", "swish.zero"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_who_dies_of_too_little_memory_is_told_the_limit(tmp_path):

@@ -6,6 +6,7 @@ answers are: what was asked, of which code. Answers of anything else are not tak
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -34,7 +35,9 @@ class Journal:
     def resume(self) -> tuple[dict[tuple[str, ...], dict[str, Any]], float]:
         """The answers by task, and the seconds that they took, of an interrupted run about the same; or nothing."""
         lines = self._lines()
-        if lines[:1] == [self.about]:
+        if self.path and lines[:1] == [self.about]:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write("\n")  # the last line may have been cut short
             return {tuple(line["task"]): line["answer"] for line in lines[1:]}, max(
                 (line["seconds"] for line in lines[1:]), default=0.0
             )
@@ -47,10 +50,8 @@ class Journal:
             return []
         found = []
         for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
+            with contextlib.suppress(ValueError):  # the run was killed while it wrote this one
                 found.append(json.loads(line))
-            except ValueError:
-                break  # the run was killed while it wrote this one
         return found
 
     def note(self, task: tuple[str, ...], answer: Mapping[str, Any], seconds: float) -> None:
