@@ -182,8 +182,12 @@ def test_a_failure_that_nothing_would_mend_gives_no_hint():
 
 
 def test_an_algorithm_without_a_bound_cannot_be_judged():
+    by_fft = candidate(precision={"linear.forward.float32": {"algorithm": "fft"}})
     with pytest.raises(Refusal):
-        judge.conforms(candidate(precision={"linear.forward.float32": {"algorithm": "fft"}}), LINEAR)
+        judge.conforms(by_fft, LINEAR)
+    zeros = np.zeros((3, 4))
+    with pytest.raises(Refusal):
+        judge.same_results(by_fft, "of two calls", zeros, zeros)
 
 
 @pytest.mark.parametrize(

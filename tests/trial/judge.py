@@ -205,7 +205,7 @@ def _apart(candidate: Candidate, call: Call) -> float:
         return 0.0
     if precision.algorithm == "direct":
         return _of_few_bits(precision, *(argument.values for argument in call.tensors.values()))
-    tensors = [tensor_of(call.arguments[name].values, Enclosure(precision), name) for name in ("input", "weight")]
+    tensors = [tensor_of(each.values, Enclosure(precision), name) for name, each in [*call.tensors.items()][:2]]
     return Enclosure(precision).apart(*tensors) if all(math.isfinite(tensor.most) for tensor in tensors) else 0.0
 
 
