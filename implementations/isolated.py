@@ -121,7 +121,7 @@ class Worker:
             if seen[-1].died:
                 return seen, []
         memory = self.greeting.flag("memory")
-        return seen, self._kept() if memory else [values for each in seen for values in each.arrays()]
+        return seen, self._kept(seen) if memory else [values for each in seen for values in each.arrays()]
 
     def in_turn(self, calls: Iterable[Call]) -> list[Asked]:
         """Calls on one memory as they are asked, where memory is kept between calls."""
@@ -142,7 +142,7 @@ class Worker:
 
     def device_problem(self, device: str) -> str | None:
         """Why it cannot use a device, or None."""
-        if not self.greeting.get("environment"):
+        if "device" not in self.knows:
             return None if device == "cpu" else "a command runs where it likes; its tensors come from the CPU"
         try:
             return self._exchanged(Message([("device", device)]), STARTING).get("fault") or None
@@ -187,7 +187,7 @@ class Worker:
         except Silent:
             raise LoadError(f"{self.name}: said nothing in {STARTING:.0f} s{self._last_words()}") from None
         except Gone:
-            how = self._how_it_ended()
+            how = how_it_ended(self.process)  # type: ignore[arg-type]
             raise LoadError(f"{self.name}: ended before it answered, {how}{self._last_words()}") from None
         except Garbled as problem:
             raise LoadError(f"{self.name}: {problem}; docs/protocol.md has the form{self._last_words()}") from None
@@ -210,17 +210,21 @@ class Worker:
         try:
             seen = _read(self._exchanged(protocol.asked(call, memory), self._limit(call)), call)
         except (Silent, Gone, Garbled, _Died) as problem:
-            seen = Observation(call, died="hang" if isinstance(problem, Silent) else "crash")
-            seen.fault = self._what_happened(problem, time.monotonic() - start)
-            self._revive(problem)
-            self.hung |= isinstance(problem, Silent)
-            self.lost[call.operator] += time.monotonic() - start
-            self.fatal[protocol.digest(call)] = seen
+            seen = self.fatal[protocol.digest(call)] = self._dead(call, problem, start)
         else:
             self.longest = max(self.longest, (time.monotonic() - start, max(1, elements)))
         if OUT_OF_MEMORY.search(seen.fault) and self.place.memory:
             seen.fault += f"; its process may take {self.place.memory / 2**30:g} GiB more (--memory-limit)"
-        self.met.add(_kind(call))
+        self.met.add(call.kind)
+        return seen
+
+    def _dead(self, call: Call, problem: Exception, start: float) -> Observation:
+        """A call that ended its process, or had it ended; there is a process again."""
+        seen = Observation(call, died="hang" if isinstance(problem, Silent) else "crash")
+        seen.fault = self._what_happened(problem, time.monotonic() - start)
+        self._revive(problem)
+        self.hung |= isinstance(problem, Silent)
+        self.lost[call.operator] += time.monotonic() - start
         return seen
 
     def _exchanged(self, message: Message, seconds: float) -> Message:
@@ -235,13 +239,13 @@ class Worker:
         return answer
 
     def _limit(self, call: Call) -> float:
-        if not self.hung or _kind(call) not in self.met:  # the first of its kind may compile
+        if not self.hung or call.kind not in self.met:  # the first of its kind may compile
             return self.place.seconds
         seconds, answered = self.longest
         return min(self.place.seconds, max(1.0, QUICKER * seconds * max(1.0, _elements(call) / answered)))
 
     def _known(self, call: Call) -> Observation | None:
-        if not self.fatal:
+        if not self.lost:
             return None
         known = self.fatal.get(protocol.digest(call))
         if known is None and self.lost[call.operator] > PATIENCE:
@@ -254,12 +258,8 @@ class Worker:
             return f"gave no answer in {seconds:.0f} s, and its process was ended"
         if isinstance(problem, Garbled):
             return f"answered with what is no message: it {problem}"
-        how = ending(problem.args[0]) if isinstance(problem, _Died) else self._how_it_ended()
+        how = ending(problem.args[0]) if isinstance(problem, _Died) else how_it_ended(self.process)  # type: ignore
         return f"ended its process, {how}{self._last_words()}"
-
-    def _how_it_ended(self) -> str:
-        assert self.process is not None
-        return how_it_ended(self.process)
 
     def _revive(self, problem: Exception) -> None:
         """Have a process again: a spare that greets by itself, or one that is started anew."""
@@ -277,13 +277,16 @@ class Worker:
                 return
         self._start()
 
-    def _kept(self) -> list[Values]:
+    def _kept(self, seen: list[Observation]) -> list[Values]:
+        """What the results of these calls hold by now; who dies of being asked has died of the last one."""
+        start = time.monotonic()
         try:
             answer = self._exchanged(Message([("kept", "")]), self.place.seconds)
-        except (Silent, Gone, Garbled, _Died):
-            self._start()
+            return [values for _, values in answer.tensors.values()]
+        except (Silent, Gone, Garbled, _Died) as problem:
+            seen[-1] = self._dead(seen[-1].call, problem, start)
+            seen[-1].fault += " (when asked what its results hold)"
             return []
-        return [values for _, values in answer.tensors.values()]
 
 
 class _Died(Exception):
@@ -303,11 +306,6 @@ def _read(answer: Message, call: Call) -> Observation:
 
 def _elements(call: Call) -> int:
     return sum(argument.values.size for argument in call.tensors.values())
-
-
-def _kind(call: Call) -> tuple[str, str, bool]:
-    """What a kernel is compiled for: the operator, the dtype, and whether gradients are asked for."""
-    return call.operator, call.dtype, call.cotangent is not None
 
 
 def started(spec: str | None, place: Place) -> Implementation:

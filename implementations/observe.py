@@ -67,6 +67,11 @@ class Call:
         """The tensor arguments by name."""
         return {name: value for name, value in self.arguments.items() if isinstance(value, Argument)}
 
+    @property
+    def kind(self) -> tuple[str, str, bool]:
+        """What a kernel is compiled for: the operator, the dtype, and whether gradients are asked for."""
+        return self.operator, self.dtype, self.cotangent is not None
+
     def dtype_of(self, name: str) -> str:
         """The dtype in which a tensor is given."""
         other = "float32" if self.dtype == "float64" else "float64"

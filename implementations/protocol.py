@@ -21,7 +21,8 @@ RESULT, INCOMING = "result", "incoming"
 FLAGS = ("watched", *WAYS_BACK, "accumulated", "beside", "mixed")
 # Fields of a call that are said where they are set.
 OPTIONAL = ("recording", "poison", "part", *FLAGS, "together", "setting")
-KNOWN = ("layout", *OPTIONAL, "changed", "shares", "disturbed")  # what the worker says that it knows, besides memory
+# What the worker says that it knows, besides memory.
+KNOWN = ("device", "layout", *OPTIONAL, "changed", "shares", "disturbed")
 
 
 def greeting(implementation: Implementation, dtypes: tuple[str, ...], **more: object) -> Message:

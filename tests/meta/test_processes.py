@@ -14,7 +14,7 @@ from assay.implementations import processes, serving
 from assay.implementations.arrays import Argument
 from assay.implementations.isolated import Place, started
 from assay.implementations.load import LoadError, load
-from assay.implementations.observe import Call, observe
+from assay.implementations.observe import Call, observe, observe_in_turn
 from assay.report import failures
 from assay.tests.meta.test_failures import failing
 from assay.tests.meta.test_isolated import GREETING, call, python_server
@@ -100,6 +100,38 @@ def test_a_limit_that_is_longer_than_the_system_counts_is_a_long_one(tmp_path):
     for seconds in (1e9, 1e300):
         seen = observe(started(None, replace(place, seconds=seconds)), call(2))
         assert (seen.raised, seen.died) == ("OSError", "")
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [("environment lisp 1", "a command runs where it likes; its tensors come from the CPU"), ("knows device", "no")],
+)
+def test_only_who_knows_of_devices_is_asked_about_one(tmp_path, said, problem):
+    greeting = GREETING.replace("\\n'", f"\\n{said}\\n'")
+    answer = "print('answer\\nfault', 'no' if input() == 'device cuda' else '?', end='\\n\\n', flush=True)\ninput()"
+    implementation = started(None, python_server(tmp_path, greeting + answer))
+    assert implementation.device_problem("cuda") == problem
+
+
+REMEMBERING = """
+import sys
+print('assay 1\\noperator linear\\ndtype float32\\nmemory yes\\n', flush=True)
+for line in sys.stdin.buffer:
+    if b'call linear' in line:
+        print('answer\\nraised OSError\\n', flush=True)
+    elif line.endswith(b'kept\\n') and b'memory' not in line:
+        {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "died"),
+    [("sys.exit(5)", "crash"), ("import time; time.sleep(9)", "hang"), ("print('what', flush=True)", "crash")],
+)
+def test_who_dies_of_being_asked_what_it_kept_has_died(tmp_path, asked, died):
+    place = python_server(tmp_path, REMEMBERING.format(asked))
+    first, second = observe_in_turn(started(None, replace(place, seconds=1.0)), [call(2), call(2)])[0]
+    assert (first.died, second.died) == ("", died) and "(when asked what its results hold)" in second.fault
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets another's memory be limited")
