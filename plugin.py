@@ -66,11 +66,12 @@ def conforms(operator: str, *, dtypes: Sequence[str] | None = None, **words: Any
     """Make a test of a kernel, one for each dtype: ``test_swish[float32]``. Words as of `assert_conforms`.
 
     Raises:
-        ValueError: there is no such operator.
+        ValueError: there is no such operator, or ``dtypes`` is one word.
         TypeError: there is no such word.
     """
     __tracebackhide__ = True
     _check_operator(operator)
+    _check_dtypes(dtypes)
     inspect.signature(assert_conforms).bind(None, operator, **words)
 
     def decorate(kernel: Kernel) -> Any:
@@ -78,8 +79,8 @@ def conforms(operator: str, *, dtypes: Sequence[str] | None = None, **words: Any
             __tracebackhide__ = True
             assert_conforms(kernel, operator, dtypes=[assay_dtype], **words)
 
-        test.__name__, test.__qualname__ = kernel.__name__, kernel.__qualname__
-        test.__doc__, test.__module__ = kernel.__doc__, kernel.__module__
+        for word in ("__name__", "__qualname__", "__doc__", "__module__"):  # an object may have no name
+            setattr(test, word, getattr(kernel, word, getattr(test, word)))
         test.__test__ = True  # type: ignore[attr-defined]  # a test, whatever it is called
         test.kernel = test.place_as = kernel  # type: ignore[attr-defined]  # where pytest says that it stands
         return pytest.mark.parametrize("assay_dtype", dtypes or _dtypes(words.get("array", "torch")))(test)
@@ -104,14 +105,21 @@ def _check_operator(operator: str) -> None:
         raise ValueError(str(problem)) from None
 
 
+def _check_dtypes(dtypes: object) -> None:
+    __tracebackhide__ = True
+    if isinstance(dtypes, str):  # whose letters are words, too
+        raise ValueError(f"dtypes={dtypes!r}; give a list: [{dtypes!r}]")
+
+
 def _dtypes(array: str) -> tuple[str, ...]:
     __tracebackhide__ = True
     from assay.implementations.arrays import arrays_of
     from assay.implementations.contract import ARRAYS
+    from assay.reference.arithmetic.formats import STORAGE
 
     if array not in ARRAYS:
         raise ValueError(f"array={array!r}; allowed: {', '.join(ARRAYS)}")
-    return tuple(arrays_of(array).dtypes)
+    return tuple(STORAGE) if array == "torch" else tuple(arrays_of(array).dtypes)  # torch, not imported, has all
 
 
 def _judged(candidate: Any, kernel: Kernel, operator: str, waivers: Any, words: Sequence[Any]) -> Any:
@@ -122,6 +130,7 @@ def _judged(candidate: Any, kernel: Kernel, operator: str, waivers: Any, words: 
     from assay.tests.trial.waiver_file import read
 
     _check_operator(operator)
+    _check_dtypes(words[0])
     try:
         implementation = described(candidate, _name(kernel, operator), _recipe(kernel, operator))
         run = make_run(implementation, [operator], *words)
@@ -140,7 +149,7 @@ def _name(kernel: Kernel, operator: str) -> str:
 def _recipe(kernel: Kernel, operator: str) -> str:
     """Python that binds ``candidate``, for the script that shows a fault; a line to fill in where nothing names it."""
     name, module = getattr(kernel, "__qualname__", "<"), inspect.getmodule(kernel)
-    if "<" in name or module is None or not getattr(module, "__file__", None):
+    if "<" in name or inspect.ismethod(kernel) or module is None or not getattr(module, "__file__", None):
         return f"import types\ncandidate = types.SimpleNamespace({operator}=...)  # put the kernel here: {kernel!r}"
     if "." in module.__name__:
         lines = ["import importlib, types", f"made = importlib.import_module({module.__name__!r})"]

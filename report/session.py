@@ -12,7 +12,7 @@ from assay.report.verdict import FAILS, LEFT_OUT, OUTDATED, REFUSED, WAIVED, Ver
 from assay.report.waivers import OUT_OF_DATE, USED
 from assay.tests.trial.candidate import Candidate, Tally
 from assay.tests.trial.failure import NonConformance, verdict_of
-from assay.tests.trial.laws import Law, all_laws, at_budget
+from assay.tests.trial.laws import Law, all_laws, at_budget, seeded
 from assay.tests.trial.run import Run, operators_of, register_budgets
 
 SHOWN = 3  # failures in full; of the others, a line
@@ -27,10 +27,9 @@ def judge(run: Run) -> Verdict:
     """
     register_budgets()
     start, verdict, trials = time.monotonic(), Verdict(run), list(_trials(run))
-    laws = list(dict.fromkeys(law.name for law, _, _ in trials))
-    by_name = {law.name: law for law, _, _ in trials}
+    laws = list({law.name: law for law, _, _ in trials}.values())
     profile = f"assay-{run.budget}{'' if run.seed is None else '-seeded'}"
-    with at_budget(hypothesis.settings.get_profile(profile), [by_name[name] for name in laws]):
+    with at_budget(hypothesis.settings.get_profile(profile), laws), seeded(run.seed, laws):
         for law, operator, candidate in trials:
             _try(verdict, law, operator, candidate)
     verdict.seconds = time.monotonic() - start

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
 
 import pytest
+import torch.nn.functional as F
 
 import assay
+from assay import plugin
 from assay.plugin import DoesNotConform
 from assay.report import session
 from assay.tests.meta.test_report import quick_laws
@@ -24,6 +27,7 @@ def lopsided(x, padding):
 """
 
 SUITE = """
+import functools
 import assay
 import my_kernels
 import pytest
@@ -39,6 +43,8 @@ def test_of_their_own(unrelated):
 def lopsided(x, padding):
     "A kernel of a test file, under a name that is no test's."
     return my_kernels.lopsided(x, padding)
+
+test_partial = assay.conforms("pad2d", dtypes=["float64"])(functools.partial(my_kernels.pad2d))
 
 def test_by_fixture(assay_conforms):
     assay_conforms(my_kernels.pad2d, "pad2d", dtypes=["float64"], waivers="waivers.toml")
@@ -109,10 +115,16 @@ def run(project):
 def test_a_right_kernel_passes_and_a_wrong_one_fails_under_ids_that_name_the_dtype(run):
     code, text = run
     assert code == 1
-    for word in ("test_pad2d[float64]", "test_pad2d[float16]", "test_of_their_own[1]", "test_by_fixture"):
+    for word in (
+        "test_pad2d[float64]",
+        "test_pad2d[float16]",
+        "test_of_their_own[1]",
+        "test_by_fixture",
+        "test_partial[float64]",
+    ):
         assert f"PASSED test_kernels.py::{word}" in text
     assert "FAILED test_kernels.py::lopsided[float64]" in text
-    assert "1 failed, 4 passed" in text
+    assert "1 failed, 5 passed" in text
 
 
 def test_the_failure_is_the_report_and_a_script_and_no_traceback(run):
@@ -151,6 +163,9 @@ def test_nothing_is_imported_before_it_is_used():
     heavy = ("torch", "numpy", "hypothesis", "assay.spec", "assay.tests", "assay.implementations")
     code = f"import sys, assay.plugin; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+    code = "import sys, assay; assay.conforms('swish')(len); assay.conforms('swish', array='numpy')(len)"
+    code += "; print([name for name in ('torch', 'hypothesis') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
     code = "import sys, assay, assay.reference.swish; print('pytest' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
@@ -184,6 +199,45 @@ def test_a_decorator_is_told_at_once():
         assay.conforms("swish", array="abacus")(identity)
     with pytest.raises(AttributeError, match="module 'assay' has no attribute 'conform'; it has assert_conforms"):
         assay.conform  # noqa: B018
+
+
+def test_dtypes_are_a_list():
+    for call in (assay.conforms, lambda *words, **more: assay.assert_conforms(identity, *words, **more)):
+        with pytest.raises(ValueError, match=r"dtypes='float32'; give a list: \['float32'\]"):
+            call("swish", dtypes="float32")
+
+
+class Layer:
+    def __call__(self, x, beta=1.0):
+        return x
+
+    forward = __call__
+
+
+@pytest.mark.parametrize("kernel", [functools.partial(identity), Layer(), Layer().forward])
+def test_whatever_can_be_called_can_be_decorated(kernel):
+    test = assay.conforms("swish", dtypes=["float32"])(kernel)
+    assert test.__name__ == getattr(kernel, "__name__", "test") and test.kernel == kernel
+
+
+@pytest.mark.parametrize("kernel", [functools.partial(identity), Layer(), Layer().forward])
+def test_what_no_name_leads_to_is_put_into_the_script_by_hand(kernel):
+    assert "# put the kernel here: " in plugin._recipe(kernel, "swish")
+    assert "# put the kernel here: " not in plugin._recipe(identity, "swish")
+
+
+def test_a_seed_draws_other_examples_and_the_same_ones_again(monkeypatch):
+    laws = quick_laws("pad2d.additive")
+    monkeypatch.setattr(session, "all_laws", lambda *budget: laws)
+
+    def drawn(seed):
+        seen = []
+        kernel = lambda x, padding: seen.append((tuple(x.shape), float(x.sum()))) or F.pad(x, [padding] * 4)  # noqa: E731
+        assay.assert_conforms(kernel, "pad2d", dtypes=["float32"], seed=seed)
+        return repr(seen)
+
+    fixed, seeded = drawn(None), drawn(7)
+    assert seeded == drawn(7) and seeded != drawn(8) != fixed == drawn(None)
 
 
 def test_what_cannot_be_judged_is_no_pass(monkeypatch):

@@ -184,6 +184,20 @@ def under(settings: hypothesis.settings, laws: Iterable[Law]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def seeded(seed: int | None, laws: Iterable[Law]) -> Iterator[None]:
+    """Have laws draw by a seed, or by none, for a while: it is kept as the settings are."""
+    tests = [law.function for law in laws if hasattr(law.function, "hypothesis")]
+    before = [test._hypothesis_internal_use_seed for test in tests]  # type: ignore[attr-defined]
+    try:
+        for test in tests:
+            test._hypothesis_internal_use_seed = seed  # type: ignore[attr-defined]
+        yield
+    finally:
+        for test, kept in zip(tests, before, strict=True):
+            test._hypothesis_internal_use_seed = kept  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
 def drawing_alike() -> Iterator[None]:
     """Have Hypothesis take no numbers out of the modules that happen to be imported, for a while.
 
