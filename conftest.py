@@ -16,7 +16,7 @@ from assay.implementations.isolated import Place
 from assay.implementations.load import ADAPTERS, LoadError
 from assay.report.failures import record
 from assay.report.plugin import KEY, Recorder
-from assay.report.verdict import LEFT_OUT, NOT_PROVIDED, WAIVED, entry, operator_of
+from assay.report.verdict import LEFT_OUT, NOT_PROVIDED, WAIVED, entry
 from assay.tests.trial.candidate import Tally
 from assay.tests.trial.failure import NonConformance, verdict_of
 from assay.tests.trial.laws import BUDGETS, LAWS, Law, check_bijection, drawing_alike
@@ -177,7 +177,7 @@ def _belongs(item: pytest.Item, run: Run, recorder: Recorder | None) -> bool:
     if law is None:
         return recorder is None  # a judged run runs the laws alone
     parameters: dict[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
-    operator = operator_of(law, parameters.get("operator"))
+    operator = law.judged(parameters.get("operator"))
     if "candidate" not in parameters or not run.wants(law, operator):
         return False
     missing = run.missing(law, operator)
@@ -192,7 +192,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     law = _law_of(item)
     if law and hasattr(item, "callspec"):
         candidate = item.callspec.params["candidate"]
-        operator = operator_of(law, item.callspec.params.get("operator"))
+        operator = law.judged(item.callspec.params.get("operator"))
         candidate.tally = Tally()
         candidate.waivers = item.config.stash[RUN].waivers_for(law, operator, candidate.dtype)
 
@@ -204,7 +204,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if law is not None and call.when == "call" and hasattr(item, "callspec"):
         candidate = item.callspec.params["candidate"]
         problem = verdict_of(call.excinfo.value if call.excinfo else None)
-        operator = operator_of(law, item.callspec.params.get("operator"))
+        operator = law.judged(item.callspec.params.get("operator"))
         found = entry(law, operator, candidate, problem, call.duration)
         failure = record(problem, law, candidate, item.nodeid) if isinstance(problem, NonConformance) else None
         report.user_properties.append((KEY, {"entry": found, "failure": failure}))

@@ -205,11 +205,6 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def operator_of(law: Law, given: str | None) -> str:
-    """The operator that a law judges: the one it is given, or its clause's."""
-    return law.judged(given)
-
-
 def _torch() -> str | None:
     """The version of PyTorch, if there is one: many runs do without loading it here."""
     try:

@@ -60,7 +60,7 @@ def trials(mutant: Mutant, laws: Iterable[Law]) -> list[Trial]:
     found: list[Trial] = []
     for law in laws:
         for operator in law.operators or (None,):
-            judged = {operator or law.clause.partition(".")[0], *law.needs}
+            judged = {law.judged(operator), *law.needs}
             if mutant.dtype in law.dtypes and judged & replaced:
                 found.append((law, operator))
     return found
@@ -108,5 +108,5 @@ def _tried(law: Law, operator: str | None, candidate: Candidate) -> Finding:
         problem = "" if candidate.tally.compared or candidate.tally.left_out else "the law compared nothing"
     seconds = time.perf_counter() - start
     tried = candidate.tally.examples - caught  # Hypothesis runs a failing example once more
-    judged = operator or law.clause.partition(".")[0]
+    judged = law.judged(operator)
     return Finding(law.name, law.clause, law.tier, judged, caught, max(1, tried), round(seconds, 4), problem, malformed)

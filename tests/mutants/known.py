@@ -64,15 +64,10 @@ def _attempts(mutant: Mutant, laws: list[Law]) -> Iterator[tuple[str, list[Trial
     """
     if mutant.id in NOTED:
         budget, *known = NOTED[mutant.id]
-        yield budget, [trial for trial in trials(mutant, laws) if [trial[0].name, _judged(trial)] == known]
+        yield budget, [trial for trial in trials(mutant, laws) if [trial[0].name, trial[0].judged(trial[1])] == known]
     for budget in ("quick", "gate"):
         tried = trials(mutant, [law for law in laws if law.belongs_to(budget)])
         yield budget, sorted(tried, key=lambda trial: (trial[0].clause != mutant.clause, trial[0].tier != mutant.tier))
-
-
-def _judged(trial: Trial) -> str:
-    law, operator = trial
-    return operator or law.clause.partition(".")[0]
 
 
 def main() -> None:
