@@ -198,6 +198,18 @@ def test_state_more_padding_around_less_gives_its_own_result(candidate, operator
 
 
 @clause("contract.memoryless", tier="state", operators=("conv2d", "max_pool2d"))
+def test_state_other_padding_of_a_large_image_gives_its_own_result(candidate, operator):
+    """Of a thousand places, whose result has the same size. Blind to what every call has wrong."""
+    candidate.begin()
+    name = OPERATORS[operator].tensors[0]
+    own = {"weight": (4, 8, 2, 2)} if operator == "conv2d" else {}
+    window = {"kernel_size": 2} if operator == "max_pool2d" else {}
+    case = lasting(operator, **{name: (2, 8, 35, 38)}, **own)
+    cases = [case.changed(parameters={**window, "stride": 3, "padding": p}) for p in (0, 1, 0)]
+    are_right(candidate, cases, [candidate.ask(each) for each in cases])
+
+
+@clause("contract.memoryless", tier="state", operators=("conv2d", "max_pool2d"))
 def test_state_parameters_of_unequal_axes_give_their_own_results(candidate, operator):
     """Kernel, stride and padding of one axis alone change, and the results are of one shape. Blind to wrong ones."""
     for one, other in AXES:

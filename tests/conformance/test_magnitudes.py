@@ -221,6 +221,19 @@ def test_linear_gradients_that_sum_over_samples_and_tokens_are_rounded_once(cand
         gradients_are_rounded_once(candidate, case)
 
 
+@clause("linear.gradient", tier="gradient", dtypes=HALVES)
+def test_linear_gradients_whose_halves_cancel_are_rounded_once(candidate):
+    """Over a thousand rows, of which one half adds up to more than 16 bits may hold. Blind to other orders."""
+    candidate.begin()
+    if sums_once(candidate, "linear", "backward"):
+        shapes = {"x": (ROWS, 8), "w": (8, 8), "b": (8,)}
+        textures = {"x": Texture("ones"), "w": Texture("few bits"), "b": Texture("few bits")}
+        case = Case("linear", shapes, textures, {}, 1)
+        incoming = np.repeat([[256.0], [-256.0]], ROWS // 2, axis=0) + np.zeros(8)
+        incoming[7] -= 16.0
+        gradients_are_rounded_once(candidate, coming_back(candidate, case, incoming))
+
+
 @clause("glu.gradient", tier="gradient", dtypes=HALVES)
 def test_glu_gradients_by_biases_of_hundreds_of_rows_are_summed_in_more_than_16_bits(candidate):
     """Sums of terms of one sign. Blind to other gradients."""

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from assay.tests.conformance.test_layers import EDGES, VALUES, not_finite
-from assay.tests.conformance.test_magnitudes import convolution, dense, times
+from assay.tests.conformance.test_magnitudes import GATED, convolution, dense, normal, times
 from assay.tests.conformance.test_unusual_inputs import what_is_not_finite
 from assay.tests.trial import judge
 from assay.tests.trial.cases import Case
@@ -197,6 +197,56 @@ def test_what_comes_back_to_overlapping_windows_of_a_large_plane_keeps_its_digit
     parameters = {"kernel_size": 3, "stride": 1, "padding": 1}
     case = Case("max_pool2d", {"input": (1, 1, 40, 42)}, {"input": Blocks("ties", 1)}, parameters, 9)
     judge.gradient_conforms(candidate, case.changed(incoming=Texture("normal", 2)))
+
+
+def padded_tokens_count(candidate, operator):
+    """Judge sequences that end in tokens of zeros, of which biases alone make something."""
+    candidate.begin()
+    weights = GATED.get(operator, "w")
+    shapes = {"x": (2, 20, 64), **dict.fromkeys(weights, (40, 64)), **dict.fromkeys("bc"[: len(weights)], (40,))}
+    case = Case(operator, shapes, normal(shapes), {}, 64)
+    judge.conforms(candidate, times(candidate, case, x=(np.arange(20) < 14)[:, None]), FEW)
+
+
+@clause("linear.formula", tier="enclosure")
+def test_tokens_of_zeros_at_the_end_of_sequences_give_the_bias_of_linear(candidate):
+    """As of padded texts. Blind to sequences of unequal lengths."""
+    padded_tokens_count(candidate, "linear")
+
+
+@clause("glu.biases", tier="enclosure")
+def test_tokens_of_zeros_at_the_end_of_sequences_give_what_biases_make_of_them_in_glu(candidate):
+    """As of padded texts. Blind to sequences of unequal lengths."""
+    padded_tokens_count(candidate, "glu")
+
+
+@clause("swiglu.biases", tier="enclosure")
+def test_tokens_of_zeros_at_the_end_of_sequences_give_what_biases_make_of_them_in_swiglu(candidate):
+    """As of padded texts. Blind to sequences of unequal lengths."""
+    padded_tokens_count(candidate, "swiglu")
+
+
+def pruned_outputs_give_their_bias(candidate, case, weight, bias):
+    """Judge a layer, every fifth output of which has weights of zeros."""
+    candidate.begin()
+    outputs, *others = case.shapes[weight]
+    kept = (np.arange(outputs) % 5 != 3).reshape(-1, *[1] * len(others))
+    case = case.changed(
+        shapes={**case.shapes, bias: (outputs,)}, textures={**case.textures, bias: Texture("positive", 3)}
+    )
+    judge.conforms(candidate, times(candidate, case, **{weight: kept}), FEW)
+
+
+@clause("linear.formula", tier="enclosure")
+def test_outputs_of_linear_that_are_pruned_give_their_bias(candidate):
+    """Of dozens. Blind to layers of zeros alone."""
+    pruned_outputs_give_their_bias(candidate, dense("linear", ROWS, 64, OUTPUTS), "w", "b")
+
+
+@clause("conv2d.formula", tier="enclosure")
+def test_kernels_that_are_pruned_give_their_bias(candidate):
+    """Of dozens, over as many channels. Blind to layers of zeros alone."""
+    pruned_outputs_give_their_bias(candidate, convolution((2, 32, 6, 6), (40, 32, 3, 3)), "weight", "bias")
 
 
 # --- layers that begin at zero, and wide ones, going back

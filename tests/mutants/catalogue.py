@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from assay.tests.mutants import (
     beyond,
+    beyond_more,
     contract,
     conv2d,
     crossed,
@@ -107,6 +108,7 @@ KINDS = (
     mixed,
     transformed,
     beyond,
+    beyond_more,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 

@@ -119,12 +119,19 @@ def _kernels(rng: random.Random) -> Iterator[Case]:
 
 
 def _rests(rng: random.Random) -> Iterator[Case]:
-    """Of many channels on images of few places, whose rows and columns leave any rest of tiles of four.
+    """Of many channels on images whose rows and columns of places leave any rest of tiles of four.
 
-    The last one pads rows otherwise than columns.
+    The first has more than 16 such tiles, the second 24 rows and more; the last one pads rows otherwise than columns.
     """
-    settings = (((3, 3), 1, (1, 1)), ((3, 3), 2, (1, 1)), ((3, 3), 1, (0, 0)), ((1, 1), 1, (0, 0)), ((3, 3), 1, (0, 1)))
-    for (kernel, stride, padding), *places in product(settings, range(4, 8), range(4, 8)):
+    settings = (
+        ((3, 3), 1, (1, 1), (16, 16)),
+        ((3, 3), 2, (1, 1), (24, 4)),
+        ((3, 3), 1, (0, 0), (4, 4)),
+        ((1, 1), 1, (0, 0), (4, 4)),
+        ((3, 3), 1, (0, 1), (4, 4)),
+    )
+    for (kernel, stride, padding, least), *rests in product(settings, range(4), range(4)):
+        places = [whole + rest for whole, rest in zip(least, rests, strict=True)]
         inputs, outputs = rng.choice(((64, 64), (64, 72), (72, 68)))
         image = [
             (count - 1) * stride + taps - 2 * more + rng.randrange(stride)
