@@ -1,4 +1,4 @@
-"""Planted bugs beyond what had been asked about, as `beyond`: of 32 kernels by a third ten lived at quick."""
+"""Planted bugs beyond what had been asked about, as `beyond`: of 30 kernels by a third twelve lived at quick."""
 
 from __future__ import annotations
 
