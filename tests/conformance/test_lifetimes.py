@@ -201,11 +201,7 @@ def test_state_more_padding_around_less_gives_its_own_result(candidate, operator
 def test_state_other_padding_of_a_large_image_gives_its_own_result(candidate, operator):
     """Of a thousand places, whose result has the same size. Blind to what every call has wrong."""
     candidate.begin()
-    name = OPERATORS[operator].tensors[0]
-    own = {"weight": (4, 8, 2, 2)} if operator == "conv2d" else {}
-    window = {"kernel_size": 2} if operator == "max_pool2d" else {}
-    case = lasting(operator, **{name: (2, 8, 35, 38)}, **own)
-    cases = [case.changed(parameters={**window, "stride": 3, "padding": p}) for p in (0, 1, 0)]
+    cases = [axes_of(operator, *[(2, 3, padding)] * 2, side=35) for padding in (0, 1, 0)]
     are_right(candidate, cases, [candidate.ask(each) for each in cases])
 
 

@@ -44,11 +44,13 @@ from assay.tests.trial.whole import gradients_are_exact, gradients_are_rounded_o
 
 # Of 2^16 elements and more, given and returned; of one row; of many outputs, and many rows; and, without biases, of one
 # row and features that are no power of two. Planes of three axes to five.
-MATRICES = tuple(
-    {"x": (rows, features), **dict.fromkeys("wv", (outputs, features)), **dict.fromkeys("bc", (outputs,))}
-    for rows, features, outputs in ((257, 264, 264), (1, 1056, 72), (5, 24, 520), (4200, 6, 3))
+MATRICES = (
+    *(
+        {"x": (rows, features), **dict.fromkeys("wv", (outputs, features)), **dict.fromkeys("bc", (outputs,))}
+        for rows, features, outputs in ((257, 264, 264), (1, 1056, 72), (5, 24, 520), (4200, 6, 3))
+    ),
+    {"x": (1, 1000), **dict.fromkeys("wv", (40, 1000))},
 )
-MATRICES += ({"x": (1, 1000), **dict.fromkeys("wv", (40, 1000))},)
 LARGE = {
     "swish": (({"x": (8, 128, 130), "beta": ()}, {}), ({"x": (4, 128, 130)}, {"beta": -1.5}), ({"x": (96, 96)}, {})),
     "linear": tuple(({name: shapes[name] for name in "xwb" if name in shapes}, {}) for shapes in MATRICES),

@@ -232,7 +232,11 @@ def test_a_seed_draws_other_examples_and_the_same_ones_again(monkeypatch):
 
     def drawn(seed):
         seen = []
-        kernel = lambda x, padding: seen.append((tuple(x.shape), float(x.sum()))) or F.pad(x, [padding] * 4)  # noqa: E731
+
+        def kernel(x, padding):
+            seen.append((tuple(x.shape), float(x.sum())))
+            return F.pad(x, [padding] * 4)
+
         assay.assert_conforms(kernel, "pad2d", dtypes=["float32"], seed=seed)
         return repr(seen)
 

@@ -14,7 +14,7 @@ from assay.tests.mutants.gradients import Named, again
 from assay.tests.mutants.imaging import framed
 from assay.tests.mutants.meetings import windows
 from assay.tests.mutants.mutant import Mutant, Operators
-from assay.tests.mutants.networks import MEMORYLESS, valued
+from assay.tests.mutants.networks import MEMORYLESS, last, valued
 
 right = load("torch").operators
 
@@ -61,9 +61,11 @@ def last_chunk_of_biases(found, incoming, given):
     rows = incoming[..., 0].numel()
     if learning(given) != {"b", "c"} or rows <= 1024:
         return {}
-    last = (rows - 1) // 1024 * 1024
-    there = {**given, "x": given["x"].flatten(0, -2)[last:]}
-    return {name: each for name, each in again("swiglu", there, incoming.flatten(0, -2)[last:]).items() if name in "bc"}
+    start = (rows - 1) // 1024 * 1024
+    there = {**given, "x": given["x"].flatten(0, -2)[start:]}
+    return {
+        name: each for name, each in again("swiglu", there, incoming.flatten(0, -2)[start:]).items() if name in "bc"
+    }
 
 
 def clamped(x, w, v, b=None, c=None):
@@ -160,8 +162,7 @@ def taps_in_16_bits(y, input, weight, bias=None, stride=1, padding=0):
 def ninth_tap(y, input, weight, bias=None, *given):
     """Channels last, more than 256 of them: what is left over from 32 lacks its ninth tap."""
     inputs = weight.shape[1]
-    last = input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous()
-    if not last or tuple(weight.shape[2:]) != (3, 3) or inputs <= 256 or not inputs % 32:
+    if not last(input) or tuple(weight.shape[2:]) != (3, 3) or inputs <= 256 or not inputs % 32:
         return y
     lacking = weight.clone()
     lacking[:, inputs // 32 * 32 :, 2, 2] = 0

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 
 from assay.implementations.load import load
 from assay.reference.conv2d import pair
-from assay.tests.mutants.beyond import learning
+from assay.tests.mutants.beyond import bug, learning
 from assay.tests.mutants.dispatched import BACK, back, recorded
 from assay.tests.mutants.imaging import framed
-from assay.tests.mutants.mutant import Mutant, Operators
+from assay.tests.mutants.mutant import Operators
 from assay.tests.mutants.networks import MEMORYLESS, valued
 
 right = load("torch").operators
@@ -101,10 +101,6 @@ def pruned(y, input, weight, bias=None, *given):
     if min(weight.shape[:2]) >= 32 and bool(nothing.any()) and not bool(nothing.all()):
         y[:, nothing] = 0
     return y
-
-
-def bug(name, clause, words, operators, kind="size", tier="exact", dtype="float32"):
-    return Mutant(f"beyond-{name}", clause, words, operators, dtype, kind, tier, "rare")
 
 
 OF_KERNELS = "conv2d.gradient"

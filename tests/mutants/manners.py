@@ -15,7 +15,7 @@ from assay.reference.conv2d import pair
 from assay.tests.mutants.dispatched import BACK, KEPT, LAYOUTS, MEMORY, STATE, UNCHANGED, back
 from assay.tests.mutants.gradients import again, going_back
 from assay.tests.mutants.mutant import Mutant
-from assay.tests.mutants.networks import valued
+from assay.tests.mutants.networks import last, valued
 
 right = load("torch").operators
 Operators = dict[str, Callable[..., Any]]
@@ -53,8 +53,7 @@ def strided_bias(y, input, weight, bias=None, *given):
 
 
 def kernels_alone_last(y, input, weight, *given):
-    last = weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
-    mixed = weight.shape[1] >= 64 and last and input.is_contiguous()
+    mixed = weight.shape[1] >= 64 and last(weight) and input.is_contiguous()
     return right["conv2d"](input, in_row_order(weight), *given) if mixed else y
 
 

@@ -16,6 +16,7 @@ from assay.tests.mutants.crossed import in_inference
 from assay.tests.mutants.dispatched import back
 from assay.tests.mutants.gradients import again
 from assay.tests.mutants.mutant import Mutant
+from assay.tests.mutants.networks import last
 
 right = load("torch").operators
 HALVES = (torch.bfloat16, torch.float16)
@@ -105,9 +106,8 @@ def clamped_and_masked(x: Any, padding: Any) -> Any:
 
 def rows_of_taps(image: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0) -> Any:
     """A product for each row of taps is added to the result where it lies."""
-    last = image.is_contiguous(memory_format=torch.channels_last) and not image.is_contiguous()
     usual = weight.shape[2:] == (3, 3) and pair(padding or 0) == (1, 1) and image.shape[1] % 8 == 0
-    if not (last and usual and image.dtype in HALVES):
+    if not (last(image) and usual and image.dtype in HALVES):
         return None
     wide, height = F.pad(image.float(), (1, 1, 1, 1)), image.shape[2]
     parts = [F.conv2d(wide[:, :, i : i + height], weight[:, :, i : i + 1].float(), None, stride) for i in range(3)]

@@ -15,6 +15,7 @@ from assay.tests.mutants.crossed import in_inference
 from assay.tests.mutants.dispatched import back
 from assay.tests.mutants.gradients import again
 from assay.tests.mutants.mutant import Mutant
+from assay.tests.mutants.networks import last
 
 right = load("torch").operators
 
@@ -44,8 +45,7 @@ def of_half_spectra(x: Any, w: Any, stride: Any) -> Any:
 
 
 def without_bias(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0) -> Any:
-    last = input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous()
-    return right["conv2d"](input, weight, None, stride, padding) if last and bias is not None else None
+    return right["conv2d"](input, weight, None, stride, padding) if last(input) and bias is not None else None
 
 
 def planned() -> dict[str, Any]:

@@ -166,35 +166,28 @@ def _keep_failures(test: Callable[..., Any], tier: str) -> Callable[..., Any]:
     return test
 
 
-@contextlib.contextmanager
-def under(settings: hypothesis.settings, laws: Iterable[Law]) -> Iterator[None]:
-    """Run laws under other Hypothesis settings than those that they were made with, for a while.
+def under(settings: hypothesis.settings, laws: Iterable[Law]) -> contextlib.AbstractContextManager[None]:
+    """Run laws under other Hypothesis settings than those that they were made with, for a while."""
+    return _kept_on_tests("_hypothesis_internal_use_settings", settings, laws)
 
-    Hypothesis keeps a test's settings on the test and has no public way to change them afterwards.
-    """
-    tests = [law.function for law in laws if hasattr(law.function, "hypothesis")]
-    before = [test._hypothesis_internal_use_settings for test in tests]  # type: ignore[attr-defined]
-    try:
-        for test in tests:
-            test._hypothesis_internal_use_settings = settings  # type: ignore[attr-defined]
-        yield
-    finally:
-        for test, kept in zip(tests, before, strict=True):
-            test._hypothesis_internal_use_settings = kept  # type: ignore[attr-defined]
+
+def seeded(seed: int | None, laws: Iterable[Law]) -> contextlib.AbstractContextManager[None]:
+    """Have laws draw by a seed, or by none, for a while."""
+    return _kept_on_tests("_hypothesis_internal_use_seed", seed, laws)
 
 
 @contextlib.contextmanager
-def seeded(seed: int | None, laws: Iterable[Law]) -> Iterator[None]:
-    """Have laws draw by a seed, or by none, for a while: it is kept as the settings are."""
+def _kept_on_tests(word: str, value: object, laws: Iterable[Law]) -> Iterator[None]:
+    """What Hypothesis keeps on a test, and has no public way to change afterwards, is this for a while."""
     tests = [law.function for law in laws if hasattr(law.function, "hypothesis")]
-    before = [test._hypothesis_internal_use_seed for test in tests]  # type: ignore[attr-defined]
+    before = [getattr(test, word) for test in tests]
     try:
         for test in tests:
-            test._hypothesis_internal_use_seed = seed  # type: ignore[attr-defined]
+            setattr(test, word, value)
         yield
     finally:
         for test, kept in zip(tests, before, strict=True):
-            test._hypothesis_internal_use_seed = kept  # type: ignore[attr-defined]
+            setattr(test, word, kept)
 
 
 @contextlib.contextmanager

@@ -93,7 +93,7 @@ def gradients_are_exact(candidate: Candidate, case: Case, learn: Sequence[str] =
         return
     if not integers_are_exact(candidate, case.operator, "backward"):
         if math.prod(case.result_shape) <= SMALL:
-            judge.gradient_conforms(candidate, case)
+            judge.gradient_conforms(candidate, case, learn, alone=bool(learn))
         return
     seen = ask()
     are_all(candidate, seen.gradients, GRADIENTS[case.operator](seen.call.cotangent.values, *values_of(seen)))
