@@ -12,7 +12,8 @@ TYPING := $(VENV)/typing
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 WHICH := import sys; print(sys.version, sys.base_prefix)
 # glibc keeps what large tensors freed, where the kernel would clear new pages for the next ones of that size.
-KEEPING := MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_MMAP_THRESHOLD_=1000000000
+# Tests start assay a hundred times, so that bytecode is kept, too, where the environment says otherwise.
+KEEPING := MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_MMAP_THRESHOLD_=1000000000 PYTHONDONTWRITEBYTECODE=
 # What the stamp holds: another Python, or another folder, is another environment.
 export STAMP := $(PYTHON) in $(CURDIR)
 

@@ -43,14 +43,15 @@ class Finding:
 
 
 @contextmanager
-def searching(budget: str, laws: Iterable[Law]) -> Iterator[None]:
-    """Run laws at a budget without shrinking, which would only tell a failure more briefly, for a while.
+def searching(budget: str, laws: Iterable[Law], share: int = 1) -> Iterator[None]:
+    """Run laws by a share of a budget's examples without shrinking, which would only tell a failure more briefly.
 
     Without oneDNN, whose own bugs the gate sees in whatever calls it: a mutant is to die of the bug that was planted.
     """
     phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
     profile = hypothesis.settings.get_profile(f"assay-{budget}")
-    with at_budget(hypothesis.settings(profile, phases=phases), laws), on_own_kernels():
+    settings = hypothesis.settings(profile, phases=phases, max_examples=profile.max_examples // share)
+    with at_budget(settings, laws), on_own_kernels():
         yield
 
 
