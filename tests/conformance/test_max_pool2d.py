@@ -24,6 +24,7 @@ from assay.tests.trial.planes import (
     few_planes,
     holding,
     parameters_of,
+    planes,
     steps_of,
     tied_cases,
     untied_cases,
@@ -33,12 +34,6 @@ from assay.tests.trial.planes import (
 from assay.tests.trial.textures import INTEGERS, Texture, rounded, textures
 
 SEEDS = st.integers(0, 2**16 - 1)
-
-
-def planes(height: int, width: int, family: str = "distinct") -> Case:
-    """Two planes of different numbers, under windows of 2 x 2, the stride left out."""
-    parameters = {"kernel_size": 2, "padding": 0}
-    return Case("max_pool2d", {"input": (1, 2, height, width)}, {"input": Texture(family, 1)}, parameters)
 
 
 AXES = st.sampled_from(((1, 1), (0, 1), (1, 0)))  # both directions, or one of them
@@ -199,6 +194,8 @@ def test_max_pool2d_gradients_go_to_no_element_below_the_largest(candidate, case
 
 @clause("max_pool2d.gradient-ties", tier="gradient", share=4)
 @example(case=planes(6, 6))
+@example(case=planes(6, 6, kernel=(1, 2)))
+@example(case=planes(6, 6, kernel=(3, 1)))
 @given(case=tied_cases())
 def test_max_pool2d_gradients_of_windows_of_minus_infinity_stay_in_them(candidate, case):
     """Where all of a window is -inf, its incoming gradient is its own elements'. Blind to padding, which ties."""

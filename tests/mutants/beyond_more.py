@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.nn import grad
 
 from assay.implementations.load import load
 from assay.reference.conv2d import pair
@@ -81,6 +82,17 @@ def last_row(found, incoming, given):
     return {"input": lacking}
 
 
+def odd_last_row(found, incoming, given):
+    """Pictures that do not learn, 5 x 5 and more by 2, 32 outputs and more: kernels get nothing of an odd last row."""
+    image, weight = given["input"], given["weight"]
+    first = image.shape[1] < 5 and min(weight.shape[2:]) >= 5 and len(weight) >= 32 and pair(given["stride"]) == (2, 2)
+    if not first or "input" in learning(given) or incoming.shape[2] < 3 or incoming.shape[2] % 2 == 0:
+        return {}
+    above = incoming.clone()
+    above[:, :, -1] = 0
+    return {"weight": grad.conv2d_weight(image, weight.shape, above, 2, pair(given["padding"]))}
+
+
 def plans_by_result() -> Operators:
     """Images of 1024 places and more: the padding is what it was for a result of that size."""
     plans: dict[Any, Any] = {}
@@ -112,6 +124,13 @@ MUTANTS = (
     bug("halves", "linear.gradient", "W: 512 rows in 16 bits", back("linear", halves_in_float16), *BACK, "float16"),
     bug("three", "conv2d.formula", "rows leave a rest of three, columns none", valued("conv2d", rest_of_three)),
     bug("last-row", OF_KERNELS, "one image of 48 rows, by 2: nothing to the last", back("conv2d", last_row), *BACK),
+    bug(
+        "odd-row",
+        OF_KERNELS,
+        "pictures, 7 x 7 by 2: no odd last row",
+        back("conv2d", odd_last_row),
+        *BACK,
+    ),
     bug("plan", MEMORYLESS, "1024 places: the padding of an earlier call", plans_by_result, "state", "state"),
     bug("pruned", "conv2d.formula", "kernels of zeros have no bias", valued("conv2d", pruned), "value", "enclosure"),
 )

@@ -26,6 +26,7 @@ from assay.tests.mutants import (
     large,
     lasting,
     lasting_back,
+    libraries,
     linear,
     manners,
     max_pool2d,
@@ -109,6 +110,7 @@ KINDS = (
     transformed,
     beyond,
     beyond_more,
+    libraries,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 

@@ -150,7 +150,8 @@ class Candidate:
         return seen, kept
 
     def _asking(self, case: Case, mode: bool | str | None, wanted: Sequence[str] = ()) -> Call:
-        call = Call(case.operator, case.arguments(self.format), self.dtype, self.device, in_turn=True)
+        given = {name: _to_write_over(value) for name, value in case.arguments(self.format).items()}
+        call = Call(case.operator, given, self.dtype, self.device, in_turn=True)
         if mode != BACK:
             return replace(call, recording=mode)
         return replace(call, cotangent=case.cotangent(self.format), differentiate=tuple(wanted or call.tensors))
@@ -247,6 +248,12 @@ class Candidate:
     def _wrapped(self, name: str, operator: str, value: Any) -> Any:
         tensor = name in OPERATORS[operator].tensors and value is not None and not isinstance(value, Argument)
         return Argument(value) if tensor and not isinstance(value, float | int) else value
+
+
+def _to_write_over(value: Any) -> Any:
+    """A tensor of which each element has a place of its own: what is repeated cannot be written over."""
+    repeated = isinstance(value, Argument) and value.layout.startswith("expanded")
+    return Argument(value.values) if repeated else value
 
 
 def _alive(seen: Observation) -> None:

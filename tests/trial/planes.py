@@ -20,6 +20,12 @@ from assay.tests.trial.textures import Texture, laid, rounded, textures
 FEW = (1, 2, 3)  # windows along an axis: results so small that all of their elements are judged
 
 
+def planes(height: int, width: int, family: str = "distinct", kernel: int | tuple[int, int] = 2) -> Case:
+    """Two planes of different numbers, under windows that lie side by side, the stride left out."""
+    parameters = {"kernel_size": kernel, "padding": 0}
+    return Case("max_pool2d", {"input": (1, 2, height, width)}, {"input": Texture(family, 1)}, parameters)
+
+
 @dataclass(frozen=True)
 class Untied(Texture):
     """Each plane holds different integers, 512 at most, so that bfloat16 has all of them: no window has a tie."""

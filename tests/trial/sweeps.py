@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, product
 from typing import Any
@@ -121,18 +121,22 @@ def _kernels(rng: random.Random) -> Iterator[Case]:
 def _rests(rng: random.Random) -> Iterator[Case]:
     """Of many channels on images whose rows and columns of places leave any rest of tiles of four.
 
-    The first has more than 16 such tiles, the second 24 rows and more; the last one pads rows otherwise than columns.
+    The first has more than 16 such tiles, the second 24 rows and more; the fifth pads rows otherwise than columns, and
+    the last are first layers, of pictures.
     """
+    many, first = ((64, 64), (64, 72), (72, 68)), ((1, 32), (3, 32), (3, 64))
     settings = (
-        ((3, 3), 1, (1, 1), (16, 16)),
-        ((3, 3), 2, (1, 1), (24, 4)),
-        ((3, 3), 1, (0, 0), (4, 4)),
-        ((1, 1), 1, (0, 0), (4, 4)),
-        ((3, 3), 1, (0, 1), (4, 4)),
+        ((3, 3), 1, (1, 1), (16, 16), many),
+        ((3, 3), 2, (1, 1), (24, 4), many),
+        ((3, 3), 1, (0, 0), (4, 4), many),
+        ((1, 1), 1, (0, 0), (4, 4), many),
+        ((3, 3), 1, (0, 1), (4, 4), many),
+        ((3, 3), 2, (1, 1), (8, 8), first),
+        ((7, 7), 2, (3, 3), (8, 8), first),
     )
-    for (kernel, stride, padding, least), *rests in product(settings, range(4), range(4)):
+    for (kernel, stride, padding, least, channels), *rests in product(settings, range(4), range(4)):
         places = [whole + rest for whole, rest in zip(least, rests, strict=True)]
-        inputs, outputs = rng.choice(((64, 64), (64, 72), (72, 68)))
+        inputs, outputs = rng.choice(channels)
         image = [
             (count - 1) * stride + taps - 2 * more + rng.randrange(stride)
             for count, taps, more in zip(places, kernel, padding, strict=True)
@@ -141,6 +145,29 @@ def _rests(rng: random.Random) -> Iterator[Case]:
         shapes |= {"bias": (outputs,)} if rng.random() < 0.5 else {}
         textures = {name: Texture("integers", rng.randrange(2**16)) for name in shapes}
         parameters = {"stride": stride, "padding": padding}
+        yield Case("conv2d", shapes, textures, parameters, inputs * math.prod(kernel), rng.randrange(2**16))
+
+
+def _unequal(rng: random.Random) -> Iterator[Case]:
+    """Kernels and strides that are of rows otherwise than of columns, by usual numbers of channels.
+
+    One axis has about 32 places. The padding is none, half of the kernel, all but one, or as much as the kernel, whose
+    outermost windows see nothing else. Of 1 x 1 no image has fewer channels than 16: docs/findings.md, 9.
+    """
+    kernels = ((1, 1), (1, 2), (1, 3), (1, 5), (1, 7), (3, 1), (5, 1), (2, 2), (2, 3), (3, 3))
+    strides = ((1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (3, 1), (3, 3))
+    for kernel, stride, longer, most in product(kernels, strides, range(2), range(2)):
+        padding = [rng.choice((0, taps // 2, taps - 1, taps)) for taps in kernel]
+        inputs, outputs = rng.choice(((16, 16), (16, 8), (32, 16), (8, 32), (3, 16))[: 3 if kernel == (1, 1) else None])
+        sides = [
+            max(taps, (rng.randint(28, 40) if axis == longer else rng.randint(1, 4)) * step - more)
+            for axis, (taps, more, step) in enumerate(zip(kernel, padding, stride, strict=True))
+        ]
+        shapes = {"input": (16 if most else rng.choice((1, 2)), inputs, *sides), "weight": (outputs, inputs, *kernel)}
+        shapes |= {"bias": (outputs,)} if rng.random() < 0.7 else {}
+        textures = {name: Texture("integers", rng.randrange(2**16)) for name in shapes}
+        textures["input"] = replace(textures["input"], layout=rng.choice(("contiguous", "channels_last")))
+        parameters = {"stride": as_given(rng, stride), "padding": as_given(rng, tuple(padding))}
         yield Case("conv2d", shapes, textures, parameters, inputs * math.prod(kernel), rng.randrange(2**16))
 
 
@@ -227,7 +254,7 @@ MADE: dict[str, dict[str, Callable[[random.Random], Iterator[Case]]]] = {
     "swish": {"hundreds": _hundreds},
     **{operator: {"one row": partial(_one_row, operator)} for operator in ("linear", "glu", "swiglu")},
     "pad2d": {"paddings": _paddings},
-    "conv2d": {"settings": _convolutions, "kernels": _kernels, "rests": _rests},
+    "conv2d": {"settings": _convolutions, "kernels": _kernels, "rests": _rests, "unequal": _unequal},
     "max_pool2d": {"settings": _poolings, "windows": _windows},
 }
 for each in ("linear", "glu", "swiglu", "conv2d"):

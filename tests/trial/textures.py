@@ -91,7 +91,7 @@ class Picking(Texture):
 # every layout and mode, of every candidate. Of large ones fewer are kept; who judges them again knows them.
 _KEPT = {
     most: functools.lru_cache(maxsize=tensors)(Texture._made)
-    for most, tensors in ((2**12, 1024), (LARGE, 32), (math.inf, 12))
+    for most, tensors in ((2**12, 1024), (LARGE, 32), (2**21, 12), (math.inf, 4))
 }
 
 
