@@ -97,6 +97,7 @@ def halves_cancel(candidate, operator):
     if sums_once(candidate, operator, "backward"):
         case = coming_back(candidate, Case(operator, shapes, textures, {}, 1), incoming)
         seen = candidate.ask_gradient(case)
+        candidate.compared(sum(each.size for each in seen.gradients.values()))
         far = near.far_gradients(candidate, case, seen)
         if far:
             judge.farthest_gradients_conform(candidate, case, seen, far)
