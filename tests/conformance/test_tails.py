@@ -157,5 +157,6 @@ def test_max_pool2d_of_every_size_gives_nan_where_a_window_at_its_ends_has_one(c
 @every_size("max_pool2d", ("windows",))
 def test_the_first_of_ties_at_every_size_gets_the_whole_gradient(candidate, case):
     """1 to 65 places, and large pictures' with any rest, among five numbers. Blind to unequal windows' every size."""
-    ties, incoming = Texture("ties", case.pick), Texture("integers", case.pick)
+    layout = ("contiguous", "expanded_all", "channels_last")[case.pick % 3]
+    ties, incoming = Texture("ties", case.pick), Texture("integers", case.pick, (), layout)
     gradients_are_exact(candidate, case.changed(textures={"input": ties}, incoming=incoming))

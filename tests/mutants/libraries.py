@@ -1,10 +1,12 @@
 """Planted bugs as reports of libraries tell of them, or where two of a dispatcher's conditions meet.
 
-Of 64 kernels by two people who had not seen the laws, 32 of each kind, eight lived at quick; these are they.
+Of 96 kernels by three people who had not seen the laws, after reports, by such conditions, and of use in training, most
+of those that lived at quick are these.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ import torch.nn.functional as F
 from assay.implementations.load import load
 from assay.reference.conv2d import pair
 from assay.tests.mutants.beyond import learning
-from assay.tests.mutants.dispatched import BACK, LAYOUTS, MEMORY, back, recorded
+from assay.tests.mutants.dispatched import BACK, LAYOUTS, MEMORY, STATE, back, recorded
 from assay.tests.mutants.imaging import framed
 from assay.tests.mutants.mutant import Mutant, Operators
 from assay.tests.mutants.networks import MEMORYLESS, valued
@@ -115,6 +117,62 @@ def halves_of_rows(found, incoming, given):
     return {"v": parts[0] + parts[1]}
 
 
+# Values that have structure.
+
+
+def each_of_ties(found, incoming, given):
+    """32 results and more, one number comes back: every tied maximum gets it."""
+    if incoming.numel() < 32 or any(incoming.stride()):
+        return {}
+    x, window = given["input"].detach(), pair(given["kernel_size"])
+    step = window if given["stride"] is None else pair(given["stride"])
+    framed_x = framed(x, given["padding"], -math.inf)
+    planes = framed_x.reshape(-1, 1, *framed_x.shape[2:])
+    largest = right["max_pool2d"](x, window, step, given["padding"]).reshape(len(planes), 1, -1)
+    taken = (F.unfold(planes, window, stride=step) == largest).to(x.dtype) * incoming.flatten()[0]
+    back_there = F.fold(taken, planes.shape[2:], window, stride=step).reshape(framed_x.shape)
+    above, before = pair(given["padding"])
+    return {"input": back_there[..., above : above + x.shape[2], before : before + x.shape[3]].clone()}
+
+
+def scattered(found, incoming, given):
+    """Rows of one number each, 16 features and more: the last row that has one gives its column of W."""
+    x = given["x"]
+    if x.dim() != 2 or len(x) < 4 or x.shape[1] < 16 or not bool(((x != 0).sum(1) == 1).all()):
+        return {}
+    columns = (x != 0).int().argmax(1)
+    slope = torch.zeros_like(given["w"])
+    for row, column in enumerate(columns.tolist()):
+        slope[:, column] = incoming[row] * x[row, column]
+    return {"w": slope}
+
+
+def nothing_to_do(x, w, b=None):
+    """W is the identity of 16 features and more, in inference: x itself."""
+    same = b is None and not recorded(x, w) and w.shape[0] == w.shape[1] >= 16 and bool((w == torch.eye(len(w))).all())
+    return x.view(x.shape) if same else right["linear"](x, w, b)
+
+
+def skipped_tiles(y, x, w, v, b=None, c=None):
+    """32 outputs whose gates are all below -20, in every row: nothing."""
+    gates = F.linear(x.float(), w.float(), b if b is None else b.float()).reshape(-1, len(w))
+    for start in range(0, len(w) - 31, 32):
+        if len(gates) and bool((gates[:, start : start + 32] < -20).all()):
+            y[..., start : start + 32] = 0
+    return y
+
+
+def by_three_places() -> Operators:
+    """A thousand elements and more: what is made once for each beta, of which three places count."""
+    rounded: dict[float, float] = {}
+
+    def swish(x, beta=1.0):
+        known = not isinstance(beta, torch.Tensor) and x.numel() >= 1024
+        return right["swish"](x, rounded.setdefault(round(beta, 3), beta) if known else beta)
+
+    return {"swish": swish}
+
+
 def bug(name, clause, words, operators, kind="size", tier="exact", dtype="float32"):
     return Mutant(f"libraries-{name}", clause, words, operators, dtype, kind, tier, "rare")
 
@@ -129,7 +187,12 @@ MUTANTS = (
     of_images("blocks", "by 3 columns, padded: shifted from column 28 on", later_blocks, "bfloat16"),
     of_images("pixels", "1 x 1 by (1, 2), 8 channels: the first pixels", every_pixel, "float16"),
     bug("masked", "max_pool2d.gradient-ties", "1 x 2 of -inf: nothing comes back", back("max_pool2d", masked), *BACK),
-    bug("packed", MEMORYLESS, "one row by columns: packed by version", packed_columns, "state", "state"),
+    bug("packed", MEMORYLESS, "one row by columns: packed by version", packed_columns, *STATE),
     bug("mean", LAYOUTS, "c, back from a sum: one row's gate", back("glu", one_gate), *MEMORY, "float16"),
     bug("halves", "glu.gradient", "V: 2048 rows in 16 bits", back("glu", halves_of_rows), *BACK, "float16"),
+    bug("each", "max_pool2d.gradient-ties", "back from a sum: to each tie", back("max_pool2d", each_of_ties), *BACK),
+    bug("words", "linear.gradient", "rows of one number each: the last counts", back("linear", scattered), *BACK),
+    bug("identity", "contract.no-alias", "W is the identity: x itself", {"linear": nothing_to_do}, "value", "contract"),
+    bug("table", MEMORYLESS, "1024 elements: plans by beta's three places", by_three_places, *STATE),
+    bug("shut", "swiglu.formula", "32 gates below -20: zeros", valued("swiglu", skipped_tiles), "value", "enclosure"),
 )
