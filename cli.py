@@ -103,7 +103,9 @@ def _place_arguments(check: argparse.ArgumentParser) -> None:
 def _power_arguments(power: argparse.ArgumentParser) -> None:
     budgets = ("quick", "gate", "deep")
     power.add_argument("--budget", action="append", choices=budgets, help="how hard (default quick; repeatable)")
-    power.add_argument("--only", default="", metavar="ID-PREFIX", help="mutants whose id begins so")
+    power.add_argument(
+        "--only", action="append", default=[], metavar="ID-PREFIX", help="mutants whose id begins so (repeatable)"
+    )
     power.add_argument("--generated", type=int, metavar="SEED", help="also mutants that this seed generates")
     power.add_argument("--peers", action="store_true", help="also four simple judges, on the same mutants")
     power.add_argument("--smallest", action="store_true", help="also the smallest error that each tier sees")
@@ -278,7 +280,7 @@ def _power(words: argparse.Namespace) -> int:
         return _usage(f"-n {words.n}; at least one process is needed")
     budgets = tuple(dict.fromkeys(words.budget or ["quick"]))
     try:
-        asked = Asked(budgets, words.only, words.peers, words.smallest, words.generated, words.n)
+        asked = Asked(budgets, tuple(words.only), words.peers, words.smallest, words.generated, words.n)
         return power.run(asked, words.json, Console())
     except UsageProblem as problem:
         return _usage(str(problem))

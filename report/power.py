@@ -257,12 +257,19 @@ def _error(row: Row | None) -> str:
 
 
 def _matrix(title: str, rows: Sequence[Row], budgets: Sequence[str]) -> Section:
-    last = budgets[-1]
-    ran = [row for row in rows if row[last] is not None]
-    tiers = [tier for tier in TIERS if any(tier in row[last]["tiers"] for row in ran)]
-    found = [(*_who(row), *_first(row, budgets), *(_cell(row[last]["tiers"], tier) for tier in tiers)) for row in ran]
+    ran = [(row, last) for row in rows if (last := _last(row, budgets))]
+    tiers = [tier for tier in TIERS if any(tier in last["tiers"] for _, last in ran)]
+    found = [
+        (*_who(row), *_first(row, budgets), str(last["clauses"]), *(_cell(last["tiers"], tier) for tier in tiers))
+        for row, last in ran
+    ]
     head = ("mutant", "kind", "difficulty", "dtype", *(f"killed, {b}" for b in budgets), "clauses", *tiers)
-    return Section(f"{title} ({last})", MATRIX, head, found, whole=True)
+    return Section(f"{title} ({budgets[-1]}, or the last that it ran at)", MATRIX, head, found, whole=True)
+
+
+def _last(row: Row, budgets: Sequence[str]) -> Any:
+    """What was seen at the last of the budgets that the mutant ran at, or None."""
+    return next((row[budget] for budget in reversed(budgets) if row[budget] is not None), None)
 
 
 def _who(row: Row) -> Cells:
@@ -270,9 +277,11 @@ def _who(row: Row) -> Cells:
 
 
 def _first(row: Row, budgets: Sequence[str]) -> Cells:
-    """When it was killed at each budget, and how many clauses' laws see it at the last."""
-    kills = [row[budget] and row[budget]["kill"] for budget in budgets]
-    return (*(f"{kill['seconds']:.2f} s" if kill else "alive" for kill in kills), str(row[budgets[-1]]["clauses"]))
+    """When it was killed at each budget that it ran at."""
+    ran = [row[budget] for budget in budgets]
+    kills = [found and found["kill"] for found in ran]
+    alive = [NONE if found is None else "alive" for found in ran]
+    return tuple(f"{kill['seconds']:.2f} s" if kill else lives for kill, lives in zip(kills, alive, strict=True))
 
 
 def _cell(tiers: Row, tier: str) -> str:

@@ -185,14 +185,14 @@ def test_an_interrupt_leaves_what_there_is(monkeypatch):
 
 
 def test_at_all_budgets_but_the_last_a_mutant_is_met_until_the_first_kill():
-    tasks = record.Asked(("quick", "gate"), "pad2d.nan-is-zero").tasks()
+    tasks = record.Asked(("quick", "gate"), ("pad2d.nan-is-zero",)).tasks()
     assert [(task[0], task[3]) for task in tasks] == [("first", "quick"), ("mutant", "gate")]
     first, whole = (record.work(("first" if k else "mutant", "pad2d.nan-is-zero", "", "quick")) for k in (1, 0))
     assert first["laws"] < whole["laws"]
     assert first["kill"].keys() == whole["kill"].keys()
 
 
-ASKED = record.Asked(("gate",), "linear-nan")
+ASKED = record.Asked(("gate",), ("linear-nan",))
 TASK = ("mutant", "linear-nan-lost", "", "gate")
 
 
@@ -261,11 +261,12 @@ def a_record(*rows, **more):
 
 
 def test_the_page_tells_who_was_caught_who_lives_and_why():
-    text = power.markdown(a_record(a_row("one", SEEN, SEEN), a_row("two", MISSED, SEEN), a_row("three", None, None)))
-    assert "| catalogue | quick | 1 of 2 | 50.0 % | 0.25 s | 0.25 s | 0.25 s | 0.50 s |" in text
+    text = power.markdown(a_record(a_row("one", SEEN, SEEN), a_row("two", MISSED, SEEN), a_row("three", SEEN, None)))
+    assert "| catalogue | quick | 2 of 3 | 66.7 % | 0.25 s | 0.25 s | 0.25 s | 0.50 s |" in text
     assert "| catalogue | gate | 2 of 2 | 100.0 % |" in text
     assert "| two | pad2d.zeros | float32 | quick | two is wrong | a: KeyError: b\\|c |" in text
     assert "| one | formula | plain | float32 | 0.25 s | 0.25 s | 1 | 3 · 0.25 s | - |" in text
+    assert "| three | formula | plain | float32 | 0.25 s | - | 1 | 3 · 0.25 s | - |" in text
 
 
 def test_clauses_that_lack_a_mutant_of_their_own_are_named():
@@ -320,6 +321,7 @@ def test_the_written_page_is_the_rendered_one():
     ("words", "said"),
     [
         (["--only", "nobody"], "no mutant's id begins so"),
+        (["--only", "linear", "--only", "nobody"], "--only nobody: no mutant's id begins so"),
         (["-n", "0"], "at least one process"),
         (["--only", "linear", "--json", "/nowhere/at/all.json"], "cannot be written"),
     ],

@@ -34,10 +34,10 @@ LATE = ("torch.testing", IMPORTED_LATE)  # which no law is to be charged with
 
 @dataclass(frozen=True)
 class Asked:
-    """What a run of `assay power` is to find out. ``only`` is how the mutants' ids begin."""
+    """What a run of `assay power` is to find out. ``only`` is how the mutants' ids begin, in one of these ways."""
 
     budgets: tuple[str, ...] = ("quick",)
-    only: str = ""
+    only: tuple[str, ...] = ()
     peers: bool = False
     smallest: bool = False
     generated: int | None = None
@@ -50,10 +50,12 @@ class Asked:
             UsageProblem: no mutant's id begins so.
         """
         seeds = ["", *([str(self.generated)] if self.generated is not None else [])]
-        asked = [(name, seed) for seed in seeds for name in known(seed) if name.startswith(self.only)]
-        if not asked:
-            close = ", ".join(difflib.get_close_matches(self.only, known(""), n=3)) or f"{next(iter(known('')))}, ..."
-            raise UsageProblem(f"--only {self.only}: no mutant's id begins so; there are {close}")
+        offered = [(name, seed) for seed in seeds for name in known(seed)]
+        for beginning in self.only:
+            if not any(name.startswith(beginning) for name, _ in offered):
+                close = ", ".join(difflib.get_close_matches(beginning, known(""), n=3)) or f"{offered[0][0]}, ..."
+                raise UsageProblem(f"--only {beginning}: no mutant's id begins so; there are {close}")
+        asked = [which for which in offered if which[0].startswith(self.only or "")]
         tasks: list[Task] = [(_kind(self, budget), *which, budget) for which in asked for budget in self.budgets]
         if self.peers:
             tasks += [("peers", *which) for which in asked]
@@ -216,7 +218,7 @@ class Record:
             "budgets": list(self.asked.budgets),
             "peers": list(peers.PEERS) if self.asked.peers else [],
             "generated": self.asked.generated,
-            "only": self.asked.only,
+            "only": " or ".join(self.asked.only),
             "interrupted": self.interrupted,
             "seconds": round(self.seconds, 1),
             "workers": self.asked.workers,
