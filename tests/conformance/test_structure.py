@@ -31,19 +31,22 @@ def one_hot(candidate, operator):
     return case.changed(textures={**case.textures, "x": case.textures["x"].holding(values, 1)})
 
 
+def one_hot_integers(candidate):
+    """Such a layer of linear whose weights are integers: sums are exact."""
+    case = one_hot(candidate, "linear")
+    return case.changed(textures={**case.textures, "w": Texture("integers", 3)}, terms=ROWS)
+
+
 @clause("linear.formula", tier="exact")
 def test_linear_of_rows_of_one_number_each_is_exact(candidate):
     """As of words. Blind to more numbers in a row."""
-    case = one_hot(candidate, "linear")
-    result_is_exact(candidate, case.changed(textures={**case.textures, "w": Texture("integers", 3)}, terms=ROWS))
+    result_is_exact(candidate, one_hot_integers(candidate))
 
 
 @clause("linear.gradient", tier="gradient")
 def test_linear_gradients_of_rows_of_one_number_each_are_exact(candidate):
     """As of words, some of which come again. Blind to more numbers in a row."""
-    case = one_hot(candidate, "linear")
-    case = case.changed(textures={**case.textures, "w": Texture("integers", 3)})
-    gradients_are_exact(candidate, going_back(candidate, case, "contiguous"))
+    gradients_are_exact(candidate, going_back(candidate, one_hot_integers(candidate), "contiguous"))
 
 
 @clause("glu.gradient", tier="gradient")
