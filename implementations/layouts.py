@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 # ``expanded`` repeats the first sample, ``expanded_second`` the first channel, as of a grey picture, ``expanded_rows``
 # the first row of all, as positions that are the same in each sample, and ``expanded_columns`` and ``expanded_last``
 # the first column and the first element of each plane: so a mean over columns, or over places, hands its gradient back.
+# ``expanded_ends`` is of one sample and one column, as a mean over both, weighted by channels, hands back.
 # ``expanded_all`` repeats one element, as the sum of all does; rows of ``expanded_frames`` are windows of a signal that
 # overlap by half. ``offset_even`` begins 8 bytes later in float32.
 LAYOUTS = (
@@ -42,10 +44,14 @@ LAYOUTS = (
     "expanded_rows",
     "expanded_columns",
     "expanded_last",
+    "expanded_ends",
     "expanded_all",
     "expanded_frames",
 )
-TIED = LAYOUTS[-5:]  # which make ties in the windows of a plane
+TIED = LAYOUTS[-6:]  # which make ties in the windows of a plane
+# Tensors of three axes and of four in all orders of these, from the outermost in memory to the innermost: "axes 2013"
+# are heads that were computed one by one and stacked, "axes 2310" the kernels of TensorFlow, "axes 1230" is CHWN.
+ORDERS = tuple(f"axes {''.join(order)}" for ndim in (3, 4) for order in itertools.permutations("0123"[:ndim]))
 
 # How tensors may lie in one memory: in the order of the arguments, from the last on, by rows in turn, in order and
 # each with its axes in reverse, as the parts of a fused weight that is stored so, or in order and as much apart as the
@@ -56,7 +62,30 @@ TOGETHER = ("in order", "reversed", "interleaved", "turned", "apart", "crossed")
 
 def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...], int]:
     """(elements of memory, strides, offset) of a tensor of ``shape`` that lies as ``layout`` says."""
-    order = list(range(len(shape)))
+    longer = _longer(len(shape), layout)
+    step = 2 if layout == "strided" else 1
+    offset = 3 if layout == "strided" or layout.endswith("offset") else 2 * (layout == "offset_even")
+    strides, size = [0] * len(shape), step
+    for axis in reversed(_order(len(shape), layout)):
+        strides[axis] = size
+        size *= max(shape[axis], 1) + (axis in longer)
+    if layout == "expanded_frames" and len(shape) > 1:
+        strides[-2] = (shape[-1] + 1) // 2
+    once = _once(len(shape), layout)
+    return offset + size + offset, tuple(0 if axis in once else step for axis, step in enumerate(strides)), offset
+
+
+def distinct(shape: tuple[int, ...], layouts: Iterable[str]) -> list[str]:
+    """These layouts but for those in which a tensor of this shape lies as in one before."""
+    found: dict[Any, str] = {}
+    for layout in layouts:
+        found.setdefault(strides_of(shape, layout), layout)
+    return list(found.values())
+
+
+def _order(ndim: int, layout: str) -> list[int]:
+    """The axes from the outermost in memory to the innermost; of a layout of so many others, as they come."""
+    order = list(range(ndim))
     if layout.startswith("transposed"):
         order.reverse()
     elif layout == "swapped":
@@ -65,19 +94,11 @@ def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...
         order[1:-1] = [*reversed(order[1:-1][:2]), *order[3:-1]]  # of five axes, as of frames that were channels
     elif layout.startswith("swapped_last"):
         order[-2:] = reversed(order[-2:])
-    elif layout.startswith("channels_last") and len(shape) in (4, 5):
-        order = [0, *range(2, len(shape)), 1]
-    longer = _longer(len(shape), layout)
-    step = 2 if layout == "strided" else 1
-    offset = 3 if layout == "strided" or layout.endswith("offset") else 2 * (layout == "offset_even")
-    strides, size = [0] * len(shape), step
-    for axis in reversed(order):
-        strides[axis] = size
-        size *= max(shape[axis], 1) + (axis in longer)
-    if layout == "expanded_frames" and len(shape) > 1:
-        strides[-2] = (shape[-1] + 1) // 2
-    once = _once(len(shape), layout)
-    return offset + size + offset, tuple(0 if axis in once else step for axis, step in enumerate(strides)), offset
+    elif layout.startswith("channels_last") and ndim in (4, 5):
+        order = [0, *order[2:], 1]
+    elif layout in ORDERS and ndim == len(layout) - len("axes "):
+        order = [int(axis) for axis in layout.removeprefix("axes ")]
+    return order
 
 
 def _longer(ndim: int, layout: str) -> Collection[int]:
@@ -93,6 +114,7 @@ def _once(ndim: int, layout: str) -> Collection[int]:
     """The axes along which there is one element in memory."""
     axes = {"expanded": range(1), "expanded_second": range(1, 2), "expanded_rows": range(ndim - 1)}
     axes |= {"expanded_columns": range(ndim - 1, ndim), "expanded_last": range(min(2, ndim - 1), ndim)}
+    axes |= {"expanded_ends": {0, max(ndim - 1, 0)}}
     return (axes | {"expanded_all": range(ndim)}).get(layout, ())
 
 

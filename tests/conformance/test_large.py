@@ -177,9 +177,10 @@ def test_linear_of_millions_of_outputs_is_exact(candidate, case):
 
 
 @clause("linear.gradient", tier="gradient", dtypes=("float32",))
+@example(case=of_millions("linear", {"x": (2**15 + 5, 24), "w": (20, 24)}))
 @given(case=st.just(of_millions("linear", {"x": (2**13 + 5, 2), "w": (520, 2)})))
 def test_linear_gradients_of_millions_of_outputs_are_exact(candidate, case):
-    """As of the tokens of a whole text. Blind to numbers that are no integers."""
+    """As of the tokens of a whole text, or of so many short ones. Blind to numbers that are no integers."""
     gradients_are_exact(candidate, going_back(candidate, case, "contiguous"))
 
 

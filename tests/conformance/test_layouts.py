@@ -10,7 +10,7 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.implementations.layouts import LAYOUTS, TIED, TOGETHER, same_tensors
+from assay.implementations.layouts import LAYOUTS, ORDERS, TIED, TOGETHER, distinct, same_tensors
 from assay.implementations.observe import Observation
 from assay.reference.tensor import Index
 from assay.spec import OPERATORS
@@ -45,10 +45,19 @@ SPREAD = {
 }
 # PyTorch's conv2d may refuse to go back from weights of one channel, repeated (docs/findings.md, 3).
 OF_INPUTS = tuple(layout for layout in LAYOUTS[1:] if layout not in (*TIED, "expanded_second"))
+ANY = (*LAYOUTS[1:], *ORDERS)
 ALWAYS = ("expanded", "channels_last", "transposed_cropped", "swapped_last_cropped")  # layouts that are always tried
 # How gradients come back, always tried: from means and sums over an axis or several, from what was turned or cut.
 HANDED_BACK = (
-    *("expanded_all", "expanded_last", "expanded_columns", "expanded_second", "expanded", "expanded_rows"),
+    *(
+        "expanded_all",
+        "expanded_ends",
+        "expanded_last",
+        "expanded_columns",
+        "expanded_second",
+        "expanded",
+        "expanded_rows",
+    ),
     *("swapped_last", "channels_last", "chunked", "channels_last_chunked"),
 )
 OF_VECTORS = ("offset", "offset_even", "strided", "expanded")
@@ -109,7 +118,7 @@ def one_laid(
     """The case with each tensor in each layout, and with a plain copy of what that holds where it is not the same."""
     for name in names:
         shape = case.shapes[name]
-        for layout in layouts if len(shape) > 1 else OF_VECTORS:
+        for layout in distinct(shape, layouts if len(shape) > 1 else OF_VECTORS):
             if layout in TIED and case.operator == "max_pool2d":
                 continue
             ways = (REPEATED + layout, layout) if layout.startswith("expanded") else (layout,)
@@ -196,7 +205,7 @@ def give_what_copies_give(
 def test_contract_one_tensor_of_any_layout_gives_what_a_copy_gives(candidate, operator, seed):
     """Each in each. Blind to what every call has wrong."""
     for number, plain in enumerate(plain_cases(operator, seed)):
-        give_what_copies_give(candidate, plain, list(plain.shapes)[: LAID[number]], candidate.ask)
+        give_what_copies_give(candidate, plain, list(plain.shapes)[: LAID[number]], candidate.ask, layouts=ANY)
 
 
 @clause("contract.layouts", tier="contract", operators=ALL, gradient=True, share=12)
@@ -204,7 +213,8 @@ def test_contract_one_tensor_of_any_layout_gives_what_a_copy_gives(candidate, op
 def test_contract_one_tensor_of_any_layout_has_the_gradients_of_a_copy(candidate, operator, seed):
     """Each in each; who refuses to go back hands back no wrong number. Blind to what every call has wrong."""
     for number, plain in enumerate(plain_cases(operator, seed)):
-        give_what_copies_give(candidate, plain, list(plain.shapes)[: LAID[number]], candidate.ask_gradient, RAISED)
+        names = list(plain.shapes)[: LAID[number]]
+        give_what_copies_give(candidate, plain, names, candidate.ask_gradient, RAISED, ANY)
 
 
 @clause("contract.layouts", tier="contract", operators=ALL, dtypes=("float32", "bfloat16"))
@@ -273,7 +283,7 @@ def comes_back(candidate: Candidate, case: Case, layouts: Iterable[str], alone: 
     """Hold gradients to one answer, however the incoming one lies: all of them, or these ``alone``."""
     ask = partial(candidate.ask_gradient, wanted=alone, alone=bool(alone))
     views: dict[str, dict[str, None]] = {}
-    for each in layouts:
+    for each in distinct(case.result_shape, layouts):
         views.setdefault(REPEATED + each if each.startswith("expanded") else "contiguous", {})[each] = None
     for copy, alike in views.items():
         cases = [case.changed(incoming=replace(case.incoming, layout=each)) for each in (copy, *alike)]

@@ -83,7 +83,7 @@ def large_layers(candidate: Candidate, operator: str) -> Iterator[Case]:
         yield of_reals(layer(operator, shapes, parameters)).changed(pick=7, incoming=Texture("few", 3))
 
 
-@clause("contract.layouts", tier="contract", operators=ALL, dtypes=DTYPES)
+@clause("contract.layouts", tier="contract", operators=ALL)
 def test_contract_large_tensors_of_any_layout_give_what_copies_give(candidate, operator):
     """One after the other, in inference. Blind to what every call has wrong."""
     for case in large_layers(candidate, operator):

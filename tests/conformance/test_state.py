@@ -25,9 +25,7 @@ from assay.tests.trial import judge
 from assay.tests.trial.aligned import aligned_cases
 from assay.tests.trial.alike import one_answer, right_alike
 from assay.tests.trial.candidate import Candidate
-from assay.tests.trial.cases import (
-    Case,
-)
+from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import SEEDED as VALUES
 from assay.tests.trial.textures import Texture
@@ -43,6 +41,12 @@ REPEATS = 100  # a fault of one call in 50 is missed by 100 calls and 6 examples
 def reseeded(case: Case, by: int) -> Case:
     """The case with other values, in the same shapes."""
     return case.changed(textures={name: replace(t, seed=t.seed + by) for name, t in case.textures.items()})
+
+
+def of_whole_numbers(case: Case) -> Case:
+    """The case with integers that lie as its numbers do."""
+    textures = {name: replace(each, family="integers", elements=()) for name, each in case.textures.items()}
+    return case.changed(textures=textures)
 
 
 def one_element_changed(case: Case, name: str, place: int) -> Case:
@@ -249,11 +253,12 @@ def test_state_a_sample_gives_in_a_batch_what_it_gives_alone(candidate, operator
 @clause("contract.recording", tier="state", operators=ALL)
 @given(data=st.data())
 def test_state_the_result_is_right_without_recording(candidate, operator, data):
-    """As a model is run in inference. Blind to other ways of switching gradients off."""
+    """As a model is run in inference, on whole numbers, too. Blind to other ways of switching gradients off."""
     case = data.draw(CASES[operator](FAMILIES))
-    plain, unrecorded = candidate.ask(case), candidate.answer(case, recording=False)
-    one_answer(candidate, case, plain, unrecorded)
-    demand(unrecorded, not unrecorded.recorded, "gave a result that gradients can be asked of, in inference")
+    for each in (case, of_whole_numbers(case)):
+        plain, unrecorded = candidate.ask(each), candidate.answer(each, recording=False)
+        one_answer(candidate, each, plain, unrecorded)
+        demand(unrecorded, not unrecorded.recorded, "gave a result that gradients can be asked of, in inference")
 
 
 @clause("contract.recording", tier="state", operators=ALL, gradient=True)

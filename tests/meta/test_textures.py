@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument, arrays_of
-from assay.implementations.layouts import LAYOUTS, strides_of
+from assay.implementations.layouts import LAYOUTS, distinct, strides_of
 from assay.reference.arithmetic.formats import STORAGE
 from assay.tests.meta.oracles import SEEDS, budget
 from assay.tests.trial.cases import conv2d_cases, gated_cases, linear_cases
@@ -128,6 +128,9 @@ def test_elements_that_share_their_memory_are_seen(shape, layout, seed):
         ("swapped", (24, (4, 8, 1), 0)),
         ("swapped_middle", (24, (12, 4, 1), 0)),
         ("swapped_last", (24, (12, 1, 3), 0)),
+        ("axes 120", (24, (1, 8, 2), 0)),
+        ("axes 201", (24, (3, 1, 6), 0)),
+        ("axes 1230", (24, (12, 4, 1), 0)),
         ("cropped", (30, (15, 5, 1), 0)),
         ("chunked", (32, (16, 4, 1), 0)),
         ("expanded", (24, (0, 4, 1), 0)),
@@ -135,6 +138,7 @@ def test_elements_that_share_their_memory_are_seen(shape, layout, seed):
         ("expanded_rows", (24, (0, 0, 1), 0)),
         ("expanded_columns", (24, (12, 4, 0), 0)),
         ("expanded_last", (24, (12, 4, 0), 0)),
+        ("expanded_ends", (24, (0, 4, 0), 0)),
         ("expanded_all", (24, (0, 0, 0), 0)),
         ("expanded_frames", (24, (12, 2, 1), 0)),
         ("offset_even", (28, (12, 4, 1), 2)),
@@ -142,6 +146,11 @@ def test_elements_that_share_their_memory_are_seen(shape, layout, seed):
 )
 def test_a_layout_lies_as_it_is_called(layout, expected):
     assert strides_of((2, 3, 4), layout) == expected
+
+
+def test_of_layouts_that_are_the_same_for_a_shape_the_first_stands():
+    assert distinct((2, 3), ("transposed", "swapped", "strided", "swapped_last")) == ["transposed", "strided"]
+    assert distinct((2, 3, 4), ("transposed", "swapped")) == ["transposed", "swapped"]
 
 
 def test_channels_last_lies_as_torchs():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from assay.implementations.layouts import LAYOUTS
+from assay.implementations.layouts import LAYOUTS, ORDERS
 from assay.implementations.load import DIRECTIONS
 from assay.reference.arithmetic.formats import STORAGE
 from assay.spec import CLAUSES, OPERATORS
@@ -171,7 +171,7 @@ _READERS: dict[str, Callable[[str, Any, str], Any]] = {
     "tier": partial(_words, TIERS),
     "direction": partial(_words, DIRECTIONS),
     "special": partial(_words, tuple(SPECIAL)),
-    "layout": partial(_words, LAYOUTS),
+    "layout": partial(_words, (*LAYOUTS, *ORDERS)),
     "least": _bounds,
     "most": _bounds,
 }
