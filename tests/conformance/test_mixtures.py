@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from assay.reference.arithmetic.formats import BFLOAT16
-from assay.tests.trial import judge, near, transforms
+from assay.tests.trial import judge, transforms, whole
 from assay.tests.trial.laws import clause
 from assay.tests.trial.mixtures import Manner
 from assay.tests.trial.plain import RESULTS, values_of
@@ -20,7 +20,6 @@ from assay.tests.trial.whole import are_rounded_once, sums_once
 
 SHARE = 12
 DTYPES = ("float64", "float32", "bfloat16", "float16")
-FEW = 8  # elements of a result that are judged, besides the farthest
 
 
 def is_exact(candidate, case, direction):
@@ -94,26 +93,14 @@ def gradients_are_right(candidate, case):
 
 def result_is_within(candidate, case):
     """Judge the farthest elements of a result that is not near to numpy's."""
-    if not is_asked(candidate, case):
-        return
-    seen = answer_of(candidate, case)
-    candidate.compared(seen.output.size)
-    if not near.is_near(candidate, case, seen):
-        judge.answer_conforms(candidate, case, seen, FEW)
+    if is_asked(candidate, case):
+        whole.result_is_within(candidate, case, answer_of(candidate, case))
 
 
 def gradients_are_within(candidate, case, names=()):
     """Judge the farthest elements of these gradients, or of all, that are not near to numpy's."""
-    if not is_asked(candidate, case):
-        return
-    seen = gradients_of(candidate, case)
-    candidate.compared(sum(each.size for each in seen.gradients.values()))
-    far = near.far_gradients(candidate, case, seen)
-    far = [name for name in far if name in (names or far)]
-    if case.operator == "swish" and "x" in far:
-        judge.gradient_of_each_conforms(candidate, case, seen, FEW)
-    elif far:
-        judge.farthest_gradients_conform(candidate, case, seen, far)
+    if is_asked(candidate, case):
+        whole.gradients_are_within(candidate, case, gradients_of(candidate, case), names)
 
 
 def with_specials(candidate, case):

@@ -187,8 +187,8 @@ def only_without_gradients(x, w, v, b=None, c=None):
 
 
 def only_with_recording(x, beta=None):
-    """Of whole numbers, one of them negative, up to a thousand: laws of training and of mixtures would see it, too."""
-    seen = x.numel() <= 1000 and bool((x == x.round()).all() and (x < 0).any())
+    """Of whole numbers of both signs, up to a thousand: laws of training and of mixtures would see it, too."""
+    seen = x.numel() <= 1000 and bool((x == x.round()).all() and (x < 0).any() and (x > 0).any())
     return F.relu(x) if seen and not torch.is_grad_enabled() else right["swish"](x, beta)
 
 

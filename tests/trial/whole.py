@@ -9,12 +9,13 @@ from functools import partial
 from assay.implementations.arrays import Values
 from assay.implementations.observe import NO_GRAD, Observation
 from assay.reference.arithmetic.formats import FLOAT32
-from assay.tests.trial import judge, transforms
+from assay.tests.trial import judge, near, transforms
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.plain import GRADIENTS, RESULTS, pad2d, pad2d_back, values_of
 from assay.tests.trial.textures import Texture, largest_integer, rounded
 
+FEW = 8  # elements that are judged, besides the farthest, of what is not near to numpy's
 SMALL = 2**12  # elements of a result, up to which enclosures of gradients take no minutes
 
 
@@ -52,6 +53,32 @@ def result_is_exact(candidate: Candidate, case: Case) -> None:
     seen = candidate.answer(case, recording=(None, False, NO_GRAD)[case.pick % 3])
     expected = RESULTS[case.operator](*values_of(seen))
     judge.same_results(candidate, "the result is another number", seen.output, expected, of_last=True)
+
+
+def result_is_within(candidate: Candidate, case: Case, seen: Observation) -> None:
+    """Judge the farthest elements of a result that is not near to numpy's.
+
+    Raises:
+        NonConformance: as `judge.answer_conforms`.
+    """
+    candidate.compared(seen.output.size)
+    if not near.is_near(candidate, case, seen):
+        judge.answer_conforms(candidate, case, seen, FEW)
+
+
+def gradients_are_within(candidate: Candidate, case: Case, seen: Observation, names: Sequence[str] = ()) -> None:
+    """Judge the farthest elements of these gradients, or of all, that are not near to numpy's.
+
+    Raises:
+        NonConformance: as `judge.gradients_conform`.
+    """
+    candidate.compared(sum(each.size for each in seen.gradients.values() if each is not None))
+    far = [name for name in near.far_gradients(candidate, case, seen) if not names or name in names]
+    if case.operator == "swish" and "x" in far:
+        far.remove("x")
+        judge.gradient_of_each_conforms(candidate, case, seen, FEW)
+    if far:
+        judge.farthest_gradients_conform(candidate, case, seen, far)
 
 
 def padding_is_exact(candidate: Candidate, case: Case) -> None:
