@@ -9,12 +9,21 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from assay.tests.trial import transforms
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
 from assay.tests.trial.patterns import OF_UNTIED, Pattern, patterns
+from assay.tests.trial.suspects import SUMS
 from assay.tests.trial.textures import Texture
-from assay.tests.trial.whole import gradients_are_rounded_once, gradients_are_within, result_is_within, sums_once
+from assay.tests.trial.whole import (
+    going_back,
+    gradients_are_rounded_once,
+    gradients_are_within,
+    result_is_exact,
+    result_is_within,
+    sums_once,
+)
 
 SQUARE = {"x": (24, 32), **dict.fromkeys("wv", (32, 32)), **dict.fromkeys("bc", (32,))}
 LAYERS = {
@@ -66,16 +75,38 @@ def each(candidate: Candidate, case: Case, back: bool = False) -> Iterator[Case]
         yield several
 
 
+def is_exact(candidate: Candidate, operator: str, direction: str) -> bool:
+    """Whether sums are asked of integers: numpy is near to no reals by transforms, nor by operands of fewer bits."""
+    precision = candidate.precision(operator, direction)
+    plain = precision.algorithm == "direct" and precision.operands.precision >= candidate.format.precision
+    return operator in SUMS and not plain
+
+
+def of_integers(case: Case) -> Case:
+    return case.changed(textures={name: Texture("integers", k) for k, name in enumerate(case.shapes)})
+
+
 def results_are_within(candidate: Candidate, operator: str) -> None:
     """Judge what of the results is not near to numpy's, in training and in inference in turn."""
-    for number, case in enumerate(each(candidate, layer(operator))):
-        result_is_within(candidate, case, candidate.answer(case, recording=(None, False)[number % 2]))
+    exact, plain = is_exact(candidate, operator, "forward"), layer(operator)
+    for number, case in enumerate(each(candidate, of_integers(plain) if exact else plain)):
+        if exact:
+            result_is_exact(candidate, case.changed(pick=number))
+        else:
+            result_is_within(candidate, case, candidate.answer(case, recording=(None, False)[number % 2]))
 
 
 def all_gradients_are_within(candidate: Candidate, plain: Case, names: Sequence[str] = ()) -> None:
     """Judge what of the gradients, or of these, is not near to numpy's."""
-    for case in each(candidate, plain, back=True):
-        gradients_are_within(candidate, case, candidate.ask_gradient(case), names)
+    exact = is_exact(candidate, plain.operator, "backward")
+    for case in each(candidate, going_back(candidate, of_integers(plain), "contiguous") if exact else plain, back=True):
+        if not exact:
+            gradients_are_within(candidate, case, candidate.ask_gradient(case), names)
+        elif transforms.is_bounded(candidate, "backward"):
+            seen = candidate.ask_gradient(case)
+            transforms.gradients_are_within(candidate, seen, seen.gradients)
+        elif sums_once(candidate, case.operator, "backward"):
+            gradients_are_rounded_once(candidate, case)
 
 
 @clause("swish.formula", tier="enclosure")
