@@ -84,7 +84,7 @@ def distinct(shape: tuple[int, ...], layouts: Iterable[str]) -> list[str]:
 
 
 def _order(ndim: int, layout: str) -> list[int]:
-    """The axes from the outermost in memory to the innermost; of a layout of so many others, as they come."""
+    """The axes from the outermost in memory to the innermost; in an order of more axes or fewer, as they come."""
     order = list(range(ndim))
     if layout.startswith("transposed"):
         order.reverse()

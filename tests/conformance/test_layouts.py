@@ -49,15 +49,8 @@ ANY = (*LAYOUTS[1:], *ORDERS)
 ALWAYS = ("expanded", "channels_last", "transposed_cropped", "swapped_last_cropped")  # layouts that are always tried
 # How gradients come back, always tried: from means and sums over an axis or several, from what was turned or cut.
 HANDED_BACK = (
-    *(
-        "expanded_all",
-        "expanded_ends",
-        "expanded_last",
-        "expanded_columns",
-        "expanded_second",
-        "expanded",
-        "expanded_rows",
-    ),
+    *("expanded_all", "expanded_ends", "expanded_last", "expanded_columns"),
+    *("expanded_second", "expanded", "expanded_rows"),
     *("swapped_last", "channels_last", "chunked", "channels_last_chunked"),
 )
 OF_VECTORS = ("offset", "offset_even", "strided", "expanded")

@@ -83,6 +83,7 @@ def is_exact(candidate: Candidate, operator: str, direction: str) -> bool:
 
 
 def of_integers(case: Case) -> Case:
+    """The case with integers for its numbers."""
     return case.changed(textures={name: Texture("integers", k) for k, name in enumerate(case.shapes)})
 
 
