@@ -31,7 +31,7 @@ LAYERS = {
     "linear": ({name: SQUARE[name] for name in "xwb"}, {}),
     **dict.fromkeys(("glu", "swiglu"), (SQUARE, {})),
     "pad2d": ({"x": (4, 6, 9, 10)}, {"padding": 2}),
-    "conv2d": ({"input": (4, 16, 9, 10), "weight": (16, 16, 3, 3), "bias": (16,)}, {"stride": 1, "padding": 1}),
+    "conv2d": ({"input": (2, 8, 9, 10), "weight": (8, 8, 3, 3), "bias": (8,)}, {"stride": 1, "padding": 1}),
     "max_pool2d": ({"input": (4, 6, 17, 18)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
 }
 INCOMING = "incoming"
