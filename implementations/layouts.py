@@ -96,8 +96,8 @@ def _order(ndim: int, layout: str) -> list[int]:
         order[-2:] = reversed(order[-2:])
     elif layout.startswith("channels_last") and ndim in (4, 5):
         order = [0, *order[2:], 1]
-    elif layout in ORDERS and ndim == len(layout) - len("axes "):
-        order = [int(axis) for axis in layout.removeprefix("axes ")]
+    elif layout.startswith("axes ") and ndim == len(named := layout.removeprefix("axes ")):
+        order = [int(axis) for axis in named]
     return order
 
 

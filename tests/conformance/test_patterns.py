@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from assay.tests.trial import transforms
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
 from assay.tests.trial.patterns import OF_UNTIED, Pattern, patterns
+from assay.tests.trial.planes import Untied, holding
 from assay.tests.trial.suspects import SUMS
 from assay.tests.trial.textures import Texture
 from assay.tests.trial.whole import (
+    are_rounded_once,
     going_back,
     gradients_are_rounded_once,
     gradients_are_within,
+    of_whole_numbers,
     result_is_exact,
     result_is_within,
     sums_once,
@@ -41,12 +42,8 @@ def layer(operator: str, incoming: str = "normal") -> Case:
     """A layer of normal numbers, to which such numbers come back; in pooling no two of a plane are equal."""
     shapes, parameters = LAYERS[operator]
     textures = {name: Texture("normal", k) for k, name in enumerate(shapes)}
-    if operator == "max_pool2d":
-        samples, channels, rows, columns = shapes["input"]
-        places = np.random.default_rng(0).random((samples, channels, rows * columns)).argsort(-1)
-        values = places.reshape(shapes["input"]) - rows * columns / 2
-        textures["input"] = Texture("ties").holding(values, 1)
-    return Case(operator, shapes, textures, parameters, 2**8, 0, Texture(incoming, 9))
+    case = Case(operator, shapes, textures, parameters, 2**8, 0, Texture(incoming, 9))
+    return holding(case, Untied) if operator == "max_pool2d" else case
 
 
 def shown(candidate: Candidate, case: Case, name: str, pattern: Pattern) -> Case:
@@ -66,13 +63,13 @@ def each(candidate: Candidate, case: Case, back: bool = False) -> Iterator[Case]
     if case.operator == "max_pool2d":
         offered["input"] = OF_UNTIED
     for words in dict.fromkeys(words for found in offered.values() for words in found):
-        several = case
-        for name, found in offered.items():
-            if words in found:
-                candidate.begin()
-                yield shown(candidate, case, name, found[words])
-                several = shown(candidate, several, name, found[words])
-        yield several
+        names = tuple(name for name, found in offered.items() if words in found)
+        for together in dict.fromkeys((*((name,) for name in names), names)):
+            showing = case
+            for name in together:
+                showing = shown(candidate, showing, name, offered[name][words])
+            candidate.begin()
+            yield showing
 
 
 def is_exact(candidate: Candidate, operator: str, direction: str) -> bool:
@@ -82,15 +79,10 @@ def is_exact(candidate: Candidate, operator: str, direction: str) -> bool:
     return operator in SUMS and not plain
 
 
-def of_integers(case: Case) -> Case:
-    """The case with integers for its numbers."""
-    return case.changed(textures={name: Texture("integers", k) for k, name in enumerate(case.shapes)})
-
-
 def results_are_within(candidate: Candidate, operator: str) -> None:
     """Judge what of the results is not near to numpy's, in training and in inference in turn."""
     exact, plain = is_exact(candidate, operator, "forward"), layer(operator)
-    for number, case in enumerate(each(candidate, of_integers(plain) if exact else plain)):
+    for number, case in enumerate(each(candidate, of_whole_numbers(plain) if exact else plain)):
         if exact:
             result_is_exact(candidate, case.changed(pick=number))
         else:
@@ -99,15 +91,16 @@ def results_are_within(candidate: Candidate, operator: str) -> None:
 
 def all_gradients_are_within(candidate: Candidate, plain: Case, names: Sequence[str] = ()) -> None:
     """Judge what of the gradients, or of these, is not near to numpy's."""
-    exact = is_exact(candidate, plain.operator, "backward")
-    for case in each(candidate, going_back(candidate, of_integers(plain), "contiguous") if exact else plain, back=True):
-        if not exact:
+    if not is_exact(candidate, plain.operator, "backward"):
+        for case in each(candidate, plain, back=True):
             gradients_are_within(candidate, case, candidate.ask_gradient(case), names)
-        elif transforms.is_bounded(candidate, "backward"):
+        return
+    bounded = plain.operator == "conv2d" and transforms.is_bounded(candidate, "backward")
+    if bounded or sums_once(candidate, plain.operator, "backward"):
+        for case in each(candidate, going_back(candidate, of_whole_numbers(plain), "contiguous"), back=True):
             seen = candidate.ask_gradient(case)
-            transforms.gradients_are_within(candidate, seen, seen.gradients)
-        elif sums_once(candidate, case.operator, "backward"):
-            gradients_are_rounded_once(candidate, case)
+            judged = transforms.gradients_are_within if bounded else are_rounded_once
+            judged(candidate, seen, seen.gradients)
 
 
 @clause("swish.formula", tier="enclosure")
@@ -125,7 +118,7 @@ def test_gradients_of_swish_of_patterns_stay_within_their_enclosures(candidate):
 @clause("swish.beta-learned", tier="gradient")
 def test_the_gradient_of_swish_by_beta_of_patterns_stays_within_its_enclosure(candidate):
     """Zeros in rows, in what comes back, too. Blind to patterns of other sizes."""
-    shapes = {"x": (24, 32), "beta": ()}
+    shapes = {**LAYERS["swish"][0], "beta": ()}
     case = layer("swish").changed(shapes=shapes, textures={name: Texture("normal", k) for k, name in enumerate(shapes)})
     all_gradients_are_within(candidate, case, ("beta",))
 

@@ -29,6 +29,7 @@ from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import SEEDED as VALUES
 from assay.tests.trial.textures import Texture
+from assay.tests.trial.whole import of_whole_numbers
 
 LATER = 9  # calls, after which a ring of eight buffers comes round
 MUCH_LATER = 66  # as many gradients as a network of 65 layers of one shape keeps
@@ -41,12 +42,6 @@ REPEATS = 100  # a fault of one call in 50 is missed by 100 calls and 6 examples
 def reseeded(case: Case, by: int) -> Case:
     """The case with other values, in the same shapes."""
     return case.changed(textures={name: replace(t, seed=t.seed + by) for name, t in case.textures.items()})
-
-
-def of_whole_numbers(case: Case) -> Case:
-    """The case with integers that lie as its numbers do."""
-    textures = {name: replace(each, family="integers", elements=()) for name, each in case.textures.items()}
-    return case.changed(textures=textures)
 
 
 def one_element_changed(case: Case, name: str, place: int) -> Case:

@@ -11,6 +11,7 @@ import torch
 
 from assay.implementations.arrays import Argument
 from assay.implementations.contract import Implementation
+from assay.tests.conformance import test_patterns as patterns
 from assay.tests.conformance.test_mixtures import answer_of, gradients_of
 from assay.tests.mutants.correct import VARIANTS, variant
 from assay.tests.mutants.dispatched import back
@@ -108,3 +109,10 @@ def test_only_what_would_be_exact_as_a_direct_sum_is_held_to_the_bound_alone(wor
     right = variant("eager")
     declared = Implementation("declared", right.operators, precision={"conv2d.backward.float32": words})
     assert transforms.is_bounded(Candidate(declared, "float32"), "backward") is bounded
+
+
+def test_what_a_convolution_declares_is_not_what_a_linear_layer_of_fewer_bits_is_held_to():
+    words = {"linear.backward.float32": {"operands": "tf32"}, "conv2d.backward.float32": {"algorithm": "fft"}}
+    candidate = Candidate(Implementation("declared", variant("eager").operators, precision=words), "float32")
+    patterns.all_gradients_are_within(candidate, patterns.layer("linear"))
+    assert candidate.tally.compared

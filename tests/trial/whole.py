@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from assay.implementations.arrays import Values
@@ -34,6 +35,12 @@ def integers_are_exact(candidate: Candidate, operator: str, direction: str) -> b
     if not precision.exact_on_integers:
         candidate.tally.left_out = f"{precision} is declared, under which integers are not exact"
     return precision.exact_on_integers
+
+
+def of_whole_numbers(case: Case) -> Case:
+    """The case with integers that lie as its numbers do."""
+    textures = {name: replace(each, family="integers", elements=()) for name, each in case.textures.items()}
+    return case.changed(textures=textures)
 
 
 def going_back(candidate: Candidate, case: Case, layout: str) -> Case:
