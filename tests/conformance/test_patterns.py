@@ -1,20 +1,17 @@
-"""Patterns in values: one tensor in each of them, and all at once, in results and in gradients that are compared whole.
-
-The calls follow each other in one shape, so that what one leaves behind where the next has zeros shows, too.
-"""
+"""Patterns in values: one tensor in each, and all at once, in results and in gradients that are compared whole."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 from assay.tests.trial import transforms
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
-from assay.tests.trial.patterns import OF_UNTIED, Pattern, patterns
-from assay.tests.trial.planes import Untied, holding
+from assay.tests.trial.patterns import BACK, OF_BETA
 from assay.tests.trial.suspects import SUMS
-from assay.tests.trial.textures import Texture
+from assay.tests.trial.sweeps import in_patterns
 from assay.tests.trial.whole import (
     are_rounded_once,
     going_back,
@@ -26,50 +23,7 @@ from assay.tests.trial.whole import (
     sums_once,
 )
 
-SQUARE = {"x": (24, 32), **dict.fromkeys("wv", (32, 32)), **dict.fromkeys("bc", (32,))}
-LAYERS = {
-    "swish": ({"x": (24, 32)}, {}),
-    "linear": ({name: SQUARE[name] for name in "xwb"}, {}),
-    **dict.fromkeys(("glu", "swiglu"), (SQUARE, {})),
-    "pad2d": ({"x": (4, 6, 9, 10)}, {"padding": 2}),
-    "conv2d": ({"input": (2, 8, 9, 10), "weight": (8, 8, 3, 3), "bias": (8,)}, {"stride": 1, "padding": 1}),
-    "max_pool2d": ({"input": (4, 6, 17, 18)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
-}
-INCOMING = "incoming"
-
-
-def layer(operator: str, incoming: str = "normal") -> Case:
-    """A layer of normal numbers, to which such numbers come back; in pooling no two of a plane are equal."""
-    shapes, parameters = LAYERS[operator]
-    textures = {name: Texture("normal", k) for k, name in enumerate(shapes)}
-    case = Case(operator, shapes, textures, parameters, 2**8, 0, Texture(incoming, 9))
-    return holding(case, Untied) if operator == "max_pool2d" else case
-
-
-def shown(candidate: Candidate, case: Case, name: str, pattern: Pattern) -> Case:
-    """The case, one of whose tensors shows the pattern."""
-    given = {**case.textures, INCOMING: case.incoming}
-    values = given[name].fill({**case.shapes, INCOMING: case.result_shape}[name], candidate.format, case.terms).values
-    given[name] = given[name].holding(pattern(values), case.terms)
-    return case.changed(incoming=given.pop(INCOMING), textures=given)
-
-
-def each(candidate: Candidate, case: Case, back: bool = False) -> Iterator[Case]:
-    """The case, and with each tensor in each pattern that it may have, and with all that may have it."""
-    candidate.begin()
-    yield case
-    shapes = {**case.shapes, **({INCOMING: case.result_shape} if back else {})}
-    offered = {name: patterns(len(shape)) for name, shape in shapes.items()}
-    if case.operator == "max_pool2d":
-        offered["input"] = OF_UNTIED
-    for words in dict.fromkeys(words for found in offered.values() for words in found):
-        names = tuple(name for name, found in offered.items() if words in found)
-        for together in dict.fromkeys((*((name,) for name in names), names)):
-            showing = case
-            for name in together:
-                showing = shown(candidate, showing, name, offered[name][words])
-            candidate.begin()
-            yield showing
+SHARE = 12
 
 
 def is_exact(candidate: Candidate, operator: str, direction: str) -> bool:
@@ -79,119 +33,128 @@ def is_exact(candidate: Candidate, operator: str, direction: str) -> bool:
     return operator in SUMS and not plain
 
 
-def results_are_within(candidate: Candidate, operator: str) -> None:
-    """Judge what of the results is not near to numpy's, in training and in inference in turn."""
-    exact, plain = is_exact(candidate, operator, "forward"), layer(operator)
-    for number, case in enumerate(each(candidate, of_whole_numbers(plain) if exact else plain)):
-        if exact:
-            result_is_exact(candidate, case.changed(pick=number))
-        else:
-            result_is_within(candidate, case, candidate.answer(case, recording=(None, False)[number % 2]))
+def is_right(candidate: Candidate, case: Case) -> None:
+    """Judge what of the result is not near to numpy's, in training and in inference in turn."""
+    if is_exact(candidate, case.operator, "forward"):
+        result_is_exact(candidate, of_whole_numbers(case))
+    else:
+        result_is_within(candidate, case, candidate.answer(case, recording=(None, False)[case.pick % 2]))
 
 
-def all_gradients_are_within(candidate: Candidate, plain: Case, names: Sequence[str] = ()) -> None:
+def gradients_are_right(candidate: Candidate, case: Case, names: Sequence[str] = ()) -> None:
     """Judge what of the gradients, or of these, is not near to numpy's."""
-    if not is_exact(candidate, plain.operator, "backward"):
-        for case in each(candidate, plain, back=True):
-            gradients_are_within(candidate, case, candidate.ask_gradient(case), names)
+    if not is_exact(candidate, case.operator, "backward"):
+        gradients_are_within(candidate, case, candidate.ask_gradient(case), names)
         return
-    bounded = plain.operator == "conv2d" and transforms.is_bounded(candidate, "backward")
-    if bounded or sums_once(candidate, plain.operator, "backward"):
-        for case in each(candidate, going_back(candidate, of_whole_numbers(plain), "contiguous"), back=True):
-            seen = candidate.ask_gradient(case)
-            judged = transforms.gradients_are_within if bounded else are_rounded_once
-            judged(candidate, seen, seen.gradients)
+    bounded = case.operator == "conv2d" and transforms.is_bounded(candidate, "backward")
+    if bounded or sums_once(candidate, case.operator, "backward"):
+        whole = going_back(candidate, of_whole_numbers(case), "contiguous")
+        seen = candidate.ask_gradient(whole.changed(incoming=replace(case.incoming, family="integers")))
+        judged = transforms.gradients_are_within if bounded else are_rounded_once
+        judged(candidate, seen, seen.gradients)
 
 
-@clause("swish.formula", tier="enclosure")
-def test_swish_of_patterns_stays_within_its_enclosure(candidate):
+@clause("swish.formula", tier="enclosure", share=SHARE)
+@in_patterns("swish")
+def test_swish_of_patterns_stays_within_its_enclosure(candidate, case):
     """Zeros in rows, rows that are alike. Blind to patterns of other sizes."""
-    results_are_within(candidate, "swish")
+    is_right(candidate, case)
 
 
-@clause("swish.gradient", tier="gradient")
-def test_gradients_of_swish_of_patterns_stay_within_their_enclosures(candidate):
+@clause("swish.gradient", tier="gradient", share=SHARE)
+@in_patterns("swish", BACK)
+def test_gradients_of_swish_of_patterns_stay_within_their_enclosures(candidate, case):
     """Of zeros in rows, in what comes back, too. Blind to patterns of other sizes."""
-    all_gradients_are_within(candidate, layer("swish"))
+    gradients_are_right(candidate, case)
 
 
-@clause("swish.beta-learned", tier="gradient")
-def test_the_gradient_of_swish_by_beta_of_patterns_stays_within_its_enclosure(candidate):
+@clause("swish.beta-learned", tier="gradient", share=SHARE)
+@in_patterns("swish", OF_BETA)
+def test_the_gradient_of_swish_by_beta_of_patterns_stays_within_its_enclosure(candidate, case):
     """Zeros in rows, in what comes back, too. Blind to patterns of other sizes."""
-    shapes = {**LAYERS["swish"][0], "beta": ()}
-    case = layer("swish").changed(shapes=shapes, textures={name: Texture("normal", k) for k, name in enumerate(shapes)})
-    all_gradients_are_within(candidate, case, ("beta",))
+    gradients_are_right(candidate, case, ("beta",))
 
 
-@clause("linear.formula", tier="enclosure")
-def test_linear_of_patterns_stays_within_its_enclosure(candidate):
+@clause("linear.formula", tier="enclosure", share=SHARE)
+@in_patterns("linear")
+def test_linear_of_patterns_stays_within_its_enclosure(candidate, case):
     """Weights of triangles, of two columns of four. Blind to patterns of other sizes."""
-    results_are_within(candidate, "linear")
+    is_right(candidate, case)
 
 
-@clause("linear.gradient", tier="gradient")
-def test_linear_gradients_of_patterns_stay_within_their_enclosures(candidate):
+@clause("linear.gradient", tier="gradient", share=SHARE)
+@in_patterns("linear", BACK)
+def test_linear_gradients_of_patterns_stay_within_their_enclosures(candidate, case):
     """Zeros of weights have gradients, too. Blind to patterns of other sizes."""
-    all_gradients_are_within(candidate, layer("linear"))
+    gradients_are_right(candidate, case)
 
 
-@clause("glu.formula", tier="enclosure")
-def test_glu_of_patterns_stays_within_its_enclosure(candidate):
+@clause("glu.formula", tier="enclosure", share=SHARE)
+@in_patterns("glu")
+def test_glu_of_patterns_stays_within_its_enclosure(candidate, case):
     """Weights of triangles, of two columns of four. Blind to patterns of other sizes."""
-    results_are_within(candidate, "glu")
+    is_right(candidate, case)
 
 
-@clause("glu.gradient", tier="gradient")
-def test_glu_gradients_of_patterns_stay_within_their_enclosures(candidate):
+@clause("glu.gradient", tier="gradient", share=SHARE)
+@in_patterns("glu", BACK)
+def test_glu_gradients_of_patterns_stay_within_their_enclosures(candidate, case):
     """Zeros of weights have gradients, too. Blind to patterns of other sizes."""
-    all_gradients_are_within(candidate, layer("glu"))
+    gradients_are_right(candidate, case)
 
 
-@clause("swiglu.formula", tier="enclosure")
-def test_swiglu_of_patterns_stays_within_its_enclosure(candidate):
+@clause("swiglu.formula", tier="enclosure", share=SHARE)
+@in_patterns("swiglu")
+def test_swiglu_of_patterns_stays_within_its_enclosure(candidate, case):
     """Weights of triangles, of two columns of four. Blind to patterns of other sizes."""
-    results_are_within(candidate, "swiglu")
+    is_right(candidate, case)
 
 
-@clause("swiglu.gradient", tier="gradient")
-def test_swiglu_gradients_of_patterns_stay_within_their_enclosures(candidate):
+@clause("swiglu.gradient", tier="gradient", share=SHARE)
+@in_patterns("swiglu", BACK)
+def test_swiglu_gradients_of_patterns_stay_within_their_enclosures(candidate, case):
     """Zeros of weights have gradients, too. Blind to patterns of other sizes."""
-    all_gradients_are_within(candidate, layer("swiglu"))
+    gradients_are_right(candidate, case)
 
 
-@clause("pad2d.zeros", tier="exact")
-def test_pad2d_of_patterns_adds_zeros_and_leaves_the_rest(candidate):
+@clause("pad2d.zeros", tier="exact", share=SHARE)
+@in_patterns("pad2d")
+def test_pad2d_of_patterns_adds_zeros_and_leaves_the_rest(candidate, case):
     """Planes of zeros beside others. Blind to patterns of other sizes."""
-    results_are_within(candidate, "pad2d")
+    is_right(candidate, case)
 
 
-@clause("pad2d.gradient", tier="gradient")
-def test_pad2d_gradients_of_patterns_are_the_incoming_ones_within(candidate):
+@clause("pad2d.gradient", tier="gradient", share=SHARE)
+@in_patterns("pad2d", BACK)
+def test_pad2d_gradients_of_patterns_are_the_incoming_ones_within(candidate, case):
     """Planes of zeros beside others. Blind to patterns of other sizes."""
-    all_gradients_are_within(candidate, layer("pad2d"))
+    gradients_are_right(candidate, case)
 
 
-@clause("conv2d.formula", tier="enclosure")
-def test_conv2d_of_patterns_stays_within_its_enclosure(candidate):
+@clause("conv2d.formula", tier="enclosure", share=SHARE)
+@in_patterns("conv2d")
+def test_conv2d_of_patterns_stays_within_its_enclosure(candidate, case):
     """Taps of zeros, planes of one number, of one row, turned. Blind to patterns of other sizes."""
-    results_are_within(candidate, "conv2d")
+    is_right(candidate, case)
 
 
-@clause("conv2d.gradient", tier="gradient")
-def test_conv2d_gradients_of_patterns_stay_within_their_enclosures(candidate):
+@clause("conv2d.gradient", tier="gradient", share=SHARE)
+@in_patterns("conv2d", BACK)
+def test_conv2d_gradients_of_patterns_stay_within_their_enclosures(candidate, case):
     """Zeros of kernels have gradients, too. Blind to patterns of other sizes."""
-    all_gradients_are_within(candidate, layer("conv2d"))
+    gradients_are_right(candidate, case)
 
 
-@clause("max_pool2d.definition", tier="exact")
-def test_max_pool2d_of_patterns_takes_the_largest_of_each_window(candidate):
+@clause("max_pool2d.definition", tier="exact", share=SHARE)
+@in_patterns("max_pool2d")
+def test_max_pool2d_of_patterns_takes_the_largest_of_each_window(candidate, case):
     """Sorted planes, and negative ones within positive rows. Blind to patterns of other sizes."""
-    results_are_within(candidate, "max_pool2d")
+    is_right(candidate, case)
 
 
-@clause("max_pool2d.gradient", tier="gradient")
-def test_max_pool2d_gradients_of_patterns_are_rounded_once(candidate):
+@clause("max_pool2d.gradient", tier="gradient", share=SHARE)
+@in_patterns("max_pool2d", BACK)
+def test_max_pool2d_gradients_of_patterns_are_rounded_once(candidate, case):
     """Few outputs whose windows share an element come back, or whole rows. Blind to patterns of other sizes."""
     if sums_once(candidate, "max_pool2d", "backward"):
-        for case in each(candidate, layer("max_pool2d", "few bits"), back=True):
-            gradients_are_rounded_once(candidate, case)
+        gradients_are_rounded_once(candidate, case)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from assay.implementations.contract import Implementation
+from assay.implementations.load import load
 from assay.spec import CLAUSES
 from assay.tests.meta.test_planted_bugs import WITHOUT_CANDIDATE
 from assay.tests.mutants import known
@@ -11,6 +13,7 @@ from assay.tests.mutants.alone import ALONE, FOUND, MADE, implied_by
 from assay.tests.mutants.catalogue import MUTANTS
 from assay.tests.mutants.hunt import searching, trials
 from assay.tests.mutants.soundness import OF_EACH_LAYOUT, put_to_all
+from assay.tests.mutants.spoiled import RIGHT, Spoiled, watching
 from assay.tests.trial import permitted
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.failure import NonConformance
@@ -27,9 +30,23 @@ def test_a_law_of_the_clause_sees_its_witness(clause):
     assert known.first_kill(mutant, own), f"{mutant.words}: no law of {clause} sees it"
 
 
+def that_meet(law, operator, mutants):
+    """The mutants but for those that spoil nothing of what the law asks: it is asked of one right kernel, for all."""
+    spoilers, met = {}, set()
+    for each in mutants:
+        if len(made := each.made()) == 1 and isinstance(spoiler := made[each.operator], Spoiled):
+            spoilers.setdefault(each.operator, {})[each.id] = spoiler
+    if spoilers:
+        right = {**RIGHT, **{name: watching(name, those, met) for name, those in spoilers.items()}}
+        candidate = Candidate(Implementation("right", right, precision=load("torch").precision), mutants[0].dtype)
+        assert put_to_all(law, operator, {"right": candidate}) == {}
+    spared = {name for those in spoilers.values() for name in those} - met
+    return [each for each in mutants if each.id not in spared]
+
+
 def wrongly_seen(law, operator, mutants):
     """Those of the mutants that the law sees, of whose answers it could judge what it saw."""
-    candidates = {each.id: Candidate(each.implementation(), each.dtype) for each in mutants}
+    candidates = {each.id: Candidate(each.implementation(), each.dtype) for each in that_meet(law, operator, mutants)}
     raised = put_to_all(law, operator, candidates)
     return {name for name, each in raised.items() if isinstance(each, NonConformance) and not each.malformed}
 
@@ -55,6 +72,15 @@ def test_a_law_sees_no_witness_of_another_clause(law, monkeypatch):
         for operator, dtype in dict.fromkeys((operator, each.dtype) for operator, each in met):
             mutants = [each for name, each in met if (name, each.dtype) == (operator, dtype)]
             assert wrongly_seen(law, operator, mutants) == set(), f"{law.name} on {operator}: so their clauses are idle"
+
+
+def test_who_spoils_nothing_is_spared_and_who_spoils_is_seen(monkeypatch):
+    monkeypatch.setattr(permitted.KEPT, "size", 64)
+    (law,) = (law for law in all_laws("quick") if law.name == "test_linear_of_zero_is_the_bias_or_nothing")
+    mutants = [BY_ID[ALONE[clause]] for clause in ("linear.bias", "linear.formula", "linear.special")]
+    with searching("quick", [law]):
+        assert that_meet(law, None, mutants) == [mutants[0], mutants[2]]  # the last is made in another way
+        assert wrongly_seen(law, None, mutants) == {mutants[0].id}
 
 
 def test_every_clause_has_a_witness():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -46,15 +47,35 @@ def slope_off(name: str) -> Spoil:
     return spoil
 
 
-def spoiled(operator: str, when: When, spoil: Spoil = off_by_one) -> Mapping[str, Callable[..., Any]]:
+@dataclass(frozen=True)
+class Spoiled:
     """The operator, spoiled for the arguments for which ``when`` holds."""
 
-    def wrong(*given: Any) -> Any:
-        named = arguments(operator, given)
-        result = RIGHT[operator](*given)
-        return spoil(result, named) if when(named) else result
+    operator: str
+    when: When
+    spoil: Spoil
 
-    return {operator: wrong}
+    def __call__(self, *given: Any) -> Any:
+        named = arguments(self.operator, given)
+        result = RIGHT[self.operator](*given)
+        return self.spoil(result, named) if self.when(named) else result
+
+
+def spoiled(operator: str, when: When, spoil: Spoil = off_by_one) -> Mapping[str, Spoiled]:
+    """As a mutant has it."""
+    return {operator: Spoiled(operator, when, spoil)}
+
+
+def watching(operator: str, spoilers: Mapping[str, Spoiled], met: set[str]) -> Callable[..., Any]:
+    """The right operator, which adds to ``met`` the names of those that would have spoiled what it gives."""
+
+    def right(*given: Any) -> Any:
+        result = RIGHT[operator](*given)
+        named = arguments(operator, given)
+        met.update(name for name in spoilers.keys() - met if spoilers[name].when(named))
+        return result
+
+    return right
 
 
 def pair(value: Any) -> tuple[int, int]:

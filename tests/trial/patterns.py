@@ -2,16 +2,24 @@
 
 Tensors of real layers show them, and random numbers do not. Who looks for one to save work may take too much for it.
 
-Each pattern is made of a tensor's values, and leaves numbers of its dtype.
+Each pattern is made of a tensor's values, and leaves numbers of its dtype. A layer's tensors show it one after the
+other, then all at once; the calls follow each other in one shape, so that what one leaves behind where the next has
+zeros shows, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from assay.implementations.arrays import Values
+from assay.implementations.arrays import Argument, Values
+from assay.reference.arithmetic.formats import Format
+from assay.tests.trial.cases import Case
+from assay.tests.trial.planes import Untied, holding
+from assay.tests.trial.textures import Texture, laid
 
 Pattern = Callable[[Values], Values]
 
@@ -103,8 +111,94 @@ OF_UNTIED: dict[str, Pattern] = {
 }
 
 
-def patterns(ndim: int) -> dict[str, Pattern]:
-    """Those of tensors of so many axes."""
+ALL = OF_ROWS | OF_PLANES | OF_UNTIED
+
+
+@dataclass(frozen=True)
+class Patterned(Texture):
+    """A texture that shows a pattern."""
+
+    of: Texture = Texture()
+    pattern: str = ""
+
+    def fill(self, shape: tuple[int, ...], fmt: Format, terms: int = 1) -> Argument:
+        plain = replace(self.of, family=self.family, seed=self.seed, elements=self.elements, layout="contiguous")
+        return laid(ALL[self.pattern](plain.fill(shape, fmt, terms).values), self.layout)
+
+    @classmethod
+    def showing(cls, pattern: str, of: Texture) -> Patterned:
+        """The texture, which shows this pattern."""
+        return cls(of.family, of.seed, of.elements, of.layout, of, pattern)
+
+
+def offered(operator: str, ndim: int) -> dict[str, Pattern]:
+    """Those that a tensor of so many axes may show."""
     if ndim < 2:
         return {}
+    if operator == "max_pool2d":
+        return OF_UNTIED
     return OF_ROWS | (OF_PLANES if ndim > 2 else {})
+
+
+# The sweeps of patterns: of results; of gradients, where what comes back shows them, too; and where beta learns.
+PATTERNS, BACK, OF_BETA = "patterns", "patterns going back", "patterns where beta learns"
+PATTERNED = (PATTERNS, BACK, OF_BETA)
+INCOMING = "incoming"
+# Rows, features and outputs; samples, channels, rows and columns of planes, and kernels of images. A sweep's seed
+# chooses one of them.
+MATRICES = ((16, 64, 64), (24, 32, 32), (33, 20, 36), (8, 128, 16))
+PLANES = ((2, 16, 8, 8), (4, 6, 9, 10), (1, 3, 11, 12))
+IMAGES = (((1, 16, 8, 8), 16), ((2, 8, 9, 10), 8), ((3, 4, 7, 9), 12), ((2, 16, 6, 6), 32))
+
+
+def patterned(operator: str, axes: str, seed: int) -> Iterator[Case]:
+    """A layer, and then each tensor in each pattern that it may show, and all that may show it."""
+    case = _layer(operator, axes, seed)
+    yield case
+    shapes = {**case.shapes, **({} if axes == PATTERNS else {INCOMING: case.result_shape})}
+    may = {name: _offered(operator, name, len(shape)) for name, shape in shapes.items()}
+    shown = dict.fromkeys(
+        (pattern, together)
+        for pattern in ALL
+        if (names := tuple(name for name in may if pattern in may[name]))
+        for together in (*((name,) for name in names), names)
+    )
+    for pick, (pattern, together) in enumerate(shown, 1):
+        textures = {**case.textures, INCOMING: case.incoming}
+        textures |= {name: Patterned.showing(pattern, textures[name]) for name in together}
+        yield case.changed(pick=pick, incoming=textures.pop(INCOMING), textures=textures)
+
+
+def _offered(operator: str, name: str, ndim: int) -> dict[str, Pattern]:
+    """The patterns that a tensor of so many axes may show."""
+    if (operator, name) == ("max_pool2d", "input"):
+        return OF_UNTIED
+    return OF_ROWS | (OF_PLANES if ndim > 2 else {}) if ndim > 1 else {}
+
+
+def _layer(operator: str, axes: str, seed: int) -> Case:
+    """A layer of normal numbers, to which such numbers come back; in pooling no two of a plane are equal."""
+    shapes, parameters = _sized(operator, seed)
+    shapes |= {"beta": ()} if axes == OF_BETA else {}
+    textures = {name: Texture("normal", seed + k) for k, name in enumerate(shapes)}
+    case = Case(operator, shapes, textures, parameters, 2**8, 0, Texture("normal", seed + 9))
+    pooled = operator == "max_pool2d"
+    return holding(case, Untied).changed(incoming=Texture("few bits", seed + 9)) if pooled else case
+
+
+def _sized(operator: str, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Shapes and parameters."""
+    if operator in ("pad2d", "max_pool2d"):
+        *leading, rows, columns = PLANES[seed % len(PLANES)]
+        if operator == "pad2d":
+            return {"x": (*leading, rows, columns)}, {"padding": 2}
+        window = {"kernel_size": 3, "stride": 2, "padding": 1}
+        return {"input": (*leading, 2 * rows - 1, 2 * columns - 2)}, window
+    if operator == "conv2d":
+        image, kernels = IMAGES[seed % len(IMAGES)]
+        shapes = {"input": image, "weight": (kernels, image[1], 3, 3), "bias": (kernels,)}
+        return shapes, {"stride": 1, "padding": 1}
+    rows, features, outputs = MATRICES[seed % len(MATRICES)]
+    shapes = {"x": (rows, features), **dict.fromkeys("wv", (outputs, features)), **dict.fromkeys("bc", (outputs,))}
+    given = {"swish": "x", "linear": "xwb"}.get(operator, "xwvbc")
+    return {name: shapes[name] for name in given}, {}

@@ -90,15 +90,15 @@ def outputs_of(name: str, at: Index) -> tuple[Any, ...]:
 def worst(got: Values | None, expected: Values, size: Values) -> list[Index]:
     """The elements that are farthest off for the ``size`` of their terms, and the one that is farthest of all."""
     assert got is not None
-    if np.array_equal(got, expected):
-        return []
+    got, expected, size, shape = got.ravel(), expected.ravel(), size.ravel(), got.shape
     apart = np.abs(got - expected)
-    apart = np.where(np.isfinite(apart), apart, np.where(_same(got, expected), 0.0, math.inf)).ravel()
-    off = np.flatnonzero(apart > 0.0)  # among millions that are not, and so all alike, a partition takes seconds
-    share = apart[off] / np.abs(size).ravel()[off]
+    off = np.flatnonzero(apart != 0.0)  # among millions that are not, and so all alike, a partition takes seconds
+    off = off[~(np.isnan(apart[off]) & _same(got[off], expected[off]))]
+    apart = np.nan_to_num(apart[off], copy=False, nan=math.inf, posinf=math.inf)
+    share = apart / np.abs(size[off])
     first = off[np.argpartition(share, -WORST)[-WORST:]] if off.size > WORST else off
-    chosen = dict.fromkeys(map(int, (off[np.argmax(apart[off])], *first))) if off.size else ()
-    return [tuple(map(int, np.unravel_index(k, got.shape))) for k in chosen]
+    chosen = dict.fromkeys(map(int, (off[np.argmax(apart)], *first))) if off.size else ()
+    return [tuple(map(int, np.unravel_index(k, shape))) for k in chosen]
 
 
 def _same(got: Values, expected: Values) -> Any:

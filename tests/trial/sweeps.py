@@ -12,7 +12,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice, product
 from typing import Any
 
@@ -26,6 +26,7 @@ from assay.tests.trial.cases import Case
 from assay.tests.trial.large import AXES, SEEDS, SHAPED, USUAL
 from assay.tests.trial.mixtures import MIXTURES, mixtures
 from assay.tests.trial.networks import LAYERS, layers, untied
+from assay.tests.trial.patterns import PATTERNED, PATTERNS, patterned
 from assay.tests.trial.textures import Texture
 from assay.tests.trial.usual import Blocks, as_given
 
@@ -73,14 +74,17 @@ class Sweep:
     usual: int = 0
     every: int = 1
 
-    def cases(self) -> Iterator[Case]:
+    def cases(self) -> tuple[Case, ...]:
         """From the smallest on."""
-        return islice(self._all(), self.seed % self.every, None, self.every)
+        return _cases(self)
 
-    def _all(self) -> Iterator[Case]:
+    def all(self) -> Iterator[Case]:
         rng = random.Random(f"{self.axes} {self.seed}")
         if self.axes == MIXTURES:
             yield from mixtures(self.operator, rng)
+            return
+        if self.axes in PATTERNED:
+            yield from patterned(self.operator, self.axes, self.seed)
             return
         if made := MADE[self.operator].get(self.axes):
             yield from made(rng)
@@ -88,6 +92,12 @@ class Sweep:
         swept, most = self.axes.split(), SWEPT[self.operator][self.axes]
         for lengths in product(range(1, most + 1), repeat=len(swept)):
             yield _sized(rng, self.operator, dict(zip(swept, lengths, strict=True)), self.usual)
+
+
+@lru_cache(maxsize=8)
+def _cases(sweep: Sweep) -> tuple[Case, ...]:
+    """Where several candidates are judged, each is put the same."""
+    return tuple(islice(sweep.all(), sweep.seed % sweep.every, None, sweep.every))
 
 
 def _sized(rng: random.Random, operator: str, lengths: Mapping[str, int], usual: int = 0) -> Case:
@@ -270,8 +280,15 @@ def mixed(operator: str) -> Callable[[Law], Any]:
     return every_size(operator, (MIXTURES,))
 
 
-def every_size(operator: str, only: Sequence[str] = ()) -> Callable[[Law], Any]:
+def in_patterns(operator: str, axes: str = PATTERNS) -> Callable[[Law], Any]:
+    """Have a law of one case tried on a layer in every pattern, and on a quarter of those of other seeds."""
+    return every_size(operator, (axes,), every=4)
+
+
+def every_size(operator: str, only: Sequence[str] = (), every: int = 1) -> Callable[[Law], Any]:
     """Have a law of one case tried on all of each sweep of an operator, or these, and on those of other seeds.
+
+    Of the others one case in ``every`` is tried.
 
     The first case that it fails on is simplified as if there were no others, and the same holds of waivers.
     """
@@ -288,10 +305,10 @@ def every_size(operator: str, only: Sequence[str] = ()) -> Callable[[Law], Any]:
         of_all.__name__, of_all.__doc__, of_all.__module__ = law.__name__, law.__doc__, law.__module__
         settings = st.sampled_from(range(USUAL[operator] + 1))
         named = only or [*SWEPT[operator], *MADE[operator]]
-        sweeps = st.builds(Sweep, st.just(operator), st.sampled_from(sorted(named)), SEEDS, settings)
+        sweeps = st.builds(Sweep, st.just(operator), st.sampled_from(sorted(named)), SEEDS, settings, st.just(every))
         test = given(sweep=sweeps)(of_all)
         for axes in named:
-            seed = int(axes == MIXTURES)  # of which the others have nothing in common; a search begins with 0
+            seed = int(axes in (MIXTURES, *PATTERNED))  # whose seeds have nothing in common; a search begins with 0
             test = example(sweep=Sweep(operator, axes, seed, min(1, USUAL[operator])))(test)
         return test
 
