@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import hypothesis
 import numpy as np
@@ -17,7 +18,7 @@ from assay.reference.arithmetic.formats import STORAGE
 from assay.report import failures
 from assay.tests.meta.oracles import SEEDS, budget
 from assay.tests.mutants.catalogue import MUTANTS
-from assay.tests.trial import simplify, smaller
+from assay.tests.trial import simplify, smaller, steps
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import (
     Case,
@@ -257,7 +258,7 @@ def test_given_values_fill_as_they_stand_and_families_asked_for_are_had(case, mo
     held = Given("normal", 5, (), "contiguous", texture.fill((2, 3), fmt).values, 1, ("normal", 5))
     wider = held.fill((2, 3 + more), fmt).values
     assert (wider[:, :3] == held.values).all() and not wider[:, 3:].any()
-    other = simplify.replace(held, family="integers", seed=case.pick)
+    other = replace(held, family="integers", seed=case.pick)
     assert (other.fill((2, 3), fmt).values == Texture("integers", case.pick).fill((2, 3), fmt).values).all()
 
 
@@ -271,7 +272,7 @@ def test_a_search_that_is_spent_goes_through_no_more_values(monkeypatch):
     """Halves of halves of a tensor of a million elements are many, though none of them is tried any more."""
     asked, fails = [], simplify.Search.fails
     monkeypatch.setattr(simplify, "CALLS", 1)
-    monkeypatch.setattr(simplify, "STEPS", (simplify.round_values,))
+    monkeypatch.setattr(simplify, "STEPS", (steps.round_values,))
     monkeypatch.setattr(simplify.Search, "fails", lambda search, state: asked.append(state) or fails(search, state))
 
     def law(candidate, case):
@@ -358,3 +359,19 @@ def test_other_numbers_are_as_few_as_they_were():
     (other,) = refilled({"case": case}, "normal", 3).values()
     assert np.count_nonzero(other.cotangent(STORAGE["float32"]).values) <= 64
     assert other.textures["x"] != case.textures["x"]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_case_of_a_law_that_draws_nothing_is_simplified_where_it_is_shown(shown):
+    """Of 40 rows with one number each as many as are wrong together, and one feature."""
+    right = load("torch").operators["linear"]
+
+    def linear(x, w, b=None):
+        return right(x, w, b) + (len(x) > 6)
+
+    (law,) = (law for law in all_laws() if law.name == "test_linear_of_rows_of_one_number_each_is_exact")
+    wrong = Candidate(Implementation("wrong", {"linear": linear}), "float32", shown=shown)
+    with pytest.raises(NonConformance) as found:
+        law.function(candidate=wrong)
+    assert found.value.calls[-1].tensors["x"].values.shape == ((7, 1) if shown else (40, 16))
+    assert found.value.notes == []

@@ -56,6 +56,7 @@ class Candidate:
     given_up: str = ""  # why it was not asked again, if it was not
     example: Any = None  # the last one that failed, a `history.Example`
     waivers: Sequence[Waiver] = ()  # those that may cover a case of the law that is running
+    shown: bool = False  # whether a report shows what fails, for which a simpler case is searched
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """A word for Hypothesis, which would print every array of every call."""
@@ -74,6 +75,10 @@ class Candidate:
     def calls_until(self, call: Call) -> list[Call]:
         """The calls of this example up to this one, which stands last."""
         return [*itertools.takewhile(lambda each: each is not call, self.calls), call]
+
+    def aside(self) -> Candidate:
+        """The same one, put something that counts nowhere and is shown to nobody."""
+        return replace(self, tally=Tally(), calls=[], shown=False)
 
     def begin(self) -> None:
         """Another example starts."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from assay.implementations.isolated import Asked, GivenUp, Worker
 from assay.implementations.load import LoadError
 from assay.implementations.observe import Call, Observation
 from assay.implementations.running import WAYS_BACK
-from assay.tests.trial.candidate import Candidate, Tally
+from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.failure import CLASSES, DIED, MALFORMED, NonConformance
 
 # Seconds that one failure may cost, and all failures: a process takes some where a library has started threads.
@@ -98,7 +98,7 @@ class Fresh:
         """What the law raises of the example in a process that was asked this ``before``, if anything."""
         self.worker.renew()
         self.worker.ask_again(before)
-        found = self.example.run(replace(self.candidate, tally=Tally(), calls=[]))
+        found = self.example.run(self.candidate.aside())
         if isinstance(found, NonConformance):
             self.failure, self.asked = found, list(self.worker.asked)
         return found

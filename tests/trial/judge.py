@@ -21,12 +21,14 @@ from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.permitted import backward, exact_backward, exact_forward, forward, tensor_of
+from assay.tests.trial.simplify import by_its_case
 from assay.tests.trial.weaker import what_would_hold
 
 SAMPLED = 40  # elements of a result that are judged, where it has more: corners first, then drawn ones
 SAMPLED_GRADIENTS = 16  # of each input
 
 
+@by_its_case
 def conforms(candidate: Candidate, case: Case, sampled: int = SAMPLED) -> Observation:
     """Judge so many elements of the result of a case against their enclosures. Returns the observation.
 
@@ -46,6 +48,7 @@ def answer_conforms(candidate: Candidate, case: Case, seen: Observation, sampled
     _judge(candidate, seen.call, "result", seen.output, places, enclose, "forward")
 
 
+@by_its_case
 def conforms_exactly(candidate: Candidate, case: Case) -> Observation:
     """Judge the result of a case of integers: every sum is exact in any order, so only one answer is right.
 
@@ -65,6 +68,7 @@ def conforms_exactly(candidate: Candidate, case: Case) -> Observation:
     return seen
 
 
+@by_its_case
 def gradient_conforms(
     candidate: Candidate, case: Case, names: Sequence[str] = (), alone: bool = False, sparse: bool = False
 ) -> Observation:

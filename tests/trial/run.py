@@ -40,7 +40,11 @@ class Run:
 
     def candidates(self, law: Law) -> list[Candidate]:
         """The candidate once for each dtype that the law and the run have in common."""
-        return [Candidate(self.implementation, dtype, self.device) for dtype in self.dtypes if dtype in law.dtypes]
+        return [
+            Candidate(self.implementation, dtype, self.device, shown=True)
+            for dtype in self.dtypes
+            if dtype in law.dtypes
+        ]
 
     def wants(self, law: Law, operator: str) -> bool:
         """Whether the law belongs to the run."""

@@ -14,6 +14,7 @@ from assay.tests.trial import judge, near, transforms
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.plain import GRADIENTS, RESULTS, pad2d, pad2d_back, values_of
+from assay.tests.trial.simplify import by_its_case
 from assay.tests.trial.textures import Texture, largest_integer, rounded
 
 FEW = 8  # elements that are judged, besides the farthest, of what is not near to numpy's
@@ -51,6 +52,7 @@ def going_back(candidate: Candidate, case: Case, layout: str) -> Case:
     return case.changed(incoming=Texture("integers", case.pick, (), layout), terms=terms)
 
 
+@by_its_case
 def result_is_exact(candidate: Candidate, case: Case) -> None:
     """Hold the result of a case of integers to numpy's, element by element; two in three are put as in inference.
 
@@ -88,6 +90,7 @@ def gradients_are_within(candidate: Candidate, case: Case, seen: Observation, na
         judge.farthest_gradients_conform(candidate, case, seen, far)
 
 
+@by_its_case
 def padding_is_exact(candidate: Candidate, case: Case) -> None:
     """Hold the result of padding to the input amid zeros, element by element.
 
@@ -99,6 +102,7 @@ def padding_is_exact(candidate: Candidate, case: Case) -> None:
     judge.same_arrays(candidate, what, seen.output, pad2d(*values_of(seen)), of_last=True)
 
 
+@by_its_case
 def incoming_is_within(candidate: Candidate, case: Case) -> None:
     """Hold the gradient of padding to the incoming one at the places of the input, element by element.
 
@@ -112,6 +116,7 @@ def incoming_is_within(candidate: Candidate, case: Case) -> None:
     judge.same_arrays(candidate, what, seen.gradients["x"], expected, "gradient of x", of_last=True)
 
 
+@by_its_case
 def gradients_are_exact(candidate: Candidate, case: Case, learn: Sequence[str] = ()) -> None:
     """Hold the gradients of a case of integers to numpy's; where integers are not exact, small ones to enclosures.
 
@@ -133,6 +138,7 @@ def gradients_are_exact(candidate: Candidate, case: Case, learn: Sequence[str] =
     are_all(candidate, seen.gradients, GRADIENTS[case.operator](seen.call.cotangent.values, *values_of(seen)))
 
 
+@by_its_case
 def gradients_are_rounded_once(candidate: Candidate, case: Case) -> None:
     """Hold gradients whose sums are exact in float32 to the nearest numbers of the dtype, element by element.
 
