@@ -19,7 +19,7 @@ from assay.tests.trial import transforms
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.mixtures import mixtures
-from assay.tests.trial.patterns import BACK
+from assay.tests.trial.patterned import BACK
 from assay.tests.trial.sweeps import Sweep
 
 FEW = [case for _, case in zip(range(24), mixtures("conv2d", random.Random(7)), strict=False)]

@@ -2,24 +2,16 @@
 
 Tensors of real layers show them, and random numbers do not. Who looks for one to save work may take too much for it.
 
-Each pattern is made of a tensor's values, and leaves numbers of its dtype. A layer's tensors show it one after the
-other, then all at once; the calls follow each other in one shape, so that what one leaves behind where the next has
-zeros shows, too.
+Each pattern is made of a tensor's values, and leaves numbers of its dtype.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
-from assay.implementations.arrays import Argument, Values
-from assay.reference.arithmetic.formats import Format
-from assay.tests.trial.cases import Case
-from assay.tests.trial.planes import Untied, holding
-from assay.tests.trial.textures import Texture, laid
+from assay.implementations.arrays import Values
 
 Pattern = Callable[[Values], Values]
 
@@ -35,6 +27,11 @@ def _grid(values: Values, axes: int = 2) -> tuple[Values, ...]:
 def _where(keep: Callable[..., Values], axes: int = 2) -> Pattern:
     """Zero but where so many axes' places say so."""
     return lambda values: np.where(keep(*_grid(values, axes)), values, 0.0)
+
+
+def _is_inside(places: Values) -> Values:
+    """Neither the first place along an axis nor the last."""
+    return (places > 0) & (places < places.max())
 
 
 def _ends_alike(values: Values) -> Values:
@@ -60,6 +57,71 @@ def _adding_up(values: Values) -> Values:
     row, column = _grid(values)
     place = (column - row) % values.shape[1]
     return np.zeros(values.shape) + np.select([place == 0, place == 1, place == 2], [1.0, 0.5, -0.5], 0.0)
+
+
+def _filter(values: Values) -> Values:
+    """The same three numbers in each row, from the diagonal on."""
+    row, column = _grid(values)
+    first = (np.where(column - row == k, values[:1, k : k + 1], 0.0) for k in range(3))
+    return np.add.reduce(list(first))
+
+
+def _symmetric(values: Values) -> Values:
+    return _mirrored_at_the_diagonal(values, 1.0)
+
+
+def _rotation(values: Values) -> Values:
+    """The identity and a matrix whose elements are those on the other side of the diagonal, with the other sign."""
+    row, column = _grid(values)
+    return np.where(row == column, 1.0, _mirrored_at_the_diagonal(np.copysign(0.5, values), -1.0))
+
+
+def _mirrored_at_the_diagonal(values: Values, sign: float) -> Values:
+    found, size = values.copy(), min(values.shape[:2])
+    square = values[:size, :size]
+    row, column = _grid(square)
+    found[:size, :size] = np.where(row <= column, square, sign * square.swapaxes(0, 1))
+    return found
+
+
+def _odd(values: Values) -> Values:
+    """The numbers from the last on, with the other sign, as of a grid around 0."""
+    flat = values.ravel().copy()
+    half = flat.size // 2
+    flat[half:] = -flat[: flat.size - half][::-1]
+    flat[half : half + flat.size % 2] = 0.0
+    return flat.reshape(values.shape)
+
+
+def _of_norm_one(values: Values) -> Values:
+    """Four halves in each row, of either sign."""
+    row, column = _grid(values)
+    return np.where((column - row) % values.shape[1] < 4, np.copysign(0.5, values), 0.0)
+
+
+def _opposite_rows(values: Values) -> Values:
+    found = values.copy()
+    found[1::2] = -values[: 2 * (len(values) // 2) : 2]
+    return found
+
+
+def _powers_of_two(values: Values) -> Values:
+    return np.copysign(2.0 ** np.clip(np.round(values), -2, 2), values)
+
+
+def _columns_by_rows(values: Values) -> Values:
+    """Planes of one column by one row, of powers of two."""
+    powers = _powers_of_two(values)
+    return powers[..., :1] * powers[..., :1, :]
+
+
+def _mirrored(values: Values) -> Values:
+    """Planes with a right half as the left one, and samples, or kernels, of which the second half is as the first."""
+    halves, left = len(values) // 2, values.shape[-1] // 2
+    found = values.copy()
+    found[halves : 2 * halves] = found[:halves]
+    found[..., found.shape[-1] - left :] = found[..., :left][..., ::-1]
+    return found
 
 
 def _bands(values: Values) -> Values:
@@ -91,6 +153,18 @@ OF_ROWS: dict[str, Pattern] = {
     "rows that add up to 1": _adding_up,
     "-1 alone": lambda values: np.full(values.shape, -1.0),
     "ends that are alike": _ends_alike,
+    "one row": _where(lambda row, column: row == 1),
+    "one column": _where(lambda row, column: column == 1),
+    "a filter": _filter,
+    "what is symmetric": _symmetric,
+    "a rotation": _rotation,
+    "rows of norm 1": _of_norm_one,
+    "rows and their opposites": _opposite_rows,
+    "a grid around 0": _odd,
+    "powers of two": _powers_of_two,
+    "five levels": lambda values: np.clip(np.round(2.0 * values), -2.0, 2.0) / 2.0,
+    "nothing negative": lambda values: np.maximum(values, 0.0),
+    "rows in order": lambda values: np.sort(values, -1),
 }
 # Of images and kernels, besides.
 OF_PLANES: dict[str, Pattern] = {
@@ -101,6 +175,11 @@ OF_PLANES: dict[str, Pattern] = {
     "turned planes": lambda values: values[..., ::-1, ::-1].copy(),
     "planes with rows for columns": _exchanged,
     "four elements of each plane": _where(lambda row, column: (row // 2 == 2) & (column // 2 == 2), -2),
+    "no corners": _where(lambda row, column: _is_inside(row) | _is_inside(column), -2),
+    "a border of zeros": _where(lambda row, column: _is_inside(row) & _is_inside(column), -2),
+    "a checkerboard": _where(lambda row, column: (row + column) % 2 == 0, -2),
+    "columns by rows": _columns_by_rows,
+    "planes that are mirrored": _mirrored,
 }
 # Of planes none of whose numbers are equal, which stay so.
 OF_UNTIED: dict[str, Pattern] = {
@@ -110,95 +189,4 @@ OF_UNTIED: dict[str, Pattern] = {
     "bands": _bands,
 }
 
-
 ALL = OF_ROWS | OF_PLANES | OF_UNTIED
-
-
-@dataclass(frozen=True)
-class Patterned(Texture):
-    """A texture that shows a pattern."""
-
-    of: Texture = Texture()
-    pattern: str = ""
-
-    def fill(self, shape: tuple[int, ...], fmt: Format, terms: int = 1) -> Argument:
-        plain = replace(self.of, family=self.family, seed=self.seed, elements=self.elements, layout="contiguous")
-        return laid(ALL[self.pattern](plain.fill(shape, fmt, terms).values), self.layout)
-
-    @classmethod
-    def showing(cls, pattern: str, of: Texture) -> Patterned:
-        """The texture, which shows this pattern."""
-        return cls(of.family, of.seed, of.elements, of.layout, of, pattern)
-
-
-def offered(operator: str, ndim: int) -> dict[str, Pattern]:
-    """Those that a tensor of so many axes may show."""
-    if ndim < 2:
-        return {}
-    if operator == "max_pool2d":
-        return OF_UNTIED
-    return OF_ROWS | (OF_PLANES if ndim > 2 else {})
-
-
-# The sweeps of patterns: of results; of gradients, where what comes back shows them, too; and where beta learns.
-PATTERNS, BACK, OF_BETA = "patterns", "patterns going back", "patterns where beta learns"
-PATTERNED = (PATTERNS, BACK, OF_BETA)
-INCOMING = "incoming"
-# Rows, features and outputs; samples, channels, rows and columns of planes, and kernels of images. A sweep's seed
-# chooses one of them.
-MATRICES = ((16, 64, 64), (24, 32, 32), (33, 20, 36), (8, 128, 16))
-PLANES = ((2, 16, 8, 8), (4, 6, 9, 10), (1, 3, 11, 12))
-IMAGES = (((1, 16, 8, 8), 16), ((2, 8, 9, 10), 8), ((3, 4, 7, 9), 12), ((2, 16, 6, 6), 32))
-
-
-def patterned(operator: str, axes: str, seed: int) -> Iterator[Case]:
-    """A layer, and then each tensor in each pattern that it may show, and all that may show it."""
-    case = _layer(operator, axes, seed)
-    yield case
-    shapes = {**case.shapes, **({} if axes == PATTERNS else {INCOMING: case.result_shape})}
-    may = {name: _offered(operator, name, len(shape)) for name, shape in shapes.items()}
-    shown = dict.fromkeys(
-        (pattern, together)
-        for pattern in ALL
-        if (names := tuple(name for name in may if pattern in may[name]))
-        for together in (*((name,) for name in names), names)
-    )
-    for pick, (pattern, together) in enumerate(shown, 1):
-        textures = {**case.textures, INCOMING: case.incoming}
-        textures |= {name: Patterned.showing(pattern, textures[name]) for name in together}
-        yield case.changed(pick=pick, incoming=textures.pop(INCOMING), textures=textures)
-
-
-def _offered(operator: str, name: str, ndim: int) -> dict[str, Pattern]:
-    """The patterns that a tensor of so many axes may show."""
-    if (operator, name) == ("max_pool2d", "input"):
-        return OF_UNTIED
-    return OF_ROWS | (OF_PLANES if ndim > 2 else {}) if ndim > 1 else {}
-
-
-def _layer(operator: str, axes: str, seed: int) -> Case:
-    """A layer of normal numbers, to which such numbers come back; in pooling no two of a plane are equal."""
-    shapes, parameters = _sized(operator, seed)
-    shapes |= {"beta": ()} if axes == OF_BETA else {}
-    textures = {name: Texture("normal", seed + k) for k, name in enumerate(shapes)}
-    case = Case(operator, shapes, textures, parameters, 2**8, 0, Texture("normal", seed + 9))
-    pooled = operator == "max_pool2d"
-    return holding(case, Untied).changed(incoming=Texture("few bits", seed + 9)) if pooled else case
-
-
-def _sized(operator: str, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Shapes and parameters."""
-    if operator in ("pad2d", "max_pool2d"):
-        *leading, rows, columns = PLANES[seed % len(PLANES)]
-        if operator == "pad2d":
-            return {"x": (*leading, rows, columns)}, {"padding": 2}
-        window = {"kernel_size": 3, "stride": 2, "padding": 1}
-        return {"input": (*leading, 2 * rows - 1, 2 * columns - 2)}, window
-    if operator == "conv2d":
-        image, kernels = IMAGES[seed % len(IMAGES)]
-        shapes = {"input": image, "weight": (kernels, image[1], 3, 3), "bias": (kernels,)}
-        return shapes, {"stride": 1, "padding": 1}
-    rows, features, outputs = MATRICES[seed % len(MATRICES)]
-    shapes = {"x": (rows, features), **dict.fromkeys("wv", (outputs, features)), **dict.fromkeys("bc", (outputs,))}
-    given = {"swish": "x", "linear": "xwb"}.get(operator, "xwvbc")
-    return {name: shapes[name] for name in given}, {}

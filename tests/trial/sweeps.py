@@ -26,7 +26,7 @@ from assay.tests.trial.cases import Case
 from assay.tests.trial.large import AXES, SEEDS, SHAPED, USUAL
 from assay.tests.trial.mixtures import MIXTURES, mixtures
 from assay.tests.trial.networks import LAYERS, layers, untied
-from assay.tests.trial.patterns import PATTERNED, PATTERNS, patterned
+from assay.tests.trial.patterned import PATTERNED, PATTERNS, patterned
 from assay.tests.trial.textures import Texture
 from assay.tests.trial.usual import Blocks, as_given
 

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from assay.implementations.arrays import Values
+import numpy as np
+
+from assay.implementations.arrays import Argument, Values
 from assay.implementations.observe import NO_GRAD, Observation
 from assay.reference.arithmetic.formats import FLOAT32
 from assay.tests.trial import judge, near, transforms
@@ -15,6 +17,7 @@ from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.plain import GRADIENTS, RESULTS, pad2d, pad2d_back, values_of
 from assay.tests.trial.simplify import by_its_case
+from assay.tests.trial.suspects import absolute
 from assay.tests.trial.textures import Texture, largest_integer, rounded
 
 FEW = 8  # elements that are judged, besides the farthest, of what is not near to numpy's
@@ -42,6 +45,26 @@ def of_whole_numbers(case: Case) -> Case:
     """The case with integers that lie as its numbers do."""
     textures = {name: replace(each, family="integers", elements=()) for name, each in case.textures.items()}
     return case.changed(textures=textures)
+
+
+def fits(candidate: Candidate, case: Case, back: bool = False) -> bool:
+    """Whether all sums of a case of few bits, or of its gradients, are numbers of the dtype, in whatever order.
+
+    A pattern may leave halves, and fewer zeros than integers were drawn for.
+    """
+    arguments, incoming = case.arguments(candidate.format), case.cotangent(candidate.format).values
+    values = [each.values if isinstance(each, Argument) else each for each in arguments.values()]
+    factors = [each for each in (*values, *([incoming] if back else [])) if isinstance(each, np.ndarray)]
+    sizes = absolute(values)
+    sums = GRADIENTS[case.operator](np.abs(incoming), *sizes).values() if back else (RESULTS[case.operator](*sizes),)
+    largest = max(each.max(initial=0.0) for each in sums)
+    return bool(largest <= math.prod(map(_unit, factors)) * 2.0**candidate.format.precision)
+
+
+def _unit(values: Values) -> float:
+    """The largest power of two up to 1 of which all of these are multiples; 0 of none that is near."""
+    powers = (2.0**-k for k in range(5))
+    return next((each for each in powers if (values / each == np.round(values / each)).all()), 0.0)
 
 
 def going_back(candidate: Candidate, case: Case, layout: str) -> Case:

@@ -1,0 +1,132 @@
+"""Layers whose tensors show patterns: one after the other, then all at once, then two of them the same numbers.
+
+The calls follow each other in one shape, so that what one leaves behind where the next has zeros shows, too.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from assay.implementations.arrays import Argument
+from assay.reference.arithmetic.formats import Format
+from assay.tests.trial.cases import Case
+from assay.tests.trial.patterns import ALL, OF_PLANES, OF_ROWS, OF_UNTIED, Pattern
+from assay.tests.trial.planes import Untied, holding
+from assay.tests.trial.textures import Texture, laid
+
+# The sweeps of patterns: of results; of gradients, where what comes back shows them, too; where beta learns; of ties.
+PATTERNS, BACK, OF_BETA, OF_TIES = "patterns", "patterns going back", "patterns where beta learns", "patterns of ties"
+PATTERNED = (PATTERNS, BACK, OF_BETA, OF_TIES)
+INCOMING = "incoming"
+# Rows, features and outputs; samples, channels, rows and columns of planes, and kernels of images. A sweep's seed
+# chooses one of them.
+MATRICES = ((16, 64, 64), (24, 32, 32), (33, 20, 36), (8, 128, 16))
+MATRICES_OF = {
+    "swish": ("x", "x"),
+    "linear": ("xwb", "xw"),
+    **dict.fromkeys(("glu", "swiglu"), ("xwvbc", "xwv", "xwvb")),
+}
+PLANES = ((2, 16, 8, 8), (4, 6, 9, 10), (1, 3, 11, 12))
+IMAGES = (((1, 16, 8, 8), 16), ((2, 8, 9, 10), 8), ((3, 4, 7, 9), 12), ((2, 16, 6, 6), 32))
+KERNELS = ((3, 1, 1), (3, 2, 1), (1, 1, 0))  # sizes, strides and paddings
+
+
+@dataclass(frozen=True)
+class Patterned(Texture):
+    """A texture that shows a pattern."""
+
+    of: Texture = Texture()
+    pattern: str = ""
+
+    def fill(self, shape: tuple[int, ...], fmt: Format, terms: int = 1) -> Argument:
+        plain = replace(self.of, family=self.family, seed=self.seed, elements=self.elements, layout="contiguous")
+        return laid(ALL[self.pattern](plain.fill(shape, fmt, terms).values), self.layout)
+
+    @classmethod
+    def showing(cls, pattern: str, of: Texture) -> Patterned:
+        """The texture, which shows this pattern."""
+        return cls(of.family, of.seed, of.elements, of.layout, of, pattern)
+
+
+@dataclass(frozen=True)
+class Result(Texture):
+    """What comes back is the result itself, as where half the sum of its squares is the loss: a law fills that in."""
+
+
+def patterned(operator: str, axes: str, seed: int) -> Iterator[Case]:
+    """Of each layer a case without a pattern, and what it may show; of every second one the input is frozen."""
+    for number, layer in enumerate(_layers(operator, axes, seed)):
+        held = {**layer.textures, INCOMING: layer.incoming}
+        for step, textures in enumerate(_shown(layer, axes, held)):
+            shown, pick = held | textures, 2 * step + number % 2
+            yield layer.changed(pick=pick, incoming=shown.pop(INCOMING), textures=shown)
+
+
+def _shown(layer: Case, axes: str, held: dict[str, Texture]) -> Iterator[dict[str, Texture]]:
+    """The textures that take the place of others, case by case."""
+    back = axes in (BACK, OF_BETA)
+    shapes = {**layer.shapes, **({INCOMING: layer.result_shape} if back else {})}
+    may = {name: _offered(layer.operator, axes, name, len(shape)) for name, shape in shapes.items()}
+    yield {}
+    for pattern in ALL:
+        names = tuple(name for name in may if pattern in may[name])
+        for together in dict.fromkeys((*((name,) for name in names), names)) if names else ():
+            yield {name: Patterned.showing(pattern, held[name]) for name in together}
+    for one, other in itertools.combinations(shapes, 2):
+        if shapes[one] == shapes[other]:
+            yield {other: held[one]}
+    if back:
+        yield {INCOMING: Result()}
+
+
+def _offered(operator: str, axes: str, name: str, ndim: int) -> dict[str, Pattern]:
+    """The patterns that a tensor of so many axes may show; the gradient of pooling those alone that leave no ties."""
+    if (operator, name, axes) == ("max_pool2d", "input", BACK):
+        return OF_UNTIED
+    pooled = OF_UNTIED if (operator, name) == ("max_pool2d", "input") else {}
+    return OF_ROWS | pooled | (OF_PLANES if ndim > 2 else {}) if ndim > 1 else {}
+
+
+def _layers(operator: str, axes: str, seed: int) -> list[Case]:
+    """Layers of normal numbers, to which such numbers come back; in pooling no two of a plane are equal, or many.
+
+    Of an activation's two the second has large numbers.
+    """
+    found = []
+    for number, (shapes, parameters) in enumerate(_sized(operator, seed)):
+        shapes |= {"beta": ()} if axes == OF_BETA else {}
+        textures = {name: Texture("normal", seed + k) for k, name in enumerate(shapes)}
+        if operator == "swish" and number:
+            textures["x"] = Texture("large", seed)
+        case = Case(operator, shapes, textures, parameters, 2**8, 0, Texture("normal", seed + 9))
+        if operator == "max_pool2d":
+            case = case.changed(incoming=Texture("few bits", seed + 9))
+            ties = case.changed(textures={"input": Texture("ties", seed)})
+            case = ties if axes == OF_TIES else holding(case, Untied)
+        found.append(case)
+    return found
+
+
+def _sized(operator: str, seed: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Shapes and parameters: of a layer with its biases, without, and with the first alone."""
+    if operator in ("pad2d", "max_pool2d"):
+        *leading, rows, columns = PLANES[seed % len(PLANES)]
+        if operator == "pad2d":
+            yield {"x": (*leading, rows, columns)}, {"padding": 2}
+        else:
+            window = {"kernel_size": 3, "stride": 2, "padding": 1}
+            yield {"input": (*leading, 2 * rows - 1, 2 * columns - 2)}, window
+    elif operator == "conv2d":
+        image, kernels = IMAGES[seed % len(IMAGES)]
+        for number, (kernel, stride, padding) in enumerate(KERNELS):
+            shapes = {"input": image, "weight": (kernels, image[1], kernel, kernel), "bias": (kernels,)}
+            missing = ("bias",) * (number % 2)
+            yield {name: shapes[name] for name in shapes if name not in missing}, {"stride": stride, "padding": padding}
+    else:
+        rows, features, outputs = MATRICES[seed % len(MATRICES)]
+        shapes = {"x": (rows, features), **dict.fromkeys("wv", (outputs, features)), **dict.fromkeys("bc", (outputs,))}
+        for names in MATRICES_OF[operator]:
+            yield {name: shapes[name] for name in names}, {}
