@@ -62,7 +62,7 @@ def _adding_up(values: Values) -> Values:
 def _filter(values: Values) -> Values:
     """The same three numbers in each row, from the diagonal on."""
     row, column = _grid(values)
-    first = (np.where(column - row == k, values[:1, k : k + 1], 0.0) for k in range(3))
+    first = (np.where(column - row == k, values[:1, k : k + 1], 0.0) for k in range(min(3, values.shape[1])))
     return np.add.reduce(list(first))
 
 
