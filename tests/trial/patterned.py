@@ -31,7 +31,7 @@ MATRICES_OF = {
 }
 PLANES = ((2, 16, 8, 8), (4, 6, 9, 10), (1, 3, 11, 12))
 IMAGES = (((1, 16, 8, 8), 16), ((2, 8, 9, 10), 8), ((3, 4, 7, 9), 12), ((2, 16, 6, 6), 32))
-KERNELS = ((3, 1, 1), (3, 2, 1), (1, 1, 0))  # sizes, strides and paddings
+KERNELS = ((3, 1, 1), (3, 2, 0), (1, 1, 0))  # sizes, strides and paddings
 
 
 @dataclass(frozen=True)

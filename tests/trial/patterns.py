@@ -115,6 +115,13 @@ def _columns_by_rows(values: Values) -> Values:
     return powers[..., :1] * powers[..., :1, :]
 
 
+def _dirac(values: Values) -> Values:
+    """1 in the middle of the first plane of the first kernel, of the second one of the second, ..."""
+    (row, column), middle = _grid(values), [size // 2 for size in values.shape[-2:]]
+    places = [place == at for place, at in zip(_grid(values, -2), middle, strict=True)]
+    return np.where((row == column) & places[0] & places[1], 1.0, np.zeros(values.shape))
+
+
 def _mirrored(values: Values) -> Values:
     """Planes with a right half as the left one, and samples, or kernels, of which the second half is as the first."""
     halves, left = len(values) // 2, values.shape[-1] // 2
@@ -179,6 +186,7 @@ OF_PLANES: dict[str, Pattern] = {
     "a border of zeros": _where(lambda row, column: _is_inside(row) & _is_inside(column), -2),
     "a checkerboard": _where(lambda row, column: (row + column) % 2 == 0, -2),
     "columns by rows": _columns_by_rows,
+    "kernels that change nothing": _dirac,
     "planes that are mirrored": _mirrored,
 }
 # Of planes none of whose numbers are equal, which stay so.
