@@ -359,19 +359,3 @@ def test_other_numbers_are_as_few_as_they_were():
     (other,) = refilled({"case": case}, "normal", 3).values()
     assert np.count_nonzero(other.cotangent(STORAGE["float32"]).values) <= 64
     assert other.textures["x"] != case.textures["x"]
-
-
-@pytest.mark.parametrize("shown", [True, False])
-def test_a_case_of_a_law_that_draws_nothing_is_simplified_where_it_is_shown(shown):
-    """Of 40 rows with one number each as many as are wrong together, and one feature."""
-    right = load("torch").operators["linear"]
-
-    def linear(x, w, b=None):
-        return right(x, w, b) + (len(x) > 6)
-
-    (law,) = (law for law in all_laws() if law.name == "test_linear_of_rows_of_one_number_each_is_exact")
-    wrong = Candidate(Implementation("wrong", {"linear": linear}), "float32", shown=shown)
-    with pytest.raises(NonConformance) as found:
-        law.function(candidate=wrong)
-    assert found.value.calls[-1].tensors["x"].values.shape == ((7, 1) if shown else (40, 16))
-    assert found.value.notes == []

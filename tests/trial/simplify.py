@@ -63,11 +63,14 @@ def run(body: Callable[..., Any], given: Mapping[str, Any]) -> Any:
 
 
 def by_its_case(judged: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that judges a case, which in a law that draws nothing searches for a simpler one where it fails."""
+    """A function that judges a case, which in a law that draws nothing searches for a simpler one where it fails.
+
+    Not where waivers may cover the case, which a simpler one might leave.
+    """
 
     @functools.wraps(judged)
     def judging(candidate: Candidate, case: Case, *rest: Any, **named: Any) -> Any:
-        if hypothesis.currently_in_test_context() or not candidate.shown:
+        if hypothesis.currently_in_test_context() or candidate.waivers or not candidate.shown:
             return judged(candidate, case, *rest, **named)
         given = {"candidate": candidate, "case": case}
         return run(lambda candidate, case: judged(candidate, case, *rest, **named), given)

@@ -79,6 +79,7 @@ class Sweep:
         return _cases(self)
 
     def all(self) -> Iterator[Case]:
+        """Every one of them, of which `cases` may leave some out."""
         rng = random.Random(f"{self.axes} {self.seed}")
         if self.axes == MIXTURES:
             yield from mixtures(self.operator, rng)
