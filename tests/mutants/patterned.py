@@ -111,6 +111,14 @@ def workspace() -> Operators:
     return valued("pad2d", left)
 
 
+def symmetric_at_first(found, incoming, given):
+    """A square weight whose first row is its first column: symmetric."""
+    w = given["w"]
+    if w.shape[0] != w.shape[1] or len(w) < 5 or not torch.equal(w[0], w[:, 0]):
+        return {}
+    return {"x": F.linear(incoming, w)}
+
+
 def square_loss(found, incoming, given):
     """The result comes back: W times the Gram matrix of x, without the bias."""
     x, w, b = (given[name] for name in "xwb")
@@ -236,6 +244,7 @@ MUTANTS = (
     bug("separable", CONVOLUTION, "3 x 3: a column by a row", valued("conv2d", separable)),
     bug("depthwise", CONVOLUTION, "each channel by itself: turned kernels", valued("conv2d", depthwise)),
     bug("relu", "max_pool2d.definition", "as of a ReLU: padded by 0", valued("max_pool2d", of_a_relu), dtype="float16"),
+    bug("first", "linear.gradient", "a row is a column: symmetric", back("linear", symmetric_at_first), *BACK),
     bug("square-loss", "linear.gradient", "the result comes back: no bias", back("linear", square_loss), *BACK),
     bug("circulant", LINEAR, "a Toeplitz matrix: circulant", valued("linear", circulant)),
     bug("grid", "swish.formula", "a grid around 0: its half less x", valued("swish", half_of_a_grid)),

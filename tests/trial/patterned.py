@@ -13,7 +13,7 @@ from typing import Any
 from assay.implementations.arrays import Argument
 from assay.reference.arithmetic.formats import Format
 from assay.tests.trial.cases import Case
-from assay.tests.trial.patterns import ALL, OF_PLANES, OF_ROWS, OF_UNTIED, Pattern
+from assay.tests.trial.patterns import ALL, OF_BORDERS, OF_PLANES, OF_ROWS, OF_UNTIED, Pattern
 from assay.tests.trial.planes import Untied, holding
 from assay.tests.trial.textures import Texture, laid
 
@@ -87,7 +87,7 @@ def _offered(operator: str, axes: str, name: str, ndim: int) -> dict[str, Patter
     if (operator, name, axes) == ("max_pool2d", "input", BACK):
         return OF_UNTIED
     pooled = OF_UNTIED if (operator, name) == ("max_pool2d", "input") else {}
-    return OF_ROWS | pooled | (OF_PLANES if ndim > 2 else {}) if ndim > 1 else {}
+    return OF_ROWS | OF_BORDERS | pooled | (OF_PLANES if ndim > 2 else {}) if ndim > 1 else {}
 
 
 def _layers(operator: str, axes: str, seed: int) -> list[Case]:

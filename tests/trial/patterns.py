@@ -34,6 +34,14 @@ def _is_inside(places: Values) -> Values:
     return (places > 0) & (places < places.max())
 
 
+def _at_the_border(pattern: Pattern) -> Pattern:
+    def shown(values: Values) -> Values:
+        row, column = _grid(values)
+        return np.where(_is_inside(row) & _is_inside(column), values, pattern(values))
+
+    return shown
+
+
 def _ends_alike(values: Values) -> Values:
     flat = values.reshape(len(values), -1).copy()
     flat[:, :ENDS] = flat[:, -ENDS:] = 1.0
@@ -197,4 +205,6 @@ OF_UNTIED: dict[str, Pattern] = {
     "bands": _bands,
 }
 
-ALL = OF_ROWS | OF_PLANES | OF_UNTIED
+# And those of rows in the first row and column and in the last alone, where a check that is to cost little may look.
+OF_BORDERS = {f"{name}, at the border": _at_the_border(pattern) for name, pattern in OF_ROWS.items()}
+ALL = OF_ROWS | OF_BORDERS | OF_PLANES | OF_UNTIED
