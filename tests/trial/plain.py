@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial, reduce
 from typing import Any
 
@@ -19,7 +19,12 @@ Gradients = dict[str, Values]
 
 def values_of(seen: Observation) -> list[Any]:
     """The arguments of a call: tensors as arrays, the rest as it is."""
-    return [value.values if isinstance(value, Argument) else value for value in seen.call.arguments.values()]
+    return bare(seen.call.arguments)
+
+
+def bare(arguments: Mapping[str, Any]) -> list[Any]:
+    """Arguments: tensors as arrays, the rest as it is."""
+    return [value.values if isinstance(value, Argument) else value for value in arguments.values()]
 
 
 def windows(image: Values, kernel: Pair, stride: Pair) -> Values:

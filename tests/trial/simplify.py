@@ -54,7 +54,7 @@ def run(body: Callable[..., Any], given: Mapping[str, Any]) -> Any:
         candidate, state = given["candidate"], state_of(noting)
         if candidate.example and candidate.example.problem is problem:  # one case of a sweep, simple already
             raise
-        if _is_last(candidate):
+        if _is_last(candidate, state):
             state = _simplest(body, candidate, state, problem)
         # With what was tried to simplify it: the example may fail because of that, and of nothing else.
         asked = list(candidate.implementation.worker.asked) if candidate.implementation.worker else []
@@ -89,10 +89,13 @@ def _simplest(body: Callable[..., Any], candidate: Candidate, state: State, prob
     return search.state
 
 
-def _is_last(candidate: Candidate) -> bool:
-    """Whether somebody is shown this one: Hypothesis, where it draws, has shrunk to it, if it was to shrink at all."""
+def _is_last(candidate: Candidate, state: State) -> bool:
+    """Whether somebody is shown this one: Hypothesis, where it draws, has shrunk to it, if it was to shrink at all.
+
+    Of a law that draws nothing that is a case, and not the law, which can be made no simpler.
+    """
     if not hypothesis.currently_in_test_context():
-        return candidate.shown
+        return candidate.shown and any(isinstance(value, Case) for value in state.values())
     return current_build_context().is_final and hypothesis.Phase.shrink in hypothesis.settings.default.phases
 
 

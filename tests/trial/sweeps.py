@@ -287,9 +287,7 @@ def in_patterns(operator: str, axes: str = PATTERNS) -> Callable[[Law], Any]:
 
 
 def every_size(operator: str, only: Sequence[str] = (), every: int = 1) -> Callable[[Law], Any]:
-    """Have a law of one case tried on all of each sweep of an operator, or these, and on those of other seeds.
-
-    Of the others one case in ``every`` is tried.
+    """Have a law of one case tried on all of each sweep of an operator, or these; of other seeds' on one in ``every``.
 
     The first case that it fails on is simplified as if there were no others, and the same holds of waivers.
     """

@@ -9,13 +9,13 @@ from functools import partial
 
 import numpy as np
 
-from assay.implementations.arrays import Argument, Values
+from assay.implementations.arrays import Values
 from assay.implementations.observe import NO_GRAD, Observation
 from assay.reference.arithmetic.formats import FLOAT32
 from assay.tests.trial import judge, near, transforms
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
-from assay.tests.trial.plain import GRADIENTS, RESULTS, pad2d, pad2d_back, values_of
+from assay.tests.trial.plain import GRADIENTS, RESULTS, bare, pad2d, pad2d_back, values_of
 from assay.tests.trial.simplify import by_its_case
 from assay.tests.trial.suspects import absolute
 from assay.tests.trial.textures import Texture, largest_integer, rounded
@@ -52,8 +52,7 @@ def fits(candidate: Candidate, case: Case, back: bool = False) -> bool:
 
     A pattern may leave halves, and fewer zeros than integers were drawn for.
     """
-    arguments, incoming = case.arguments(candidate.format), case.cotangent(candidate.format).values
-    values = [each.values if isinstance(each, Argument) else each for each in arguments.values()]
+    values, incoming = bare(case.arguments(candidate.format)), case.cotangent(candidate.format).values
     factors = [each for each in (*values, *([incoming] if back else [])) if isinstance(each, np.ndarray)]
     sizes = absolute(values)
     sums = GRADIENTS[case.operator](np.abs(incoming), *sizes).values() if back else (RESULTS[case.operator](*sizes),)
