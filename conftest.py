@@ -18,6 +18,7 @@ from assay.report.failures import record
 from assay.report.plugin import KEY, Recorder
 from assay.report.verdict import LEFT_OUT, NOT_PROVIDED, WAIVED, entry
 from assay.tests.trial.candidate import Tally
+from assay.tests.trial.costs import cost
 from assay.tests.trial.failure import NonConformance, verdict_of
 from assay.tests.trial.laws import BUDGETS, LAWS, Law, check_bijection, drawing_alike
 from assay.tests.trial.run import Run, UsageProblem, make_run, register_budgets
@@ -167,7 +168,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         (kept if _belongs(item, run, recorder) else dropped).append(item)
     config.hook.pytest_deselected(items=dropped)
-    items[:] = kept
+    items[:] = kept if recorder is None else sorted(kept, key=lambda item: cost(item.function.law))
     gc.freeze()  # what was imported and collected stays: garbage collections that look at it took a seventh of a run
     gc.set_threshold(10_000, 20, 50)
 

@@ -164,6 +164,15 @@ def test_swish_reads_every_digit_of_beta(candidate):
             judge.conforms(candidate, Case("swish", {"x": (33, 32)}, {"x": Texture("normal", SEED)}, parameters))
 
 
+@clause("swish.formula", tier="enclosure")
+def test_swish_of_large_numbers_reads_betas_near_zero(candidate):
+    """One after the other, and zero before them. Blind to other numbers that are near to each other."""
+    for beta in (0.0, 2.0**-11, 2.0**-14, -(2.0**-14)):
+        candidate.begin()
+        case = Case("swish", {"x": (65, 64)}, {"x": Texture("large", SEED)}, {"beta": beta})
+        judge.conforms(candidate, case, FEW)
+
+
 @clause("swish.gradient", tier="gradient")
 def test_gradients_of_a_large_swish_of_small_numbers_stay_within_their_enclosures(candidate):
     """Near the least normal number. Blind to smaller ones."""

@@ -25,6 +25,7 @@ HUGE = 2.0**20  # past float16's largest number, and far from float32's
 WITH_HUGE = ("float64", "float32", "bfloat16")
 CUBES = (256, 256, 256), (320, 256, 512)  # rows, features and outputs, all multiples of 64
 NONZERO = (-3.0, -1.0, 1.0, 2.0)
+LENGTHS = np.array((9, 14, 6))[:, None, None]  # of sequences
 
 
 # --- NaN and infinities
@@ -200,29 +201,29 @@ def test_what_comes_back_to_overlapping_windows_of_a_large_plane_keeps_its_digit
 
 
 def padded_tokens_count(candidate, operator):
-    """Judge sequences that end in tokens of zeros, of which biases alone make something."""
+    """Judge sequences that end in tokens of zeros, of which biases alone make something; the second is the longest."""
     candidate.begin()
     weights = GATED.get(operator, "w")
-    shapes = {"x": (2, 20, 64), **dict.fromkeys(weights, (40, 64)), **dict.fromkeys("bc"[: len(weights)], (40,))}
+    shapes = {"x": (3, 20, 64), **dict.fromkeys(weights, (40, 64)), **dict.fromkeys("bc"[: len(weights)], (40,))}
     case = Case(operator, shapes, normal(shapes), {}, 64)
-    judge.conforms(candidate, times(candidate, case, x=(np.arange(20) < 14)[:, None]), FEW)
+    judge.conforms(candidate, times(candidate, case, x=np.arange(20)[:, None] < LENGTHS), FEW)
 
 
 @clause("linear.formula", tier="enclosure")
 def test_tokens_of_zeros_at_the_end_of_sequences_give_the_bias_of_linear(candidate):
-    """As of padded texts. Blind to sequences of unequal lengths."""
+    """As of padded texts. Blind to zeros within sequences."""
     padded_tokens_count(candidate, "linear")
 
 
 @clause("glu.biases", tier="enclosure")
 def test_tokens_of_zeros_at_the_end_of_sequences_give_what_biases_make_of_them_in_glu(candidate):
-    """As of padded texts. Blind to sequences of unequal lengths."""
+    """As of padded texts. Blind to zeros within sequences."""
     padded_tokens_count(candidate, "glu")
 
 
 @clause("swiglu.biases", tier="enclosure")
 def test_tokens_of_zeros_at_the_end_of_sequences_give_what_biases_make_of_them_in_swiglu(candidate):
-    """As of padded texts. Blind to sequences of unequal lengths."""
+    """As of padded texts. Blind to zeros within sequences."""
     padded_tokens_count(candidate, "swiglu")
 
 

@@ -8,8 +8,19 @@ import pytest
 from assay.implementations.load import load
 from assay.reference.arithmetic.formats import STORAGE
 from assay.tests.trial.candidate import Candidate
-from assay.tests.trial.patterned import BACK, OF_BETA, OF_TIES, PATTERNS, Patterned, Result, patterned
-from assay.tests.trial.patterns import ALL, OF_BORDERS, OF_PLANES, OF_ROWS, OF_UNTIED
+from assay.tests.trial.patterned import BACK, OF_BETA, OF_INPUTS, OF_TIES, PATTERNS, Patterned, Result, patterned
+from assay.tests.trial.patterns import (
+    ALL,
+    BUT_TWO,
+    OF_BORDERS,
+    OF_GATES,
+    OF_PLANES,
+    OF_ROWS,
+    OF_ROWS_BUT_TWO,
+    OF_SAMPLED,
+    OF_TIED,
+    OF_UNTIED,
+)
 from assay.tests.trial.planes import Untied
 from assay.tests.trial.sweeps import SWEPT
 from assay.tests.trial.textures import Texture, rounded
@@ -19,7 +30,7 @@ SHAPES = ((5, 7), (32, 32), (8, 3), (2, 2), (4, 6, 9, 10), (8, 8, 3, 3), (1, 1, 
 
 
 @pytest.mark.parametrize("dtype", STORAGE)
-@pytest.mark.parametrize("pattern", OF_ROWS | OF_BORDERS | OF_PLANES)
+@pytest.mark.parametrize("pattern", OF_ROWS | OF_BORDERS | OF_ROWS_BUT_TWO | OF_GATES | OF_SAMPLED | OF_PLANES)
 def test_a_pattern_leaves_numbers_of_the_dtype_and_what_it_is_made_of(pattern, dtype):
     fmt = STORAGE[dtype]
     for shape in SHAPES:
@@ -44,14 +55,48 @@ def test_each_pattern_is_shown_by_a_tensor_alone_and_by_what_comes_back(operator
         cases = [*patterned(operator, axes, 1)]
         first = next(iter(cases[0].shapes))
         shown = {case.textures[first].pattern for case in cases if isinstance(case.textures[first], Patterned)}
-        expected = {pattern for pattern in ALL if pattern not in OF_UNTIED}
-        if len(cases[0].shapes[first]) == 2:
-            expected -= OF_PLANES.keys()
-        if operator == "max_pool2d":
-            expected = OF_UNTIED.keys() if axes == BACK else ALL.keys()
-        assert shown == expected
+        expected = {*OF_ROWS, *OF_BORDERS, *OF_ROWS_BUT_TWO, *OF_INPUTS.get(operator, {})}
+        if len(cases[0].shapes[first]) == 4:
+            expected |= OF_PLANES.keys()
+        assert shown == (OF_UNTIED.keys() if (operator, axes) == ("max_pool2d", BACK) else expected)
         back = {case.incoming.pattern for case in cases if isinstance(case.incoming, Patterned)}
         assert bool(back) == any(isinstance(case.incoming, Result) for case in cases) == (axes == BACK)
+
+
+@pytest.mark.parametrize("pattern", OF_ROWS_BUT_TWO)
+def test_two_neighbours_within_are_another_pattern_whose_sum_is_zero(pattern):
+    for shape in ((32, 32), (8, 8, 3, 3)):
+        plains = [Texture("normal", seed).fill(shape, STORAGE["float32"]).values for seed in range(4)]
+        pairs = [(ALL[pattern](plain), ALL[pattern.removesuffix(BUT_TWO)](plain)) for plain in plains]
+        assert {0.5, -0.5} >= {number for shown, rest in pairs for number in shown[shown != rest]}
+        assert max((shown != rest).sum() for shown, rest in pairs) in (1, 2)
+
+
+@pytest.mark.parametrize("names", [(), ("b",), ("b", "c")])
+def test_biases_are_zeros_at_first_alone_and_together(names):
+    shown = [
+        tuple(name for name in "bc" if getattr(case.textures.get(name), "pattern", "") == "zeros at first")
+        for case in patterned("swiglu", PATTERNS, 1)
+    ]
+    assert names in shown
+    values = ALL["zeros at first"](np.ones(32))
+    assert not values[:16].any() and values[16:].all()
+
+
+def test_of_large_kernels_planes_show_patterns_alone():
+    large = [case for case in patterned("conv2d", BACK, 1) if case.shapes["weight"][2:] == (5, 5)]
+    held = (texture for case in large for texture in (*case.textures.values(), case.incoming))
+    assert {each.pattern for each in held if isinstance(each, Patterned)} == OF_PLANES.keys()
+
+
+def test_the_first_plane_and_the_last_have_no_ties():
+    ties = Texture("ties", 1).fill((4, 6, 17, 18), STORAGE["bfloat16"]).values
+    shown = OF_TIED["no ties in the first plane and the last"](ties)
+    assert np.array_equal(shown, rounded(shown, STORAGE["bfloat16"]))
+    assert [len(np.unique(plane)) == plane.size for plane in shown.reshape(24, -1)] == [True, *[False] * 22, True]
+    assert any(
+        getattr(case.textures["input"], "pattern", "") in OF_TIED for case in patterned("max_pool2d", OF_TIES, 1)
+    )
 
 
 def test_two_tensors_hold_the_same_numbers():

@@ -142,15 +142,6 @@ def test_the_trials_are_of_the_operators_replaced_or_needed_in_the_dtype():
     ]
 
 
-def test_the_trials_are_put_in_the_order_that_kills_soonest():
-    trials = [(a_law(passing, tier=tier, name=tier), None) for tier in reversed(hunt.ORDER)]
-    assert [law.tier for law, _ in hunt.soonest_first(trials)] == list(hunt.ORDER)
-
-
-def test_every_tier_has_its_place_in_the_order():
-    assert {law.tier for law in all_laws()} <= set(hunt.ORDER)
-
-
 # --- processes and the record
 
 

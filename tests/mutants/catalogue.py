@@ -44,6 +44,7 @@ from assay.tests.mutants import (
     reordered,
     reported,
     reported_more,
+    sampled,
     sizes,
     sliced,
     slips,
@@ -115,6 +116,7 @@ KINDS = (
     beyond,
     beyond_more,
     libraries,
+    sampled,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 

@@ -12,15 +12,13 @@ import hypothesis
 from assay.implementations.surroundings import on_own_kernels
 from assay.tests.mutants.mutant import Mutant
 from assay.tests.trial.candidate import Candidate
+from assay.tests.trial.costs import cost
 from assay.tests.trial.failure import NonConformance, verdict_of
 from assay.tests.trial.laws import Law, at_budget
 
 # A law on one operator: the second is what a law of several is given, or nothing.
 Trial = tuple[Law, str | None]
 
-# The order in which a bug dies soonest: what sees much and costs little stands first. Chosen on 159 of the catalogue,
-# where the median time to the kill was half of that in the order of the files (quick), and a quarter (gate).
-ORDER = ("special", "gradient", "enclosure", "contract", "exact", "state", "statistics")
 FIRST = ("test_state_the_first_call", "test_state_calls_in_other_dtypes")  # in a judged run they have a new process
 
 
@@ -68,11 +66,11 @@ def trials(mutant: Mutant, laws: Iterable[Law]) -> list[Trial]:
 
 
 def soonest_first(given: Iterable[Trial]) -> list[Trial]:
-    """The trials by tier, in the order that kills soonest; within a tier as they come.
+    """The trials that cost least first.
 
     Before them what asks about the first call: in a judged run it has a new process, here an object of its own.
     """
-    return sorted(given, key=lambda trial: (not trial[0].name.startswith(FIRST), ORDER.index(trial[0].tier)))
+    return sorted(given, key=lambda trial: (not trial[0].name.startswith(FIRST), cost(trial[0])))
 
 
 def hunt(mutant: Mutant, given: Sequence[Trial], budget: str, whole: bool = False) -> list[Finding]:

@@ -13,7 +13,21 @@ from typing import Any
 from assay.implementations.arrays import Argument
 from assay.reference.arithmetic.formats import Format
 from assay.tests.trial.cases import Case
-from assay.tests.trial.patterns import ALL, OF_BORDERS, OF_PLANES, OF_ROWS, OF_UNTIED, Pattern
+from assay.tests.trial.patterns import (
+    ALL,
+    BUT_TWO,
+    OF_BORDERS,
+    OF_GATES,
+    OF_NUMBERS_BUT_TWO,
+    OF_PLANES,
+    OF_ROWS,
+    OF_ROWS_BUT_TWO,
+    OF_SAMPLED,
+    OF_TIED,
+    OF_UNTIED,
+    OF_VECTORS,
+    Pattern,
+)
 from assay.tests.trial.planes import Untied, holding
 from assay.tests.trial.textures import Texture, laid
 
@@ -23,7 +37,7 @@ PATTERNED = (PATTERNS, BACK, OF_BETA, OF_TIES)
 INCOMING = "incoming"
 # Rows, features and outputs; samples, channels, rows and columns of planes, and kernels of images. A sweep's seed
 # chooses one of them.
-MATRICES = ((16, 64, 64), (24, 32, 32), (33, 20, 36), (8, 128, 16))
+MATRICES = ((16, 64, 64), (72, 32, 32), (33, 20, 36), (8, 128, 16))
 MATRICES_OF = {
     "swish": ("x", "x"),
     "linear": ("xwb", "xw"),
@@ -31,7 +45,8 @@ MATRICES_OF = {
 }
 PLANES = ((2, 16, 8, 8), (4, 6, 9, 10), (1, 3, 11, 12))
 IMAGES = (((1, 16, 8, 8), 16), ((2, 8, 9, 10), 8), ((3, 4, 7, 9), 12), ((2, 16, 6, 6), 32))
-KERNELS = ((3, 1, 1), (3, 2, 0), (1, 1, 0))  # sizes, strides and paddings
+OF_INPUTS = {"swish": OF_GATES, "max_pool2d": OF_UNTIED, **dict.fromkeys(("glu", "swiglu"), OF_SAMPLED)}
+KERNELS = ((3, 1, 1), (3, 2, 0), (1, 1, 0), (5, 1, 2))  # sizes, strides and paddings
 
 
 @dataclass(frozen=True)
@@ -69,12 +84,17 @@ def _shown(layer: Case, axes: str, held: dict[str, Texture]) -> Iterator[dict[st
     """The textures that take the place of others, case by case."""
     back = axes in (BACK, OF_BETA)
     shapes = {**layer.shapes, **({INCOMING: layer.result_shape} if back else {})}
-    may = {name: _offered(layer.operator, axes, name, len(shape)) for name, shape in shapes.items()}
+    may = {name: _offered(layer, axes, name, len(shape)) for name, shape in shapes.items()}
     yield {}
     for pattern in ALL:
-        names = tuple(name for name in may if pattern in may[name])
-        for together in dict.fromkeys((*((name,) for name in names), names)) if names else ():
-            yield {name: Patterned.showing(pattern, held[name]) for name in together}
+        names = [name for name in may if pattern in may[name]]
+        for name in names:
+            yield {name: Patterned.showing(pattern, held[name])}
+        if len(names) > 1 and pattern not in OF_ROWS_BUT_TWO:
+            yield {name: Patterned.showing(pattern, held[name]) for name in names}
+        for one in names if pattern in OF_NUMBERS_BUT_TWO and len(names) > 1 else ():
+            others = pattern.removesuffix(BUT_TWO)
+            yield {name: Patterned.showing(pattern if name == one else others, held[name]) for name in names}
     for one, other in itertools.combinations(shapes, 2):
         if shapes[one] == shapes[other]:
             yield {other: held[one]}
@@ -82,12 +102,20 @@ def _shown(layer: Case, axes: str, held: dict[str, Texture]) -> Iterator[dict[st
         yield {INCOMING: Result()}
 
 
-def _offered(operator: str, axes: str, name: str, ndim: int) -> dict[str, Pattern]:
-    """The patterns that a tensor of so many axes may show; the gradient of pooling those alone that leave no ties."""
-    if (operator, name, axes) == ("max_pool2d", "input", BACK):
+def _offered(layer: Case, axes: str, name: str, ndim: int) -> dict[str, Pattern]:
+    """The patterns that a tensor of so many axes may show.
+
+    Going back through pooling those alone that leave no ties; and beside large kernels those of planes.
+    """
+    if ndim < 2:
+        return OF_VECTORS if ndim else {}
+    if (layer.operator, name, axes) == ("max_pool2d", "input", BACK):
         return OF_UNTIED
-    pooled = OF_UNTIED if (operator, name) == ("max_pool2d", "input") else {}
-    return OF_ROWS | OF_BORDERS | pooled | (OF_PLANES if ndim > 2 else {}) if ndim > 1 else {}
+    planes = OF_PLANES if ndim > 2 else {}
+    if layer.shapes.get("weight", ())[2:] == (5, 5):
+        return planes
+    own = OF_INPUTS.get(layer.operator, {}) if name in ("x", "input") else {}
+    return OF_ROWS | OF_BORDERS | OF_ROWS_BUT_TWO | planes | own | (OF_TIED if axes == OF_TIES and own else {})
 
 
 def _layers(operator: str, axes: str, seed: int) -> list[Case]:

@@ -29,6 +29,11 @@ def _where(keep: Callable[..., Values], axes: int = 2) -> Pattern:
     return lambda values: np.where(keep(*_grid(values, axes)), values, 0.0)
 
 
+def _where_one(keep: Callable[..., Values]) -> Pattern:
+    """1 where the first two axes' places say so, and 0."""
+    return lambda values: np.broadcast_to(keep(*_grid(values)) * 1.0, values.shape).copy()
+
+
 def _is_inside(places: Values) -> Values:
     """Neither the first place along an axis nor the last."""
     return (places > 0) & (places < places.max())
@@ -40,6 +45,40 @@ def _at_the_border(pattern: Pattern) -> Pattern:
         return np.where(_is_inside(row) & _is_inside(column), values, pattern(values))
 
     return shown
+
+
+def _but_two(pattern: Pattern) -> Pattern:
+    """All but two neighbours within, whose sum is 0: who looks at samples, or at sums, takes them for the rest."""
+
+    def shown(values: Values) -> Values:
+        found = pattern(values).copy()
+        found[*_within(values.shape)] = (0.5, -0.5)
+        return found
+
+    return shown
+
+
+def _within(shape: tuple[int, ...]) -> list[int | slice]:
+    """Two neighbours along the last axis that is longer than one, in the middle of the others and past that of rows."""
+    last = max(axis for axis, size in enumerate(shape) if size > 1)
+    start = max(shape[last] // 2 - 2, 0)
+    before = (min(size // 2 + (axis == 0), size - 1) for axis, size in enumerate(shape[:last]))
+    return [*before, slice(start, start + 2), *(0 for _ in shape[last + 1 :])]
+
+
+def _every_eighth_row(values: Values) -> Values:
+    """Of one large negative number, which shuts gates."""
+    found = values.copy()
+    found[::8] = -24.0
+    return found
+
+
+def _untied_at_the_ends(values: Values) -> Values:
+    """No two elements of the first plane of the first sample are equal, nor of the last one of the last."""
+    found, size = values.copy(), values[0, 0].size
+    for plane in (found[0, 0], found[-1, -1]):
+        plane[:] = plane.ravel().argsort(kind="stable").argsort().reshape(plane.shape) - size // 2
+    return found
 
 
 def _ends_alike(values: Values) -> Values:
@@ -180,6 +219,8 @@ OF_ROWS: dict[str, Pattern] = {
     "five levels": lambda values: np.clip(np.round(2.0 * values), -2.0, 2.0) / 2.0,
     "nothing negative": lambda values: np.maximum(values, 0.0),
     "rows in order": lambda values: np.sort(values, -1),
+    "the identity": _where_one(lambda row, column: row == column),
+    "whole numbers": lambda values: np.round(4.0 * values),
 }
 # Of images and kernels, besides.
 OF_PLANES: dict[str, Pattern] = {
@@ -191,6 +232,8 @@ OF_PLANES: dict[str, Pattern] = {
     "planes with rows for columns": _exchanged,
     "four elements of each plane": _where(lambda row, column: (row // 2 == 2) & (column // 2 == 2), -2),
     "no corners": _where(lambda row, column: _is_inside(row) | _is_inside(column), -2),
+    "zeros above and to the left": _where(lambda row, column: (row > 0) & (column > 0), -2),
+    "zeros below and to the right": _where(lambda row, column: (row < row.max()) & (column < column.max()), -2),
     "a border of zeros": _where(lambda row, column: _is_inside(row) & _is_inside(column), -2),
     "a checkerboard": _where(lambda row, column: (row + column) % 2 == 0, -2),
     "columns by rows": _columns_by_rows,
@@ -205,6 +248,28 @@ OF_UNTIED: dict[str, Pattern] = {
     "bands": _bands,
 }
 
-# And those of rows in the first row and column and in the last alone, where a check that is to cost little may look.
+# Of planes many of whose numbers are equal.
+OF_TIED: dict[str, Pattern] = {"no ties in the first plane and the last": _untied_at_the_ends}
+# Of biases.
+OF_VECTORS: dict[str, Pattern] = {
+    "zeros at first": _where(lambda place: place > place.max() // 2, 1),
+    "zeros at last": _where(lambda place: place <= place.max() // 2, 1),
+    "zeros everywhere": np.zeros_like,
+    "one number": lambda values: np.broadcast_to(values[:1], values.shape).copy(),
+}
+# Of what has gates, rows of which somebody may take for all of them.
+OF_SAMPLED: dict[str, Pattern] = {"every eighth row shut": _every_eighth_row}
+# Of what an activation lets through as it is, or not at all.
+OF_GATES: dict[str, Pattern] = {
+    "32 and more": lambda values: np.maximum(np.abs(values), 32.0),
+    "-32 and less": lambda values: np.minimum(-np.abs(values), -32.0),
+}
+
+# And those of rows where a check that is to cost little may look, alone: in the first row and column and in the last,
+# or everywhere but within.
 OF_BORDERS = {f"{name}, at the border": _at_the_border(pattern) for name, pattern in OF_ROWS.items()}
-ALL = OF_ROWS | OF_BORDERS | OF_PLANES | OF_UNTIED
+BUT_TWO = ", but for two"
+OF_ROWS_BUT_TWO = {f"{name}{BUT_TWO}": _but_two(pattern) for name, pattern in OF_ROWS.items()}
+OF_NUMBERS_BUT_TWO = [f"{name}{BUT_TWO}" for name in ("whole numbers", "powers of two", "nothing negative")]
+OF_GATES |= {f"{name}{BUT_TWO}": _but_two(pattern) for name, pattern in OF_GATES.items()}
+ALL = OF_ROWS | OF_BORDERS | OF_ROWS_BUT_TWO | OF_PLANES | OF_UNTIED | OF_TIED | OF_VECTORS | OF_SAMPLED | OF_GATES
