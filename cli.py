@@ -107,6 +107,7 @@ def _power_arguments(power: argparse.ArgumentParser) -> None:
         "--only", action="append", default=[], metavar="ID-PREFIX", help="mutants whose id begins so (repeatable)"
     )
     power.add_argument("--generated", type=int, metavar="SEED", help="also mutants that this seed generates")
+    power.add_argument("--first", action="store_true", help="only until the first law that sees a mutant: much faster")
     power.add_argument("--peers", action="store_true", help="also four simple judges, on the same mutants")
     power.add_argument("--smallest", action="store_true", help="also the smallest error that each tier sees")
     power.add_argument("--json", metavar="FILE", help="write everything, one line a mutant")
@@ -280,7 +281,7 @@ def _power(words: argparse.Namespace) -> int:
         return _usage(f"-n {words.n}; at least one process is needed")
     budgets = tuple(dict.fromkeys(words.budget or ["quick"]))
     try:
-        asked = Asked(budgets, tuple(words.only), words.peers, words.smallest, words.generated, words.n)
+        asked = Asked(budgets, tuple(words.only), words.peers, words.smallest, words.generated, words.first, words.n)
         return power.run(asked, words.json, Console())
     except UsageProblem as problem:
         return _usage(str(problem))

@@ -30,9 +30,9 @@ ABOUT = """Rendered from `docs/power.json` by `assay power --render`; `assay pow
 Every mutant is an implementation that is wrong in one way (`tests/mutants/`). The laws of the operators that it
 replaces run on it in its dtype, on one object, in a process of its own, without shrinking, at the fixed seed. Seconds
 count from the start of the laws, not of the interpreter, and were taken on a shared machine: they are rather too long.
-At the last budget all of the laws run, at the others those until the first kill. `median by file` is what it would be
-if the laws ran in the order of their files and not of `tests/mutants/hunt.py`. oneDNN and NNPACK are off, so that
-nothing dies of theirs (`ARCHITECTURE.md`)."""
+At the last budget all of the laws run, at the others those until the first kill, and with `--first` at every one; the
+cheapest come first (`tests/trial/costs.py`). `median by file` is what it would be if they ran in the order of their
+files. oneDNN and NNPACK are off, so that nothing dies of theirs (`ARCHITECTURE.md`)."""
 MATRIX = """Examples and seconds until the first law of the tier fails, from the start of that tier's laws; `-` where
 none fails, empty where the tier has no such laws. A later tier meets an object that earlier laws have called."""
 PEERS = """Judges as other projects have them, re-created in `tests/power/peers.py` and run on the same mutants in the
@@ -66,7 +66,7 @@ def sections(data: Row) -> list[Section]:
     for title, key in (("the catalogue", "mutants"), ("the generated mutants", "generated")):
         if data[key]:
             found += _of_mutants(title, data[key], budgets)
-    whole = data["mutants"] and not (data["run"]["only"] or data["run"]["interrupted"])
+    whole = data["mutants"] and not any(data["run"].get(word) for word in ("only", "interrupted", "first"))
     found += [_alone(data), _lonely(data)] if whole else []
     found += [_peers(data, budgets)] if data["run"]["peers"] else []
     found += [_smallest("Smallest error, by tier", SMALLEST, data["smallest"])] if data["smallest"] else []

@@ -181,6 +181,10 @@ def test_at_all_budgets_but_the_last_a_mutant_is_met_until_the_first_kill():
     first, whole = (record.work(("first" if k else "mutant", "pad2d.nan-is-zero", "", "quick")) for k in (1, 0))
     assert first["laws"] < whole["laws"]
     assert first["kill"].keys() == whole["kill"].keys()
+    asked = record.Asked(only=("pad2d.nan-is-zero",), first=True)
+    assert [task[0] for task in asked.tasks()] == ["first"]
+    data = record.Record(asked, asked.tasks(), {asked.tasks()[0]: first}).data()
+    assert data["run"]["first"] and data["mutants"][0]["quick"]["kill"] == first["kill"]
 
 
 ASKED = record.Asked(("gate",), ("linear-nan",))

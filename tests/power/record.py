@@ -41,6 +41,7 @@ class Asked:
     peers: bool = False
     smallest: bool = False
     generated: int | None = None
+    first: bool = False  # whether no law is of interest after the first that sees a mutant
     workers: int = 1
 
     def tasks(self) -> list[Task]:
@@ -68,7 +69,7 @@ class Asked:
 
 def _kind(asked: Asked, budget: str) -> str:
     """At the last budget all laws meet a mutant, at the others those until the first kill: what is asked of these."""
-    return "mutant" if budget == asked.budgets[-1] else "first"
+    return "mutant" if budget == asked.budgets[-1] and not asked.first else "first"
 
 
 def _fair(variant: Implementation) -> tuple[str, ...]:
@@ -218,6 +219,7 @@ class Record:
             "budgets": list(self.asked.budgets),
             "peers": list(peers.PEERS) if self.asked.peers else [],
             "generated": self.asked.generated,
+            "first": self.asked.first,
             "only": " or ".join(self.asked.only),
             "interrupted": self.interrupted,
             "seconds": round(self.seconds, 1),
@@ -228,7 +230,7 @@ class Record:
         }
 
     def _mutants(self, seed: str) -> list[dict[str, Any]]:
-        ids = dict.fromkeys(task[1] for task in self.tasks if task[0] == "mutant" and task[2] == seed)
+        ids = dict.fromkeys(task[1] for task in self.tasks if task[0] in ("mutant", "first") and task[2] == seed)
         return [self._row(known(seed)[identifier], seed) for identifier in ids]
 
     def _row(self, mutant: Mutant, seed: str) -> dict[str, Any]:
