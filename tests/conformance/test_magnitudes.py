@@ -12,6 +12,7 @@ from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
 from assay.tests.trial.plain import convolved, pooled, values_of
 from assay.tests.trial.textures import Texture, rounded
+from assay.tests.trial.whole import are_rounded_once, of_whole_numbers, sums_once
 
 FEW = 12  # elements of a result that are judged, beside the suspected
 SEED = 20
@@ -57,6 +58,18 @@ def test_linear_of_rows_of_different_size_stays_within_its_enclosure(candidate):
         candidate.begin()
         rows, outputs = (steps(candidate, case.shapes[name][0])[:, None] for name in "xw")
         judge.conforms(candidate, times(candidate, case, x=rows, w=outputs), FEW)
+
+
+@clause("linear.gradient", tier="gradient", dtypes=("float64", "float32", "bfloat16"))
+def test_linear_gradients_of_outputs_of_different_size_are_rounded_once(candidate):
+    """What comes back to three of four is small beside the rest. Blind to float16, whose sizes are few."""
+    candidate.begin()
+    case = dense("linear", 40, 48, 72)
+    sizes = np.where(np.arange(72) % 4, 2.0**-30, 1.0)
+    back = sizes * np.random.default_rng(SEED).integers(1, 5, (40, 72))
+    whole = of_whole_numbers(case.changed(incoming=case.incoming.holding(back, 1)))
+    if sums_once(candidate, "linear", "backward"):
+        are_rounded_once(candidate, candidate.ask_gradient(whole), ("w",))
 
 
 @clause("conv2d.formula", tier="enclosure")
@@ -162,6 +175,15 @@ def test_swish_reads_every_digit_of_beta(candidate):
             candidate.begin()
             parameters = {"beta": beta * (1.0 + digit)}
             judge.conforms(candidate, Case("swish", {"x": (33, 32)}, {"x": Texture("normal", SEED)}, parameters))
+
+
+@clause("swish.formula", tier="enclosure")
+def test_swish_of_a_ramp_stays_within_its_enclosure(candidate):
+    """Of equal steps from -32 to 32, as few as the dtype has. Blind to ramps that are longer."""
+    candidate.begin()
+    size = 2 ** min(candidate.format.precision + 1, 12)
+    ramp = (np.arange(size) - size // 2) * (64.0 / size)
+    judge.conforms(candidate, Case("swish", {"x": (size,)}, {"x": Texture("normal").holding(ramp, 1)}))
 
 
 @clause("swish.formula", tier="enclosure")

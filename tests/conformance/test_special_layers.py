@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from assay.tests.conformance.test_layers import EDGES, VALUES, not_finite
-from assay.tests.conformance.test_magnitudes import GATED, convolution, dense, normal, times
+from assay.tests.conformance.test_magnitudes import convolution, dense, times
 from assay.tests.conformance.test_unusual_inputs import what_is_not_finite
 from assay.tests.trial import judge
 from assay.tests.trial.cases import Case
@@ -25,7 +25,6 @@ HUGE = 2.0**20  # past float16's largest number, and far from float32's
 WITH_HUGE = ("float64", "float32", "bfloat16")
 CUBES = (256, 256, 256), (320, 256, 512)  # rows, features and outputs, all multiples of 64
 NONZERO = (-3.0, -1.0, 1.0, 2.0)
-LENGTHS = np.array((9, 14, 6))[:, None, None]  # of sequences
 
 
 # --- NaN and infinities
@@ -61,13 +60,15 @@ def test_max_pool2d_gives_nan_in_inference_where_a_window_has_one(candidate):
 
 @clause("pad2d.zeros", tier="special")
 def test_padding_is_zeros_in_inference_whatever_is_at_the_edge(candidate):
-    """NaN and infinities in corners, rows and columns. Blind to padding that is wider."""
+    """NaN and infinities in corners, rows and columns, and among zeros alone. Blind to padding that is wider."""
     for value in VALUES:
         candidate.begin()
         texture = Texture("normal", 1, tuple((at, value) for at in (0, 5, 47, 48, 95)))
-        seen = candidate.answer(Case("pad2d", {"x": (2, 6, 8)}, {"x": texture}, {"padding": 2}), recording=False)
-        what = "padding is not zeros around the input"
-        judge.same_arrays(candidate, what, seen.output, pad2d(*values_of(seen)))
+        among_zeros = Texture("zeros", 1, ((652, value),))
+        for shape, held in (((2, 6, 8), texture), ((2, 130, 5), among_zeros)):
+            seen = candidate.answer(Case("pad2d", {"x": shape}, {"x": held}, {"padding": 2}), recording=False)
+            what = "padding is not zeros around the input"
+            judge.same_arrays(candidate, what, seen.output, pad2d(*values_of(seen)))
 
 
 def rows_of_nan_are_nan(candidate, operator, weights):
@@ -198,33 +199,6 @@ def test_what_comes_back_to_overlapping_windows_of_a_large_plane_keeps_its_digit
     parameters = {"kernel_size": 3, "stride": 1, "padding": 1}
     case = Case("max_pool2d", {"input": (1, 1, 40, 42)}, {"input": Blocks("ties", 1)}, parameters, 9)
     judge.gradient_conforms(candidate, case.changed(incoming=Texture("normal", 2)))
-
-
-def padded_tokens_count(candidate, operator):
-    """Judge sequences that end in tokens of zeros, of which biases alone make something; the second is the longest."""
-    candidate.begin()
-    weights = GATED.get(operator, "w")
-    shapes = {"x": (3, 20, 64), **dict.fromkeys(weights, (40, 64)), **dict.fromkeys("bc"[: len(weights)], (40,))}
-    case = Case(operator, shapes, normal(shapes), {}, 64)
-    judge.conforms(candidate, times(candidate, case, x=np.arange(20)[:, None] < LENGTHS), FEW)
-
-
-@clause("linear.formula", tier="enclosure")
-def test_tokens_of_zeros_at_the_end_of_sequences_give_the_bias_of_linear(candidate):
-    """As of padded texts. Blind to zeros within sequences."""
-    padded_tokens_count(candidate, "linear")
-
-
-@clause("glu.biases", tier="enclosure")
-def test_tokens_of_zeros_at_the_end_of_sequences_give_what_biases_make_of_them_in_glu(candidate):
-    """As of padded texts. Blind to zeros within sequences."""
-    padded_tokens_count(candidate, "glu")
-
-
-@clause("swiglu.biases", tier="enclosure")
-def test_tokens_of_zeros_at_the_end_of_sequences_give_what_biases_make_of_them_in_swiglu(candidate):
-    """As of padded texts. Blind to zeros within sequences."""
-    padded_tokens_count(candidate, "swiglu")
 
 
 def pruned_outputs_give_their_bias(candidate, case, weight, bias):

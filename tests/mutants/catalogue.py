@@ -45,6 +45,7 @@ from assay.tests.mutants import (
     reported,
     reported_more,
     sampled,
+    sampled_more,
     sizes,
     sliced,
     slips,
@@ -117,6 +118,7 @@ KINDS = (
     beyond_more,
     libraries,
     sampled,
+    sampled_more,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 

@@ -39,14 +39,15 @@ INCOMING = "incoming"
 # chooses one of them.
 MATRICES = ((16, 64, 64), (72, 32, 32), (33, 20, 36), (8, 128, 16))
 MATRICES_OF = {
-    "swish": ("x", "x"),
     "linear": ("xwb", "xw"),
     **dict.fromkeys(("glu", "swiglu"), ("xwvbc", "xwv", "xwvb")),
 }
 PLANES = ((2, 16, 8, 8), (4, 6, 9, 10), (1, 3, 11, 12))
-IMAGES = (((1, 16, 8, 8), 16), ((2, 8, 9, 10), 8), ((3, 4, 7, 9), 12), ((2, 16, 6, 6), 32))
+IMAGES = (((1, 16, 8, 8), 16), ((6, 8, 7, 6), 8), ((3, 4, 7, 9), 12), ((2, 16, 6, 6), 32))
 OF_INPUTS = {"swish": OF_GATES, "max_pool2d": OF_UNTIED, **dict.fromkeys(("glu", "swiglu"), OF_SAMPLED)}
-KERNELS = ((3, 1, 1), (3, 2, 0), (1, 1, 0), (5, 1, 2))  # sizes, strides and paddings
+KERNELS = ((3, 1, 1), (3, 2, 0), (1, 1, 0))  # sizes, strides and paddings
+LARGE = (5, 1, 2)  # of a first layer, whose images have one channel
+LARGE_PLANE = (66, 70)
 
 
 @dataclass(frozen=True)
@@ -105,15 +106,15 @@ def _shown(layer: Case, axes: str, held: dict[str, Texture]) -> Iterator[dict[st
 def _offered(layer: Case, axes: str, name: str, ndim: int) -> dict[str, Pattern]:
     """The patterns that a tensor of so many axes may show.
 
-    Going back through pooling those alone that leave no ties; and beside large kernels those of planes.
+    Going back through pooling those alone that leave no ties; and beside large kernels those that are everywhere.
     """
     if ndim < 2:
         return OF_VECTORS if ndim else {}
     if (layer.operator, name, axes) == ("max_pool2d", "input", BACK):
         return OF_UNTIED
     planes = OF_PLANES if ndim > 2 else {}
-    if layer.shapes.get("weight", ())[2:] == (5, 5):
-        return planes
+    if layer.shapes.get("weight", ())[-1:] == LARGE[:1]:
+        return OF_ROWS | planes
     own = OF_INPUTS.get(layer.operator, {}) if name in ("x", "input") else {}
     return OF_ROWS | OF_BORDERS | OF_ROWS_BUT_TWO | planes | own | (OF_TIED if axes == OF_TIES and own else {})
 
@@ -144,17 +145,29 @@ def _sized(operator: str, seed: int) -> Iterator[tuple[dict[str, Any], dict[str,
         *leading, rows, columns = PLANES[seed % len(PLANES)]
         if operator == "pad2d":
             yield {"x": (*leading, rows, columns)}, {"padding": 2}
+            yield {"x": (1, 2, *LARGE_PLANE)}, {"padding": 1}
         else:
             window = {"kernel_size": 3, "stride": 2, "padding": 1}
             yield {"input": (*leading, 2 * rows - 1, 2 * columns - 2)}, window
+            yield {"input": (*leading, 2 * rows, 2 * columns - 2)}, {"kernel_size": 2}
     elif operator == "conv2d":
-        image, kernels = IMAGES[seed % len(IMAGES)]
-        for number, (kernel, stride, padding) in enumerate(KERNELS):
-            shapes = {"input": image, "weight": (kernels, image[1], kernel, kernel), "bias": (kernels,)}
-            missing = ("bias",) * (number % 2)
-            yield {name: shapes[name] for name in shapes if name not in missing}, {"stride": stride, "padding": padding}
+        yield from _convolutions(*IMAGES[seed % len(IMAGES)])
+    elif operator == "swish":
+        rows, features, _ = MATRICES[seed % len(MATRICES)]
+        yield from [({"x": (2 * rows, features)}, {})] * 2
     else:
         rows, features, outputs = MATRICES[seed % len(MATRICES)]
         shapes = {"x": (rows, features), **dict.fromkeys("wv", (outputs, features)), **dict.fromkeys("bc", (outputs,))}
         for names in MATRICES_OF[operator]:
             yield {name: shapes[name] for name in names}, {}
+
+
+def _convolutions(image: tuple[int, ...], kernels: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """With biases and without in turn; on wider images where there is a stride, and of one channel by large kernels."""
+    for number, (kernel, stride, padding) in enumerate((*KERNELS, LARGE)):
+        samples, channels, rows, columns = image
+        channels, columns = (1 if kernel == LARGE[0] else channels), columns + 28 * (stride > 1)
+        shapes = {"input": (samples, channels, rows, columns), "weight": (kernels, channels, kernel, kernel)}
+        shapes |= {"bias": (kernels,)}
+        missing = ("bias",) * (number % 2)
+        yield {name: shapes[name] for name in shapes if name not in missing}, {"stride": stride, "padding": padding}

@@ -146,6 +146,21 @@ def _of_norm_one(values: Values) -> Values:
     return np.where((column - row) % values.shape[1] < 4, np.copysign(0.5, values), 0.0)
 
 
+def _nearly_one_hot(values: Values) -> Values:
+    """1 and 1/32 in each row, whose square 16 bits lose beside 1."""
+    row, column = _grid(values)
+    place = (column - row) % values.shape[1]
+    return np.zeros(values.shape) + np.select([place == 0, place == 1], [1.0, 2.0**-5], 0.0)
+
+
+def _three_rows_of_one_number(values: Values) -> Values:
+    """The first, the one in the middle, and the last."""
+    found, size = values.copy(), len(values)
+    for row in (0, size // 2, size - 1):
+        found[row] = values[row, :1]
+    return found
+
+
 def _opposite_rows(values: Values) -> Values:
     found = values.copy()
     found[1::2] = -values[: 2 * (len(values) // 2) : 2]
@@ -160,6 +175,13 @@ def _columns_by_rows(values: Values) -> Values:
     """Planes of one column by one row, of powers of two."""
     powers = _powers_of_two(values)
     return powers[..., :1] * powers[..., :1, :]
+
+
+def _columns_by_rows_with_zeros(values: Values) -> Values:
+    """As `_columns_by_rows`; a row of each is zero, and the column after it, which are others in every sample."""
+    rows, columns = values.shape[-2:]
+    number, row, column = np.arange(len(values)).reshape(-1, *(1,) * (values.ndim - 1)), *_grid(values, -2)
+    return np.where((row == number % rows) | (column == (number + 1) % columns), 0.0, _columns_by_rows(values))
 
 
 def _dirac(values: Values) -> Values:
@@ -213,6 +235,8 @@ OF_ROWS: dict[str, Pattern] = {
     "what is symmetric": _symmetric,
     "a rotation": _rotation,
     "rows of norm 1": _of_norm_one,
+    "rows of 1 and a little": _nearly_one_hot,
+    "three rows of one number": _three_rows_of_one_number,
     "rows and their opposites": _opposite_rows,
     "a grid around 0": _odd,
     "powers of two": _powers_of_two,
@@ -237,6 +261,7 @@ OF_PLANES: dict[str, Pattern] = {
     "a border of zeros": _where(lambda row, column: _is_inside(row) & _is_inside(column), -2),
     "a checkerboard": _where(lambda row, column: (row + column) % 2 == 0, -2),
     "columns by rows": _columns_by_rows,
+    "columns by rows with zeros": _columns_by_rows_with_zeros,
     "kernels that change nothing": _dirac,
     "planes that are mirrored": _mirrored,
 }
@@ -263,6 +288,7 @@ OF_SAMPLED: dict[str, Pattern] = {"every eighth row shut": _every_eighth_row}
 OF_GATES: dict[str, Pattern] = {
     "32 and more": lambda values: np.maximum(np.abs(values), 32.0),
     "-32 and less": lambda values: np.minimum(-np.abs(values), -32.0),
+    "32 and more of either sign": lambda values: np.copysign(np.maximum(np.abs(values), 32.0), values),
 }
 
 # And those of rows where a check that is to cost little may look, alone: in the first row and column and in the last,
