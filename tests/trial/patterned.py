@@ -76,16 +76,16 @@ def patterned(operator: str, axes: str, seed: int) -> Iterator[Case]:
     """Of each layer a case without a pattern, and what it may show; of every second one the input is frozen."""
     for number, layer in enumerate(_layers(operator, axes, seed)):
         held = {**layer.textures, INCOMING: layer.incoming}
-        for step, textures in enumerate(_shown(layer, axes, held)):
+        for step, textures in enumerate(_shown(layer, axes, held, number == 0)):
             shown, pick = held | textures, 2 * step + number % 2
             yield layer.changed(pick=pick, incoming=shown.pop(INCOMING), textures=shown)
 
 
-def _shown(layer: Case, axes: str, held: dict[str, Texture]) -> Iterator[dict[str, Texture]]:
-    """The textures that take the place of others, case by case."""
+def _shown(layer: Case, axes: str, held: dict[str, Texture], in_part: bool) -> Iterator[dict[str, Texture]]:
+    """The textures that take the place of others, case by case; whether they may be patterns in part."""
     back = axes in (BACK, OF_BETA)
     shapes = {**layer.shapes, **({INCOMING: layer.result_shape} if back else {})}
-    may = {name: _offered(layer, axes, name, len(shape)) for name, shape in shapes.items()}
+    may = {name: _offered(layer, axes, name, len(shape), in_part) for name, shape in shapes.items()}
     yield {}
     for pattern in ALL:
         names = [name for name in may if pattern in may[name]]
@@ -103,20 +103,20 @@ def _shown(layer: Case, axes: str, held: dict[str, Texture]) -> Iterator[dict[st
         yield {INCOMING: Result()}
 
 
-def _offered(layer: Case, axes: str, name: str, ndim: int) -> dict[str, Pattern]:
-    """The patterns that a tensor of so many axes may show.
+def _offered(layer: Case, axes: str, name: str, ndim: int, in_part: bool) -> dict[str, Pattern]:
+    """The patterns that a tensor of so many axes may show; those in part in the first layer, and by 1 x 1.
 
-    Going back through pooling those alone that leave no ties; and beside large kernels those that are everywhere.
+    Going back through pooling those alone that leave no ties.
     """
     if ndim < 2:
         return OF_VECTORS if ndim else {}
     if (layer.operator, name, axes) == ("max_pool2d", "input", BACK):
         return OF_UNTIED
     planes = OF_PLANES if ndim > 2 else {}
-    if layer.shapes.get("weight", ())[-1:] == LARGE[:1]:
-        return OF_ROWS | planes
     own = OF_INPUTS.get(layer.operator, {}) if name in ("x", "input") else {}
-    return OF_ROWS | OF_BORDERS | OF_ROWS_BUT_TWO | planes | own | (OF_TIED if axes == OF_TIES and own else {})
+    tied = OF_TIED if axes == OF_TIES and own else {}
+    parts = OF_BORDERS | OF_ROWS_BUT_TWO if in_part or layer.shapes.get("weight", ())[-1:] == (1,) else {}
+    return OF_ROWS | parts | planes | own | tied
 
 
 def _layers(operator: str, axes: str, seed: int) -> list[Case]:
