@@ -83,10 +83,12 @@ def test_biases_are_zeros_at_first_alone_and_together(names):
     assert not values[:16].any() and values[16:].all()
 
 
-def test_large_kernels_see_one_channel_and_show_what_is_everywhere():
+def test_large_kernels_see_one_channel_which_shows_patterns_of_planes():
     large = [case for case in patterned("conv2d", BACK, 1) if case.shapes["weight"][1:] == (1, 5, 5)]
     held = (texture for case in large for texture in (*case.textures.values(), case.incoming))
     assert {each.pattern for each in held if isinstance(each, Patterned)} == {*OF_ROWS, *OF_PLANES}
+    images = [case.textures["input"] for case in large]
+    assert {each.pattern for each in images if isinstance(each, Patterned)} == OF_PLANES.keys()
 
 
 def test_the_first_plane_and_the_last_have_no_ties():

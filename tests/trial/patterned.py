@@ -106,7 +106,8 @@ def _shown(layer: Case, axes: str, held: dict[str, Texture], in_part: bool) -> I
 def _offered(layer: Case, axes: str, name: str, ndim: int, in_part: bool) -> dict[str, Pattern]:
     """The patterns that a tensor of so many axes may show; those in part in the first layer, and by 1 x 1.
 
-    Going back through pooling those alone that leave no ties.
+    Going back through pooling those alone that leave no ties; images of one channel, whose rows are one number, those
+    of planes.
     """
     if ndim < 2:
         return OF_VECTORS if ndim else {}
@@ -116,7 +117,8 @@ def _offered(layer: Case, axes: str, name: str, ndim: int, in_part: bool) -> dic
     own = OF_INPUTS.get(layer.operator, {}) if name in ("x", "input") else {}
     tied = OF_TIED if axes == OF_TIES and own else {}
     parts = OF_BORDERS | OF_ROWS_BUT_TWO if in_part or layer.shapes.get("weight", ())[-1:] == (1,) else {}
-    return OF_ROWS | parts | planes | own | tied
+    rows = {} if name == "input" and layer.shapes[name][1] == 1 else OF_ROWS
+    return rows | parts | planes | own | tied
 
 
 def _layers(operator: str, axes: str, seed: int) -> list[Case]:
