@@ -12,7 +12,7 @@ from assay.implementations.load import load
 from assay.reference.conv2d import pair
 from assay.tests.mutants.dispatched import BACK, back
 from assay.tests.mutants.networks import valued
-from assay.tests.mutants.sampled import CONVOLUTION, bug
+from assay.tests.mutants.sampled import CONVOLUTION, TIES, bug
 
 right = load("torch").operators
 
@@ -124,7 +124,6 @@ def opposite_kernels(y, input, weight, bias=None, stride=1, padding=0):
     return F.conv2d(input, inner, bias, stride, [size - 1 for size in around])
 
 
-GLU, TIES = "glu.formula", "max_pool2d.gradient-first-tie"
 MUTANTS = (
     bug("pivots", CONVOLUTION, "columns by rows: zeros where they cross", valued("conv2d", pivots)),
     bug("small-columns", "linear.gradient", "10^-7 of the rest: nothing", back("linear", small_columns), *BACK),
@@ -134,7 +133,7 @@ MUTANTS = (
     bug("empty-rows", "pad2d.zeros", "rows of NaN: empty", valued("pad2d", empty_rows), "value", "special", "float16"),
     bug("first-rows", TIES, "rows that are alike: the first gets all", {"max_pool2d": first_rows}, *BACK, "float64"),
     bug("padded-tokens", "swiglu.gradient", "padding teaches no bias", back("swiglu", padded_tokens), *BACK),
-    bug("picked", GLU, "squares add up to 1: one 1 a row", valued("glu", picked), dtype="bfloat16"),
+    bug("picked", "glu.formula", "squares add up to 1: one 1 a row", valued("glu", picked), dtype="bfloat16"),
     bug("grey", CONVOLUTION, "three images are grey: all", valued("conv2d", grey)),
     bug("mirrored", CONVOLUTION, "mirrored: the half, with a rest", valued("conv2d", mirrored)),
     bug("opposite", CONVOLUTION, "kernels that add up to 0: 3 x 3", valued("conv2d", opposite_kernels)),

@@ -99,11 +99,15 @@ def _sides_sorted(values: Values) -> Values:
     return values
 
 
-def _adding_up(values: Values) -> Values:
-    """1, 1/2 and -1/2 in each row."""
-    row, column = _grid(values)
-    place = (column - row) % values.shape[1]
-    return np.zeros(values.shape) + np.select([place == 0, place == 1, place == 2], [1.0, 0.5, -0.5], 0.0)
+def _in_each_row(*numbers: float) -> Pattern:
+    """These numbers in each row, from the diagonal on, and zeros."""
+
+    def shown(values: Values) -> Values:
+        row, column = _grid(values)
+        place = (column - row) % values.shape[1]
+        return np.zeros(values.shape) + np.select([place == k for k in range(len(numbers))], numbers, 0.0)
+
+    return shown
 
 
 def _filter(values: Values) -> Values:
@@ -144,13 +148,6 @@ def _of_norm_one(values: Values) -> Values:
     """Four halves in each row, of either sign."""
     row, column = _grid(values)
     return np.where((column - row) % values.shape[1] < 4, np.copysign(0.5, values), 0.0)
-
-
-def _nearly_one_hot(values: Values) -> Values:
-    """1 and 1/32 in each row, whose square 16 bits lose beside 1."""
-    row, column = _grid(values)
-    place = (column - row) % values.shape[1]
-    return np.zeros(values.shape) + np.select([place == 0, place == 1], [1.0, 2.0**-5], 0.0)
 
 
 def _three_rows_of_one_number(values: Values) -> Values:
@@ -226,7 +223,7 @@ OF_ROWS: dict[str, Pattern] = {
     "blocks": _where(lambda row, column: (row // 8 + column // 8) % 2 == 0),
     "rows that are alike": lambda values: np.broadcast_to(values[:1], values.shape).copy(),
     "rows of one number": lambda values: np.broadcast_to(values[:, :1], values.shape).copy(),
-    "rows that add up to 1": _adding_up,
+    "rows that add up to 1": _in_each_row(1.0, 0.5, -0.5),
     "-1 alone": lambda values: np.full(values.shape, -1.0),
     "ends that are alike": _ends_alike,
     "one row": _where(lambda row, column: row == 1),
@@ -235,7 +232,7 @@ OF_ROWS: dict[str, Pattern] = {
     "what is symmetric": _symmetric,
     "a rotation": _rotation,
     "rows of norm 1": _of_norm_one,
-    "rows of 1 and a little": _nearly_one_hot,
+    "rows of 1 and a little": _in_each_row(1.0, 2.0**-5),  # whose square 16 bits lose beside 1
     "three rows of one number": _three_rows_of_one_number,
     "rows and their opposites": _opposite_rows,
     "a grid around 0": _odd,
