@@ -21,7 +21,7 @@ MANNERS = ("layouts", "test_state")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("module", dict.fromkeys(law.module for law in all_laws()))
 def test_no_law_rejects_a_correct_implementation(module, dtype):
-    """Long axes, long sums, and what is tried from the gate on are put to three who are fast, to two in 16 bits, and to
+    """Long axes, long sums, and what is tried from the gate on are put to two who are fast, to one in 16 bits, and to
     all by the command. PyTorch itself, which is the first of the fast, is judged by its own tests."""
     settings = hypothesis.settings(max_examples=EXAMPLES[dtype])
     laws = [law for law in all_laws() if law.module == module]
@@ -31,7 +31,7 @@ def test_no_law_rejects_a_correct_implementation(module, dtype):
     short = [law for law in laws if law not in long]
     with at_budget(settings, laws):
         assert soundness.searched(VARIANTS, dtype, None, short).alarms == []
-        fast = soundness.FAST[1 : 4 if dtype == "float32" else 3]
+        fast = soundness.FAST[1 : 3 if dtype == "float32" else 2]
         assert soundness.searched(fast, dtype, None, long).alarms == []
 
 

@@ -19,7 +19,7 @@ from assay.report.progress import Steps
 from assay.tests.mutants.alone import MADE
 from assay.tests.mutants.catalogue import MUTANTS
 from assay.tests.mutants.described import DESCRIBED
-from assay.tests.mutants.hunt import Finding, Trial, hunt, trials
+from assay.tests.mutants.hunt import Finding, Trial, hunt, soonest_first, trials
 from assay.tests.mutants.mutant import Mutant
 from assay.tests.power.survivors import REASONS
 from assay.tests.trial.laws import Law, all_laws
@@ -58,7 +58,7 @@ def first_kill(mutant: Mutant, laws: Iterable[Law]) -> Kill | None:
 
 
 def _attempts(mutant: Mutant, laws: list[Law]) -> Iterator[tuple[str, list[Trial]]]:
-    """What to try, at which budget: what is known to see it; then all, those of its clause and tier first.
+    """What to try, at which budget: what is known to see it; then all, those that cost least first.
 
     Most are seen at the quick budget already, where the laws before the one that sees them cost less.
     """
@@ -66,8 +66,7 @@ def _attempts(mutant: Mutant, laws: list[Law]) -> Iterator[tuple[str, list[Trial
         budget, *known = NOTED[mutant.id]
         yield budget, [trial for trial in trials(mutant, laws) if [trial[0].name, trial[0].judged(trial[1])] == known]
     for budget in ("quick", "gate"):
-        tried = trials(mutant, [law for law in laws if law.belongs_to(budget)])
-        yield budget, sorted(tried, key=lambda trial: (trial[0].clause != mutant.clause, trial[0].tier != mutant.tier))
+        yield budget, soonest_first(trials(mutant, [law for law in laws if law.belongs_to(budget)]))
 
 
 def main() -> None:

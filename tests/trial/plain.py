@@ -35,7 +35,10 @@ def windows(image: Values, kernel: Pair, stride: Pair) -> Values:
 
 def padded(x: Values, padding: Pair, fill: float) -> Values:
     """x with so many rows and columns of ``fill`` around."""
-    return np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2), constant_values=fill)
+    above, before = padding
+    around = np.full((*x.shape[:2], x.shape[2] + 2 * above, x.shape[3] + 2 * before), fill)
+    around[:, :, above : above + x.shape[2], before : before + x.shape[3]] = x
+    return around
 
 
 def sums_of(a: Values, b: Values, of: tuple[int, ...], by: tuple[int, ...]) -> Values:
@@ -76,9 +79,9 @@ def convolved_back(g: Values, x: Values, w: Values, b: Values | None, stride: An
     (down, right), (above, before) = pair(stride or 1), pair(padding or 0)
     image = padded(x, (above, before), 0.0)
     back, rows, columns = np.zeros_like(image), down * g.shape[2], right * g.shape[3]
+    taps = sums_of(w, g, (0,), (1,)).swapaxes(0, 3)  # (N, kernel's rows, kernel's columns, C, rows, columns)
     for i, j in np.ndindex(*w.shape[2:]):
-        tap = np.moveaxis(sums_of(g, w[:, :, i, j], (1,), (0,)), -1, 1)
-        back[:, :, i : i + rows - down + 1 : down, j : j + columns - right + 1 : right] += tap
+        back[:, :, i : i + rows - down + 1 : down, j : j + columns - right + 1 : right] += taps[:, i, j]
     weight = sums_of(g, windows(image, w.shape[2:], (down, right)), (0, 2, 3), (0, 2, 3))
     within = back[:, :, above : above + x.shape[2], before : before + x.shape[3]]
     return {"input": within, "weight": weight, "bias": g.sum((0, 2, 3))}
