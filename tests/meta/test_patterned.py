@@ -63,13 +63,41 @@ def test_each_pattern_is_shown_by_a_tensor_alone_and_by_what_comes_back(operator
         assert bool(back) == any(isinstance(case.incoming, Result) for case in cases) == (axes == BACK)
 
 
-@pytest.mark.parametrize("pattern", OF_ROWS_BUT_TWO)
+@pytest.mark.parametrize("pattern", [f"{name}{BUT_TWO}" for name in OF_ROWS])
 def test_two_neighbours_within_are_another_pattern_whose_sum_is_zero(pattern):
     for shape in ((32, 32), (8, 8, 3, 3)):
         plains = [Texture("normal", seed).fill(shape, STORAGE["float32"]).values for seed in range(4)]
         pairs = [(ALL[pattern](plain), ALL[pattern.removesuffix(BUT_TWO)](plain)) for plain in plains]
         assert {0.5, -0.5} >= {number for shown, rest in pairs for number in shown[shown != rest]}
         assert max((shown != rest).sum() for shown, rest in pairs) in (1, 2)
+
+
+@pytest.mark.parametrize("shape", [(16, 64), (4, 130), (2, 16, 8, 8), (3, 4, 15, 16), (4, 6, 17, 18)])
+def test_two_neighbours_are_at_no_place_where_samples_are_taken(shape):
+    """Neither at the ends nor in the middle, nor at a fourth place; two samples have but ends."""
+    shown = ALL[f"zeros{BUT_TWO}"](np.ones(shape))
+    for axis, places in enumerate(np.nonzero(shown)):
+        seen = {0, shape[axis] // 2, shape[axis] - 1, *range(0, shape[axis], 4)}
+        assert axis < len(shape) - 2 or not seen & {*places}
+
+
+def test_frames_that_are_alike_but_for_two_agree_at_their_ends_and_in_all_that_is_summed():
+    shown = Patterned.showing("frames that are alike, but for two", Untied("ties", 1))
+    values = shown.fill((4, 6, 9, 10), STORAGE["float16"]).values
+    assert (np.sort(values.reshape(4, 6, -1)) == np.sort(values[:1].reshape(1, 6, -1))).all()
+    assert (values[..., ::4, ::4] == values[:1, :, ::4, ::4]).all() and (values != values[:1]).sum() == 2
+
+
+def test_gates_of_every_eighth_row_are_open_or_shut():
+    cases = {case.textures["x"].pattern: case for case in patterned("glu", PATTERNS, 1) if shows_rows(case)}
+    for name, sign in (("every eighth row shut", -1.0), ("every eighth row open", 1.0)):
+        x, w = (cases[name].textures[t].fill(cases[name].shapes[t], STORAGE["float16"]).values for t in "xw")
+        assert (sign * (x[::8] @ w.T) > 32.0).all() and not (sign * (x[1::8] @ w.T) > 32.0).all()
+
+
+def shows_rows(case):
+    """Whether gates are open or shut in every eighth row."""
+    return getattr(case.textures["x"], "pattern", "") in OF_SAMPLED
 
 
 @pytest.mark.parametrize("names", [(), ("b",), ("b", "c")])
@@ -129,7 +157,7 @@ def test_sums_fit_where_a_pattern_leaves_few_bits(pattern, dtype, expected):
         for case in patterned("conv2d", PATTERNS, 1)
         if case.parameters["stride"] == 1
         and "bias" in case.shapes
-        and case.shapes["weight"][2:] == (3, 3)
+        and (case.shapes["weight"][0], case.shapes["weight"][2:]) == (8, (3, 3))
         and all(getattr(case.textures[name], "pattern", "") == pattern for name in ("input", "weight"))
     )
     whole = going_back(candidate, of_whole_numbers(case), "contiguous")

@@ -45,6 +45,7 @@ from assay.tests.mutants import (
     reported,
     reported_more,
     sampled,
+    sampled_again,
     sampled_more,
     sizes,
     sliced,
@@ -118,6 +119,7 @@ KINDS = (
     beyond_more,
     libraries,
     sampled,
+    sampled_again,
     sampled_more,
 )
 WITNESSES = (witnesses, witnesses_of_images)

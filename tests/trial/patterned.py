@@ -19,6 +19,7 @@ from assay.tests.trial.patterns import (
     OF_BORDERS,
     OF_GATES,
     OF_NUMBERS_BUT_TWO,
+    OF_ONES,
     OF_PLANES,
     OF_ROWS,
     OF_ROWS_BUT_TWO,
@@ -47,7 +48,8 @@ IMAGES = (((1, 16, 8, 8), 16), ((6, 8, 7, 6), 8), ((3, 4, 7, 9), 12), ((2, 16, 6
 OF_INPUTS = {"swish": OF_GATES, "max_pool2d": OF_UNTIED, **dict.fromkeys(("glu", "swiglu"), OF_SAMPLED)}
 KERNELS = ((3, 1, 1), (3, 2, 0), (1, 1, 0))  # sizes, strides and paddings
 LARGE = (5, 1, 2)  # of a first layer, whose images have one channel
-LARGE_PLANE = (66, 70)
+# Layers of 2^14 weights, or elements, and more: nobody looks at those of small ones.
+LARGE_MATRIX, LARGE_ARRAY, LARGE_PLANE, LARGE_IMAGE = (3, 128, 128), (128, 130), (66, 130), ((1, 32, 5, 6), 64)
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,11 @@ def _shown(layer: Case, axes: str, held: dict[str, Texture], in_part: bool) -> I
     for pattern in ALL:
         names = [name for name in may if pattern in may[name]]
         for name in names:
-            yield {name: Patterned.showing(pattern, held[name])}
-        if len(names) > 1 and pattern not in OF_ROWS_BUT_TWO:
-            yield {name: Patterned.showing(pattern, held[name]) for name in names}
+            beside = {"w": Patterned.showing(OF_ONES, held["w"])} if pattern in OF_SAMPLED else {}
+            yield {name: Patterned.showing(pattern, held[name]), **beside}
+        for several in dict.fromkeys((tuple(names), tuple(name for name in names if name in "wv"))):
+            if len(several) > 1 and pattern not in OF_ROWS_BUT_TWO:
+                yield {name: Patterned.showing(pattern, held[name]) for name in several}
         for one in names if pattern in OF_NUMBERS_BUT_TWO and len(names) > 1 else ():
             others = pattern.removesuffix(BUT_TWO)
             yield {name: Patterned.showing(pattern if name == one else others, held[name]) for name in names}
@@ -124,13 +128,13 @@ def _offered(layer: Case, axes: str, name: str, ndim: int, in_part: bool) -> dic
 def _layers(operator: str, axes: str, seed: int) -> list[Case]:
     """Layers of normal numbers, to which such numbers come back; in pooling no two of a plane are equal, or many.
 
-    Of an activation's two the second has large numbers.
+    Of an activation's three the second has large numbers.
     """
     found = []
     for number, (shapes, parameters) in enumerate(_sized(operator, seed)):
         shapes |= {"beta": ()} if axes == OF_BETA else {}
         textures = {name: Texture("normal", seed + k) for k, name in enumerate(shapes)}
-        if operator == "swish" and number:
+        if operator == "swish" and number == 1:
             textures["x"] = Texture("large", seed)
         case = Case(operator, shapes, textures, parameters, 2**8, 0, Texture("normal", seed + 9))
         if operator == "max_pool2d":
@@ -142,7 +146,7 @@ def _layers(operator: str, axes: str, seed: int) -> list[Case]:
 
 
 def _sized(operator: str, seed: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Shapes and parameters: of a layer with its biases, without, and with the first alone."""
+    """Shapes and parameters: of a layer with its biases, without, and with the first alone; and of a large one."""
     if operator in ("pad2d", "max_pool2d"):
         *leading, rows, columns = PLANES[seed % len(PLANES)]
         if operator == "pad2d":
@@ -154,14 +158,20 @@ def _sized(operator: str, seed: int) -> Iterator[tuple[dict[str, Any], dict[str,
             yield {"input": (*leading, 2 * rows, 2 * columns - 2)}, {"kernel_size": 2}
     elif operator == "conv2d":
         yield from _convolutions(*IMAGES[seed % len(IMAGES)])
+        yield next(_convolutions(*LARGE_IMAGE))
     elif operator == "swish":
         rows, features, _ = MATRICES[seed % len(MATRICES)]
         yield from [({"x": (2 * rows, features)}, {})] * 2
+        yield {"x": LARGE_ARRAY}, {}
     else:
-        rows, features, outputs = MATRICES[seed % len(MATRICES)]
-        shapes = {"x": (rows, features), **dict.fromkeys("wv", (outputs, features)), **dict.fromkeys("bc", (outputs,))}
         for names in MATRICES_OF[operator]:
-            yield {name: shapes[name] for name in names}, {}
+            yield _of_matrices(names, *MATRICES[seed % len(MATRICES)]), {}
+        yield _of_matrices(MATRICES_OF[operator][1], *LARGE_MATRIX), {}
+
+
+def _of_matrices(names: str, rows: int, features: int, outputs: int) -> dict[str, Any]:
+    shapes = {"x": (rows, features), **dict.fromkeys("wv", (outputs, features)), **dict.fromkeys("bc", (outputs,))}
+    return {name: shapes[name] for name in names}
 
 
 def _convolutions(image: tuple[int, ...], kernels: int) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

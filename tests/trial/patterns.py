@@ -59,17 +59,46 @@ def _but_two(pattern: Pattern) -> Pattern:
 
 
 def _within(shape: tuple[int, ...]) -> list[int | slice]:
-    """Two neighbours along the last axis that is longer than one, in the middle of the others and past that of rows."""
+    """Two neighbours along the last axis that is longer than one, past the middle of the others, at odd places."""
     last = max(axis for axis, size in enumerate(shape) if size > 1)
     start = max(shape[last] // 2 - 2, 0)
-    before = (min(size // 2 + (axis == 0), size - 1) for axis, size in enumerate(shape[:last]))
+    start = min(start + (1, 0, 0, -2)[start % 4], shape[last] - 2)  # neither is at a fourth place
+    past = [(size // 2 + 1) | 1 for size in shape[:last]]
+    before = (place if place < size - 1 else (size - 1) // 2 for place, size in zip(past, shape, strict=False))
     return [*before, slice(start, start + 2), *(0 for _ in shape[last + 1 :])]
 
 
-def _every_eighth_row(values: Values) -> Values:
-    """Of one large negative number, which shuts gates."""
+def _every_eighth_row(number: float) -> Pattern:
+    """Large in its first element: where the first column of weights is ones, gates are open there, or shut."""
+
+    def shown(values: Values) -> Values:
+        found = values.copy()
+        found[::8, 0] = number
+        return found
+
+    return shown
+
+
+def _first_column_of_ones(values: Values) -> Values:
     found = values.copy()
-    found[::8] = -24.0
+    found[:, 0] = 1.0
+    return found
+
+
+def _of_mean_one(values: Values) -> Values:
+    """Ones first, then halves and their complements in turn."""
+    row, column = _grid(values)
+    even = column.max() + column.max() % 2 - 1
+    return np.broadcast_to(np.where((row == 0) | (column > even), 1.0, 0.5 + column % 2), values.shape).copy()
+
+
+def _frames(values: Values) -> Values:
+    """Samples that are alike, but for the two largest elements of a plane of one, which are exchanged."""
+    found = np.broadcast_to(values[:1], values.shape).copy()
+    sample, channel, row, columns = _within(values.shape)
+    top = 2.0 ** np.ceil(np.log2(np.abs(values).max() + 1.0))
+    found[:, channel, row, columns] = (top, 1.5 * top)
+    found[sample, channel, row, columns] = (1.5 * top, top)
     return found
 
 
@@ -97,6 +126,18 @@ def _sides_sorted(values: Values) -> Values:
     values[..., 0, :].sort()
     values[..., :, 0].sort()
     return values
+
+
+def _rising(values: Values) -> Values:
+    return np.sort(values.reshape(*values.shape[:-2], -1), -1).reshape(values.shape)
+
+
+def _rising_around(values: Values) -> Values:
+    """Sorted, but for what is within, which falls."""
+    found = _rising(values)
+    within = found[..., 1:-1, 1:-1]
+    within[:] = within[..., ::-1, ::-1].copy()
+    return found
 
 
 def _in_each_row(*numbers: float) -> Pattern:
@@ -242,6 +283,9 @@ OF_ROWS: dict[str, Pattern] = {
     "rows in order": lambda values: np.sort(values, -1),
     "the identity": _where_one(lambda row, column: row == column),
     "whole numbers": lambda values: np.round(4.0 * values),
+    "numbers whose mean is 1": _of_mean_one,
+    "bags of two": _where_one(lambda row, column: (row % 2 == 0) & ((column - row) % (column.max() + 1) < 2)),
+    "clipped after a row of zeros": lambda values: np.where(_grid(values)[0] == 0, 0.0, np.clip(values, -0.5, 0.5)),
 }
 # Of images and kernels, besides.
 OF_PLANES: dict[str, Pattern] = {
@@ -264,10 +308,12 @@ OF_PLANES: dict[str, Pattern] = {
 }
 # Of planes none of whose numbers are equal, which stay so.
 OF_UNTIED: dict[str, Pattern] = {
-    "sorted": lambda values: np.sort(values.reshape(*values.shape[:-2], -1), -1).reshape(values.shape),
-    "sorted the other way": lambda values: -np.sort(-values.reshape(*values.shape[:-2], -1), -1).reshape(values.shape),
+    "sorted": _rising,
+    "sorted the other way": lambda values: -_rising(-values),
+    "sorted at the border": _rising_around,
     "sorted along two sides": _sides_sorted,
     "bands": _bands,
+    "frames that are alike, but for two": _frames,
 }
 
 # Of planes many of whose numbers are equal.
@@ -279,8 +325,12 @@ OF_VECTORS: dict[str, Pattern] = {
     "zeros everywhere": np.zeros_like,
     "one number": lambda values: np.broadcast_to(values[:1], values.shape).copy(),
 }
-# Of what has gates, rows of which somebody may take for all of them.
-OF_SAMPLED: dict[str, Pattern] = {"every eighth row shut": _every_eighth_row}
+# Of what has gates, rows of which somebody may take for all of them, by weights that show the last one.
+OF_SAMPLED: dict[str, Pattern] = {
+    "every eighth row shut": _every_eighth_row(-128.0),
+    "every eighth row open": _every_eighth_row(128.0),
+}
+OF_ONES = "a first column of ones"
 # Of what an activation lets through as it is, or not at all.
 OF_GATES: dict[str, Pattern] = {
     "32 and more": lambda values: np.maximum(np.abs(values), 32.0),
@@ -293,6 +343,8 @@ OF_GATES: dict[str, Pattern] = {
 OF_BORDERS = {f"{name}, at the border": _at_the_border(pattern) for name, pattern in OF_ROWS.items()}
 BUT_TWO = ", but for two"
 OF_ROWS_BUT_TWO = {f"{name}{BUT_TWO}": _but_two(pattern) for name, pattern in OF_ROWS.items()}
+OF_ROWS_BUT_TWO[f"zeros{BUT_TWO}"] = _but_two(np.zeros_like)
 OF_NUMBERS_BUT_TWO = [f"{name}{BUT_TWO}" for name in ("whole numbers", "powers of two", "nothing negative")]
 OF_GATES |= {f"{name}{BUT_TWO}": _but_two(pattern) for name, pattern in OF_GATES.items()}
 ALL = OF_ROWS | OF_BORDERS | OF_ROWS_BUT_TWO | OF_PLANES | OF_UNTIED | OF_TIED | OF_VECTORS | OF_SAMPLED | OF_GATES
+ALL[OF_ONES] = _first_column_of_ones
