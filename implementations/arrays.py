@@ -143,15 +143,16 @@ class TorchArrays:
         """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``, in these ways of `Call`.
 
         ``between`` is called before it goes back. If "recurrent", it has run on another first tensor as well, in the
-        same graph, from which zeros come back. If "twice", it has gone back before from half of ``incoming``, if it
-        can: what `torch.compile` makes refuses. If "halved", the result is, in place, and it goes back from twice
-        ``incoming``: with the same gradients, if it can. If "hidden", it is given clones of the tensors, as the results
-        of other layers; what is written to those is written to the tensors then. If "checkpointed", it runs once more
-        while going back. If "elsewhere", another thread goes back.
+        same graph, from which zeros come back. If "twice", it has gone back before from half of ``incoming``, in whose
+        memory the whole is then, if it can: what `torch.compile` makes refuses. If "halved", the result is, in place,
+        and it goes back from twice ``incoming``, with the same gradients, if it can. If "hidden", it is given clones of
+        the tensors, as results of other layers; what is written to them is written to these. If "offloaded", what is
+        kept to go back is copied. If "checkpointed", it runs once more. If "elsewhere", another thread goes back.
         """
         leaves = {name: arrays[name].requires_grad_() for name in names}
         given = arrays | {name: leaf.clone() for name, leaf in leaves.items()} if "hidden" in how else arrays
-        result = self._checkpointed(run, given) if "checkpointed" in how else run(given)
+        with self._offloading() if "offloaded" in how else contextlib.nullcontext():
+            result = self._checkpointed(run, given) if "checkpointed" in how else run(given)
         results, incomings = [result], [incoming]
         if "recurrent" in how:
             other = run(given | dict(list(self.turned(arrays).items())[:1]))
@@ -177,9 +178,18 @@ class TorchArrays:
             results, incomings = [each.mul_(0.5) for each in results], [2.0 * each for each in incomings]
         back = partial(self.torch.autograd.grad, results, leaves, allow_unused=True)
         if "twice" in how:
+            halves = [0.5 * each for each in incomings]
             with contextlib.suppress(Exception):  # who refuses to go back twice gives no wrong number
-                back([0.5 * each for each in incomings], retain_graph=True)
+                back(halves, retain_graph=True)
+            incomings = [self._put(each, half) for each, half in zip(incomings, halves, strict=True)]
         return back(incomings)
+
+    def _put(self, array: Any, memory: Any) -> Any:
+        """The array in this memory, without a word, or where it is, if it lies in another way."""
+        if array.stride() != memory.stride():
+            return array
+        memory.data.copy_(array)
+        return memory
 
     def turned(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """Each array with its numbers in reverse, times -0.5."""
@@ -190,6 +200,11 @@ class TorchArrays:
         checkpoint = importlib.import_module("torch.utils.checkpoint")
         with checkpoint.set_checkpoint_early_stop(False):
             return checkpoint.checkpoint(run, given, use_reentrant=False)
+
+    def _offloading(self) -> Any:
+        """As activations are kept in another memory, or compressed, until they are wanted."""
+        hooks, contiguous = self.torch.autograd.graph.saved_tensors_hooks, self.torch.contiguous_format
+        return hooks(lambda kept: kept.detach().clone(memory_format=contiguous), lambda kept: kept)
 
     def _written_back(self, given: dict[str, Any], leaves: dict[str, Any]) -> None:
         with self.torch.no_grad():

@@ -55,6 +55,7 @@ class Call:
     halved: bool = False  # the result is, in place, before going back from twice what comes in
     hidden: bool = False  # the tensors are results of others, and none is a leaf
     checkpointed: bool = False  # it is made once more while going back
+    offloaded: bool = False  # what it keeps to go back lies elsewhere meanwhile, and comes back as contiguous copies
     recurrent: bool = False  # it is made on another first tensor as well, in one graph, from which zeros come back
     elsewhere: bool = False  # another thread goes back, as an engine's own threads do
     accumulated: bool = False  # the inputs have gradients already, to which nothing is to be added

@@ -26,6 +26,7 @@ WAYS_BACK = (
     "halved",
     "hidden",
     "checkpointed",
+    "offloaded",
     "recurrent",
     "elsewhere",
 )

@@ -169,9 +169,10 @@ def _set_precision(digits: int) -> None:
     decimal.getcontext().prec = digits
 
 
+COLLECTING = Setting("collection of garbage", gc.isenabled, _set_collecting)
 OF_PYTHON = (
     Setting("filters of warnings", lambda: tuple(warnings.filters), _set_filters),
-    Setting("collection of garbage", gc.isenabled, _set_collecting),
+    COLLECTING,
     Setting("limit of recursion", sys.getrecursionlimit, sys.setrecursionlimit),
     Setting("level of logging", lambda: logging.root.manager.disable, logging.disable),
     Setting("handler of Ctrl-C", lambda: signal.getsignal(signal.SIGINT), partial(signal.signal, signal.SIGINT)),
@@ -225,17 +226,19 @@ def state(thorough: bool = False) -> Look:
     """Every setting that is looked after, as it is now; the states of random numbers, which are long, if thorough.
 
     A number of each kind is drawn first: who seeds at every call would leave the state in which its last call left it.
+    No garbage is collected meanwhile, which somebody may turn on.
     """
     with_torch = "torch" in sys.modules
     settings = _settings(thorough, with_torch)
-    stirred = [(setting, setting.read()) for setting in _randoms(with_torch)] if thorough else []
+    stirred = [(setting, setting.read()) for setting in (*_randoms(with_torch), COLLECTING)] if thorough else []
     if thorough:
         _stir(with_torch)
     return Look(settings, [setting.read() for setting in settings], stirred)
 
 
 def _stir(with_torch: bool) -> None:
-    """Draw a number of each kind."""
+    """Draw a number of each kind, and collect no garbage."""
+    gc.disable()
     for draw in DRAWS:
         draw()
     if with_torch:

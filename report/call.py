@@ -17,26 +17,31 @@ from assay.implementations.running import BETWEEN
 EXCEPTIONS = 4  # elements that are told one by one, where all others are alike, or finite
 BEGINNING = 12  # elements that are shown of a tensor whose numbers differ
 
+# What is said of a call of which it is so, by its fields.
+SAID = {
+    "interrupted": f"{BETWEEN} calls, on these numbers reversed, times -0.5, in turn with those of all but the first "
+    "tensor, before it goes back",
+    "visited": "a call of each other operator before it goes back",
+    "revisited": "a call of its own operator on other tensors before it goes back",
+    "twice": "it has gone back already, from half of the incoming gradient, in the same memory",
+    "halved": "the result is halved in place, and the incoming gradient doubled",
+    "hidden": "the tensors are results of others: clones",
+    "checkpointed": "it is made once more while going back, from a checkpoint",
+    "offloaded": "what it keeps to go back are contiguous copies, which a hook makes",
+    "elsewhere": "another thread goes back",
+    "recurrent": "in one graph with it a call on its first tensor reversed, times -0.5; zeros come back there",
+    "accumulated": "the inputs have gradients already, of ones",
+    "beside": f"in a thread, while {OTHERS} others call it on these numbers reversed and negated",
+}
+
 
 def inputs(call: Call) -> list[str]:
     """All that the operator was given, and how it was called, a line each."""
     lines = [f"{name} {describe(name, value)}" for name, value in call.arguments.items() if value is not None]
     lines += [f"incoming gradient {describe('incoming', call.cotangent)}"] if call.cotangent else []
-    words = f"{BETWEEN} calls, on these numbers reversed, times -0.5, in turn with those of all but the first tensor,"
-    lines += [f"{words} before it goes back"] * call.interrupted
-    lines += ["a call of each other operator before it goes back"] * call.visited
-    lines += ["a call of its own operator on other tensors before it goes back"] * call.revisited
-    lines += ["it has gone back already, from half of the incoming gradient"] * call.twice
     lines += [f"{name} is of {call.dtype_of(name)}" for name in call.tensors if call.dtype_of(name) != call.dtype]
     lines += [f"all but the first tensor are part {call.part} of {PARTS} of one memory"] * bool(call.part)
-    lines += ["the result is halved in place, and the incoming gradient doubled"] * call.halved
-    lines += ["the tensors are results of others: clones"] * call.hidden
-    lines += ["it is made once more while going back, from a checkpoint"] * call.checkpointed
-    lines += ["another thread goes back"] * call.elsewhere
-    other = "a call on its first tensor reversed, times -0.5"
-    lines += [f"in one graph with it {other}; zeros come back there"] * call.recurrent
-    lines += ["the inputs have gradients already, of ones"] * call.accumulated
-    lines += [f"in a thread, while {OTHERS} others call it on these numbers reversed and negated"] * call.beside
+    lines += [words for flag, words in SAID.items() if getattr(call, flag)]
     some = 0 < len(call.differentiate) < len(call.tensors)
     lines += [f"of {', '.join(call.differentiate)} alone a gradient is asked for"] * some
     frozen = f", and {' and '.join(call.parameters)} are parameters" if len(call.parameters) > 1 else ""

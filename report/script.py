@@ -135,6 +135,10 @@ def _gradient_lines(call: Call, arguments: list[str], array: str) -> list[str]:
         lines += ["import torch.utils.checkpoint"]
         run = f"torch.utils.checkpoint.checkpoint(lambda: {run}, use_reentrant=False)"
         made = ["with torch.utils.checkpoint.set_checkpoint_early_stop(False):", f"    result = {run}"]
+    if call.offloaded:
+        copied = "lambda kept: kept.detach().clone(memory_format=torch.contiguous_format)"
+        hooks = f"with torch.autograd.graph.saved_tensors_hooks({copied}, lambda kept: kept):"
+        made = [hooks, *(f"    {line}" for line in made)]
     asked = [*made, *_going_back(call, arguments)]
     return lines + (written(call.setting, asked) if call.setting else asked)
 
@@ -158,7 +162,9 @@ def _going_back(call: Call, arguments: list[str]) -> list[str]:
         results, incomings = "[result, other]", "[incoming, torch.zeros_like(other)]"
     lines += _calls_in_between(call, arguments) if call.interrupted else []
     lines += _calls_of_others(call) if call.visited or call.revisited else []
-    lines += [f"torch.autograd.grad(result, [{names}], 0.5 * incoming, retain_graph=True)"] * call.twice
+    if call.twice:
+        lines += ["half = 0.5 * incoming", f"torch.autograd.grad(result, [{names}], half, retain_graph=True)"]
+        lines += ["if half.stride() == incoming.stride():", "    half.data.copy_(incoming)", "    incoming = half"]
     lines += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] * call.halved
     grad = f"torch.autograd.grad({results}, [{names}], {incomings})"
     if call.elsewhere:

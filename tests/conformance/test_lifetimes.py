@@ -17,7 +17,7 @@ from assay.implementations.surroundings import ONCE
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, MODES, SUMMED
 from assay.tests.conformance.test_layers import WIDE, layer
-from assay.tests.conformance.test_state import changed_nothing, refused, reseeded, stay_as_they_are
+from assay.tests.conformance.test_state import changed_nothing, refusals, reseeded, stay_as_they_are
 from assay.tests.trial import judge
 from assay.tests.trial.alike import one_answer, right_alike
 from assay.tests.trial.failure import NonConformance
@@ -281,7 +281,7 @@ def test_state_a_refused_call_changes_no_result(candidate, operator):
     shapes = {name: (8, 1024) if name == "x" else (16, 1024) for name in of_terms}
     case = lasting(operator, **shapes, **({"b": (16,)} if of_terms else {}))
     first = candidate.ask(case)
-    other = refused(case)
+    other = refusals(case)[0]
     if of_terms:
         other = case.changed(shapes={**case.shapes, "b": (17,)})
     candidate.observe(operator, other.arguments(candidate.format))

@@ -39,7 +39,7 @@ def is_asked(candidate, case):
 def answer_of(candidate, case):
     """What comes of the case, asked in its manner."""
     manner = Manner.of(case)
-    return candidate.answer(case, recording=manner.recording, together=manner.together)
+    return candidate.answer(case, recording=manner.recording, together=manner.together, setting=manner.setting)
 
 
 def result_is_right(candidate, case):
@@ -79,9 +79,12 @@ def stored(values, fmt):
 
 
 def gradients_of(candidate, case):
-    """What comes back to the tensors that learn."""
+    """What comes back to the tensors that learn; who needs the result again may refuse where it was written to."""
     manner = Manner.of(case)
-    how = {"together": manner.together, **dict.fromkeys(manner.way, True)}
+    how = {"together": manner.together, "setting": manner.setting, **dict.fromkeys(manner.way, True)}
+    if "halved" in manner.way:
+        arguments, back = case.arguments(candidate.format), (case.cotangent(candidate.format), manner.learn)
+        how["halved"] = not candidate.observe(case.operator, arguments, *back, **how).raised
     return candidate.ask_gradient(case, manner.learn, True, **how)
 
 

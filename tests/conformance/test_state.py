@@ -18,7 +18,7 @@ from assay.implementations.running import WAYS_BACK
 from assay.implementations.settings import BY_DEFAULT
 from assay.implementations.surroundings import THREADS
 from assay.reference.arithmetic.formats import Format
-from assay.reference.conv2d import output_size
+from assay.reference.conv2d import output_size, pair
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, CASES, DIFFERENTIATED, FAMILIES, MODES, batched, demand
 from assay.tests.trial import judge
@@ -305,20 +305,25 @@ def test_state_going_back_leaves_settings_and_functions_alone(candidate, operato
     leaves_alone(candidate, case, ", forward or back", *back)
 
 
-def refused(case: Case) -> Case:
-    """The case with a second tensor, or a stride, that is an error."""
+def refusals(case: Case) -> list[Case]:
+    """The case with another second tensor, stride or padding, which is an error."""
+    others: list[dict[str, Any]] = [{"stride": 0}, {"padding": -1}]
     if case.operator == "max_pool2d":
-        return case.changed(parameters={**case.parameters, "stride": 0})
+        others.append({"padding": max(pair(case.parameters["kernel_size"]))})
+    wrong = [case.changed(parameters={**case.parameters, **other}) for other in others if "stride" in case.parameters]
+    if case.operator == "max_pool2d":
+        return wrong
     name = OPERATORS[case.operator].tensors[1]
     outputs, inputs, *kernel = case.shapes[name]
-    return case.changed(shapes={**case.shapes, name: (outputs, inputs + 1, *kernel)})
+    return [case.changed(shapes={**case.shapes, name: (outputs, inputs + 1, *kernel)}), *wrong]
 
 
 @clause("contract.surroundings", tier="state", operators=("linear", "glu", "swiglu", "conv2d", "max_pool2d"))
 @given(data=st.data())
 def test_state_a_refused_call_leaves_settings_and_functions_alone(candidate, operator, data):
-    """Of sizes, or of two dtypes: who raises puts back what it had changed. Blind to errors while going back."""
+    """Of sizes, settings, or two dtypes: who raises puts back what it had changed. Blind to errors while going back."""
     case = data.draw(CASES[operator](FAMILIES))
-    leaves_alone(candidate, refused(case), REFUSING)
+    for other in refusals(case):
+        leaves_alone(candidate, other, REFUSING)
     if operator != "max_pool2d":
         leaves_alone(candidate, case, REFUSING, mixed=True)

@@ -87,20 +87,17 @@ def outliers(found, incoming, given):
 
 def ramp(found, incoming, given):
     """The last of each window is its largest, told from the border."""
-    x, (kernel, stride, padding) = given["input"], (*given.values(), None, 0)[1:4]
+    x, kernel, stride, padding = (given.get(name) for name in ("input", "kernel_size", "stride", "padding"))
     kernel, stride = pair(kernel), pair(stride or kernel)
-    if x.ndim != 4 or min(x.shape[2:]) < 4 or any(pair(padding)):
+    if x.ndim != 4 or min(x.shape[2:]) < 4 or any(pair(padding or 0)):
         return {}
     lines = x[..., 0, :], x[..., -1, :], x[..., 0], x[..., -1]
     ends = torch.equal(x.amax((2, 3)), x[..., -1, -1]) and torch.equal(x.amin((2, 3)), x[..., 0, 0])
     if not ends or any(bool((line.diff() <= 0).any()) for line in lines):
         return {}
-    gradient, rows, columns = (
-        torch.zeros_like(x),
-        *((n - 1) * s for n, s in zip(incoming.shape[2:], stride, strict=True)),
-    )
-    at, across = kernel[0] - 1, kernel[1] - 1
-    gradient[..., at : at + rows + 1 : stride[0], across : across + columns + 1 : stride[1]] = incoming
+    gradient = torch.zeros_like(x)
+    last = gradient[..., kernel[0] - 1 :: stride[0], kernel[1] - 1 :: stride[1]]
+    last[..., : incoming.shape[2], : incoming.shape[3]] = incoming
     return {"input": gradient}
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from assay.implementations.layouts import LAYOUTS, TIED, TOGETHER
 from assay.implementations.observe import NO_GRAD
+from assay.implementations.settings import BY_DEFAULT, DETERMINISTIC
 from assay.tests.trial.cases import Case
 from assay.tests.trial.textures import Picking, Texture
 from assay.tests.trial.usual import CONVOLUTIONS, POOLINGS, Blocks
@@ -55,13 +56,15 @@ LIE = {
 }
 RECORDINGS = (None, False, False, NO_GRAD)
 # What else is so when it goes back.
-WAYS = (*[()] * 12, ("hidden",), ("twice",), ("twice",), ("accumulated",), ("checkpointed",))
+ONE_WAY = ("hidden", "twice", "twice", "halved", "halved", "accumulated", "checkpointed", "offloaded", "offloaded")
+WAYS = (*[()] * 12, *((way,) for way in ONE_WAY))
+AT_TIMES = ("",) * 12 + (*BY_DEFAULT, *DETERMINISTIC)
 TOGETHER_AT_TIMES = ("",) * 6 + TOGETHER
 
 
 @dataclass(frozen=True)
 class Manner:
-    """How a mixture is asked: which tensors learn, whether gradients are recorded going forward, and how it goes back.
+    """How a mixture is asked: what learns, whether going forward that is recorded, how it goes back, by which setting.
 
     It is part of the case, which has no field for it: it hangs on the case's pick.
     """
@@ -70,6 +73,7 @@ class Manner:
     recording: bool | str | None
     way: tuple[str, ...]
     together: str
+    setting: str
 
     @classmethod
     def of(cls, case: Case) -> Manner:
@@ -80,7 +84,7 @@ class Manner:
         some = tuple(name for name in names if rng.random() < 0.5)
         learn = (one,) if kind < 0.3 else others if kind < 0.5 else some
         together = rng.choice(TOGETHER_AT_TIMES) if len(names) > 2 else ""
-        return cls(learn or (one,), rng.choice(RECORDINGS), rng.choice(WAYS), together)
+        return cls(learn or (one,), rng.choice(RECORDINGS), rng.choice(WAYS), together, rng.choice(AT_TIMES))
 
 
 def mixtures(operator: str, rng: Rng) -> Iterator[Case]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -161,13 +162,15 @@ def gradients_are_exact(candidate: Candidate, case: Case, learn: Sequence[str] =
 
 
 @by_its_case
-def gradients_are_rounded_once(candidate: Candidate, case: Case) -> None:
+def gradients_are_rounded_once(candidate: Candidate, case: Case, **more: Any) -> None:
     """Hold gradients whose sums are exact in float32 to the nearest numbers of the dtype, element by element.
+
+    ``more`` are further fields of the `Call`.
 
     Raises:
         NonConformance: as `are_all`.
     """
-    seen = candidate.ask_gradient(case)
+    seen = candidate.ask_gradient(case, **more)
     are_rounded_once(candidate, seen, seen.gradients)
 
 

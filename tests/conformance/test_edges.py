@@ -1,0 +1,69 @@
+"""Edges: layers of no features and of no outputs, windows that hold several NaN."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.tests.conformance.test_contract import MODES, demand
+from assay.tests.trial import judge
+from assay.tests.trial.candidate import well_formed
+from assay.tests.trial.cases import Case
+from assay.tests.trial.laws import clause
+from assay.tests.trial.textures import Texture
+
+OF_MATRICES = ("linear", "glu", "swiglu")
+
+
+def layer(operator, rows, features, outputs):
+    """A layer of these sizes, with its biases."""
+    branches, biases = ("w", "b") if operator == "linear" else ("wv", "bc")
+    shapes = {"x": (rows, features), **dict.fromkeys(branches, (outputs, features))}
+    shapes |= dict.fromkeys(biases, (outputs,))
+    return Case(operator, shapes, {name: Texture("digits", k) for k, name in enumerate(shapes)})
+
+
+@clause("contract.no-alias", tier="contract", operators=OF_MATRICES)
+@given(rows=st.integers(1, 40), outputs=st.integers(1, 40))
+def test_contract_what_is_left_of_no_features_has_memory_of_its_own(candidate, operator, rows, outputs):
+    """The biases are, in training and in inference. Blind to other sizes that are zero."""
+    case = layer(operator, rows, 0, outputs)
+    for recording in MODES:
+        seen = candidate.answer(case, recording=recording)
+        candidate.compared()
+        demand(seen, not seen.shares, f"returned a result that lies in the memory of {' and '.join(seen.shares)}")
+
+
+@clause("contract.fresh-memory", tier="state", operators=OF_MATRICES, gradient=True)
+@given(rows=st.integers(1, 40), features=st.integers(1, 300))
+def test_state_what_was_in_memory_does_not_come_back_from_no_outputs(candidate, operator, rows, features):
+    """No outputs hand back zeros, of whom takes such a layer. Blind to memory that happens to hold zeros."""
+    case = layer(operator, rows, features, 0)
+    back = case.cotangent(candidate.format), tuple(case.shapes)
+    seen = candidate.observe(operator, case.arguments(candidate.format), *back, poison=rows * features)
+    candidate.compared()
+    if seen.raised:
+        return
+    well_formed(seen, case.result_shape)
+    for name, gradient in seen.gradients.items():
+        if gradient is not None:
+            what = f"{name} has a derivative where nothing comes out"
+            judge.same_arrays(candidate, what, gradient, np.zeros_like(gradient), f"gradient of {name}")
+
+
+@clause("max_pool2d.gradient", tier="gradient")
+@given(side=st.integers(1, 4), kernel=st.integers(1, 3), share=st.integers(1, 8), seed=st.integers(0, 4095))
+def test_max_pool2d_hands_back_to_one_of_several_nan_at_most(candidate, side, kernel, share, seed):
+    """What comes back to a window with NaN is no more than came in, or NaN. Blind to which of its elements gets it."""
+    rng = np.random.default_rng(seed)
+    shape = (2, 3, side * kernel, side * kernel)
+    values = np.where(rng.integers(0, 8, shape) < share, math.nan, rng.integers(-8, 9, shape))
+    case = Case("max_pool2d", {"input": shape}, {"input": Texture().holding(values, 16)}, {"kernel_size": kernel}, 16)
+    seen = candidate.ask_gradient(case)
+    blocks = seen.gradients["input"].reshape(2, 3, side, kernel, side, kernel)
+    total = blocks.sum((3, 5))
+    expected = np.where(np.isnan(total) | (total == 0.0), total, 1.0)
+    judge.same_arrays(candidate, "more comes back to a window than came in", total, expected)
