@@ -222,23 +222,23 @@ def _settings(thorough: bool, with_torch: bool) -> tuple[Setting, ...]:
     )
 
 
-def state(thorough: bool = False) -> Look:
+def state(thorough: bool = False, collecting: bool = True) -> Look:
     """Every setting that is looked after, as it is now; the states of random numbers, which are long, if thorough.
 
     A number of each kind is drawn first: who seeds at every call would leave the state in which its last call left it.
-    No garbage is collected meanwhile, which somebody may turn on.
+    Whether garbage is collected meanwhile is as ``collecting`` says, then: who turns it on shows where it is off.
     """
     with_torch = "torch" in sys.modules
     settings = _settings(thorough, with_torch)
     stirred = [(setting, setting.read()) for setting in (*_randoms(with_torch), COLLECTING)] if thorough else []
     if thorough:
         _stir(with_torch)
+        COLLECTING.write(collecting)
     return Look(settings, [setting.read() for setting in settings], stirred)
 
 
 def _stir(with_torch: bool) -> None:
-    """Draw a number of each kind, and collect no garbage."""
-    gc.disable()
+    """Draw a number of each kind."""
     for draw in DRAWS:
         draw()
     if with_torch:

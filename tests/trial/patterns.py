@@ -59,11 +59,14 @@ def _but_two(pattern: Pattern) -> Pattern:
 
 
 def _within(shape: tuple[int, ...]) -> list[int | slice]:
-    """Two neighbours along the last axis that is longer than one, past the middle of the others, at odd places."""
+    """Two neighbours along the last axis that is longer than one, near the middle of the others, at odd places.
+
+    Past it of rows and before it of channels, so that they are on no diagonal.
+    """
     last = max(axis for axis, size in enumerate(shape) if size > 1)
     start = max(shape[last] // 2 - 2, 0)
     start = min(start + (1, 0, 0, -2)[start % 4], shape[last] - 2)  # neither is at a fourth place
-    past = [(size // 2 + 1) | 1 for size in shape[:last]]
+    past = [(size // 2 + (-1 if axis == 1 and size > 2 else 1)) | 1 for axis, size in enumerate(shape[:last])]
     before = (place if place < size - 1 else (size - 1) // 2 for place, size in zip(past, shape, strict=False))
     return [*before, slice(start, start + 2), *(0 for _ in shape[last + 1 :])]
 
