@@ -199,9 +199,7 @@ def _observe(implementation: Implementation, call: Call, memory: Memory | None) 
     given = _given(call, library, arrays, incoming)
     had = _had(call, library, arrays)
     seen = Observation(call)
-    before = surroundings.state(
-        call.watched, collecting=sum(sum(t.values.shape) for t in call.tensors.values()) % 2 == 0
-    )
+    before = surroundings.state(call.watched, collecting=call.is_even)
     start = time.perf_counter()
     try:
         result, gradients = run(implementation, call, library, arrays, incoming)

@@ -34,7 +34,7 @@ def by_bmm(x, w, b=None):
 def by_outer_products(x, w, b=None):
     """A matrix of rank one for each feature, added to what there is."""
     x_, w_, b_ = widened(wide_of(x), x, w, b)
-    total = x_.new_zeros(*x.shape[:-1], len(w)) if b is None else b_.expand(*x.shape[:-1], len(w))
+    total = x_.new_zeros(*x.shape[:-1], len(w)) + (0.0 if b is None else b_)
     for k in range(x.shape[-1]):
         total = total + x_[..., k : k + 1] * w_[:, k]
     return total.to(x.dtype)
