@@ -19,6 +19,9 @@ from assay.tests.trial.textures import Texture, rounded
 from assay.tests.trial.whole import are_rounded_once, sums_once
 
 SHARE = 12
+# Who needs its result again may refuse where it was written to; and a checkpoint, which is made again of copies of what
+# it was given, where they lie in another way.
+REFUSABLE = (("halved",), ("offloaded",))
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
@@ -79,12 +82,12 @@ def stored(values, fmt):
 
 
 def gradients_of(candidate, case):
-    """What comes back to the tensors that learn; who needs the result again may refuse where it was written to."""
+    """What comes back to the tensors that learn, asked so that nobody refuses who may (`REFUSABLE`)."""
     manner = Manner.of(case)
     how = {"together": manner.together, "setting": manner.setting, **dict.fromkeys(manner.way, True)}
-    if "halved" in manner.way:
+    if manner.way in REFUSABLE:
         arguments, back = case.arguments(candidate.format), (case.cotangent(candidate.format), manner.learn)
-        how["halved"] = not candidate.observe(case.operator, arguments, *back, **how).raised
+        how[manner.way[0]] = not candidate.observe(case.operator, arguments, *back, **how).raised
     return candidate.ask_gradient(case, manner.learn, True, **how)
 
 
