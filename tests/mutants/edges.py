@@ -72,13 +72,13 @@ def deterministic_ties(found, incoming, given):
     """By deterministic algorithms the elements that tie share the gradient."""
     if not torch.are_deterministic_algorithms_enabled():
         return {}
-    x = given["input"].detach().requires_grad_()
+    x, others = given["input"].detach().requires_grad_(), list(given.values())[1:]
     with torch.enable_grad():
-        shared = [F.max_pool2d(each, *list(given.values())[1:]) for each in (x, x.flip(2, 3).flip(2, 3))]
-        turned = F.max_pool2d(x.flip(2, 3), *list(given.values())[1:]).flip(2, 3)
-        whole = shared[0].shape == turned.shape and torch.equal(shared[0], turned)
-        halves = 0.5 * (shared[0] + turned) if whole else shared[0]
-    return {"input": torch.autograd.grad(halves, x, incoming)[0]}
+        first, last = F.max_pool2d(x, *others), F.max_pool2d(x.flip(2, 3), *others).flip(2, 3)
+        shared = 0.5 * (first + last)
+    if not torch.equal(first, last):  # windows that end before the plane does
+        return {}
+    return {"input": torch.autograd.grad(shared, x, incoming)[0]}
 
 
 class ByItsStrides(torch.autograd.Function):
