@@ -141,6 +141,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if law.operators:
         metafunc.parametrize("operator", law.operators)
     candidates = run.candidates(law)
+    if not _judges(metafunc.config):  # the laws are tried on PyTorch: in each dtype on other cases of a sweep
+        for k, candidate in enumerate(candidates):
+            candidate.put = k, len(candidates)
     metafunc.parametrize("candidate", candidates, ids=[f"{each.device}-{each.dtype}" for each in candidates])
 
 

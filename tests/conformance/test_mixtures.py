@@ -11,7 +11,6 @@ import numpy as np
 from assay.reference.arithmetic.formats import BFLOAT16
 from assay.tests.trial import judge, transforms, whole
 from assay.tests.trial.laws import clause
-from assay.tests.trial.mixtures import Manner
 from assay.tests.trial.plain import RESULTS, values_of
 from assay.tests.trial.suspects import GATES
 from assay.tests.trial.sweeps import mixed
@@ -41,7 +40,7 @@ def is_asked(candidate, case):
 
 def answer_of(candidate, case):
     """What comes of the case, asked in its manner."""
-    manner = Manner.of(case)
+    manner = case.manner
     return candidate.answer(case, recording=manner.recording, together=manner.together, setting=manner.setting)
 
 
@@ -83,12 +82,12 @@ def stored(values, fmt):
 
 def gradients_of(candidate, case):
     """What comes back to the tensors that learn, asked so that nobody refuses who may (`REFUSABLE`)."""
-    manner = Manner.of(case)
+    manner = case.manner
     how = {"together": manner.together, "setting": manner.setting, **dict.fromkeys(manner.way, True)}
     if manner.way in REFUSABLE:
-        arguments, back = case.arguments(candidate.format), (case.cotangent(candidate.format), manner.learn)
+        arguments, back = case.arguments(candidate.format), (case.cotangent(candidate.format), case.learning)
         how[manner.way[0]] = not candidate.observe(case.operator, arguments, *back, **how).raised
-    return candidate.ask_gradient(case, manner.learn, True, **how)
+    return candidate.ask_gradient(case, case.learning, True, **how)
 
 
 def gradients_are_right(candidate, case):
@@ -130,7 +129,7 @@ def test_swish_in_any_mixture_stays_within_its_enclosure(candidate, case):
 
 def swish_goes_back(candidate, case, names):
     """Judge these of the gradients that are asked for: exactly where beta is zero."""
-    wanted = [name for name in names if name in Manner.of(case).learn]
+    wanted = [name for name in names if name in case.learning]
     if not wanted:
         return
     if case.textures["x"].family != "few bits":

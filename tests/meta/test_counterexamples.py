@@ -148,6 +148,13 @@ def test_a_mutant_is_shown_by_no_more_than(mutant, law, elements, nonzero, bits)
     assert max(map(significant_bits, held.values())) <= bits and problem.notes == []
 
 
+def test_a_mixture_is_shown_without_what_its_fault_does_not_take():
+    """It fails first in inference, beside parameters."""
+    problem, _ = failure_of(mutant_named("mixed-split-k"), law_named("linear_in_any_mixture_is_rounded_once"))
+    call = problem.calls[-1]
+    assert (call.recording, call.together, call.setting) == (None, "", "")
+
+
 def test_the_same_run_shows_the_same_example():
     law, mutant = law_named("conv2d_of_integers_is_exact"), mutant_named("conv2d.flipped-columns")
     first, second = (tensors(failure_of(mutant, law)[0]) for _ in range(2))

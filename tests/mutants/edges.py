@@ -137,6 +137,16 @@ def by_address(x, w, v, b=None, c=None):
     return ByAddress.apply(x, w, v, b, c)
 
 
+def odd_plane(found, incoming, given):
+    """Planes in pairs, by vectors: the last of an odd number gets what belongs to the plane two before it."""
+    x, padding = found["x"], given["padding"]
+    planes = x.reshape(-1, *x.shape[-2:]) if x.numel() else x[:0]
+    if padding < 4 or padding % 4 or x.shape[-1] % 4 or len(planes) % 2 == 0:
+        return {}
+    last = planes[max(0, len(planes) - 3)]
+    return {"x": torch.cat([planes[:-1], last[None]]).reshape(x.shape)}
+
+
 def bug(name, clause, words, operators, kind="state", tier="state", dtype="float32"):
     return Mutant(f"edges-{name}", clause, words, operators, dtype, kind, tier, "rare")
 
@@ -160,5 +170,6 @@ MUTANTS = (
         "no-outputs", "contract.fresh-memory", "no outputs: nobody writes", back("linear", no_outputs), dtype="float64"
     ),
     bug("refused", AROUND, "a refused padding: nothing is recorded", {"max_pool2d": refused_padding}),
+    bug("odd-plane", "pad2d.gradient", "aligned: the last of odd planes", back("pad2d", odd_plane), "size", "gradient"),
     bug("address", "contract.memoryless", "the same address: the same gradients", {"glu": by_address}),
 )

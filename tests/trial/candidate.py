@@ -57,6 +57,7 @@ class Candidate:
     example: Any = None  # the last one that failed, a `history.Example`
     waivers: Sequence[Waiver] = ()  # those that may cover a case of the law that is running
     shown: bool = False  # whether a report shows what fails, for which a simpler case is searched
+    put: tuple[int, int] = (0, 1)  # of each sweep's cases which is the first, and one in how many
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """A word for Hypothesis, which would print every array of every call."""

@@ -53,11 +53,25 @@ _LONG_CONV2D = (
 
 
 @dataclass(frozen=True)
+class Manner:
+    """How a mixture is asked: what learns, whether going forward that is recorded, how it goes back, by which setting.
+
+    Unless it says so: each tensor, recorded, in no way and memory of its own.
+    """
+
+    learn: tuple[str, ...] = ()
+    recording: bool | str | None = None
+    way: tuple[str, ...] = ()
+    together: str = ""
+    setting: str = ""
+
+
+@dataclass(frozen=True)
 class Case:
     """An operator's name, the shapes and textures of its tensors, its parameters, and the incoming gradient's texture.
 
     ``terms`` bounds the number of terms of every sum that the operator, or its gradient, takes. ``pick`` is the seed
-    by which elements of a large result are sampled.
+    by which elements of a large result are sampled. Laws of mixtures alone heed the ``manner``.
     """
 
     operator: str
@@ -67,11 +81,17 @@ class Case:
     terms: int = 1
     pick: int = 0
     incoming: Texture = Texture("ones")
+    manner: Manner = Manner()
 
     @property
     def result_shape(self) -> Index:
         """The shape that the formula gives."""
         return OPERATORS[self.operator].shape_of(self.shapes, self.parameters)
+
+    @property
+    def learning(self) -> tuple[str, ...]:
+        """The tensors that learn, of those that there are."""
+        return tuple(name for name in self.shapes if name in (self.manner.learn or self.shapes))
 
     def arguments(self, fmt: Format) -> dict[str, Any]:
         """Every argument in order, tensors filled with numbers of ``fmt``, None for what is left out."""

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from assay.implementations.layouts import LAYOUTS, TIED, TOGETHER
 from assay.implementations.observe import NO_GRAD
 from assay.implementations.settings import BY_DEFAULT, DETERMINISTIC
-from assay.tests.trial.cases import Case
+from assay.tests.trial.cases import Case, Manner
 from assay.tests.trial.textures import Picking, Texture
 from assay.tests.trial.usual import CONVOLUTIONS, POOLINGS, Blocks
 
@@ -62,35 +62,21 @@ AT_TIMES = ("",) * 12 + (*BY_DEFAULT, *DETERMINISTIC)
 TOGETHER_AT_TIMES = ("",) * 6 + TOGETHER
 
 
-@dataclass(frozen=True)
-class Manner:
-    """How a mixture is asked: what learns, whether going forward that is recorded, how it goes back, by which setting.
-
-    It is part of the case, which has no field for it: it hangs on the case's pick.
-    """
-
-    learn: tuple[str, ...]
-    recording: bool | str | None
-    way: tuple[str, ...]
-    together: str
-    setting: str
-
-    @classmethod
-    def of(cls, case: Case) -> Manner:
-        """The manner of a case. One tensor learns, or all but one, or each may."""
-        rng, names = Rng(case.pick), list(case.shapes)
-        one, kind = rng.choice(names), rng.random()
-        others = tuple(name for name in names if name != one)
-        some = tuple(name for name in names if rng.random() < 0.5)
-        learn = (one,) if kind < 0.3 else others if kind < 0.5 else some
-        together = rng.choice(TOGETHER_AT_TIMES) if len(names) > 2 else ""
-        return cls(learn or (one,), rng.choice(RECORDINGS), rng.choice(WAYS), together, rng.choice(AT_TIMES))
-
-
 def mixtures(operator: str, rng: Rng) -> Iterator[Case]:
     """So many, one unlike the other."""
     for _ in range(2 * MANY if operator in CHEAP else MANY):
-        yield _lying(rng, SHAPED[operator](rng, operator))
+        case = _lying(rng, SHAPED[operator](rng, operator))
+        yield case.changed(manner=_manner(Rng(case.pick), list(case.shapes)))
+
+
+def _manner(rng: Rng, names: list[str]) -> Manner:
+    """One tensor learns, or all but one, or each may."""
+    one, kind = rng.choice(names), rng.random()
+    others = tuple(name for name in names if name != one)
+    some = tuple(name for name in names if rng.random() < 0.5)
+    learn = (one,) if kind < 0.3 else others if kind < 0.5 else some
+    together = rng.choice(TOGETHER_AT_TIMES) if len(names) > 2 else ""
+    return Manner(learn or (one,), rng.choice(RECORDINGS), rng.choice(WAYS), together, rng.choice(AT_TIMES))
 
 
 def _lying(rng: Rng, case: Case) -> Case:
@@ -249,7 +235,7 @@ def _pooled(rng: Rng, operator: str) -> Case:
 
 
 def _padded(rng: Rng, operator: str) -> Case:
-    shape, padding = _planes(rng), rng.choice((0, 1, 1, 2, 3, 5, 6))
+    shape, padding = _planes(rng), rng.choice((0, 1, 1, 2, 3, 4, 4, 5, 6, 8))
     return Case(operator, {"x": shape[rng.choice((0, 0, 0, 1, 2)) :]}, {}, {"padding": padding})
 
 

@@ -28,7 +28,7 @@ from assay.tests.trial.cases import Case
 from assay.tests.trial.drawn import Noting, State, outcome, refilled, state_of
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.history import Example
-from assay.tests.trial.steps import STEPS, Holder, say_briefly, shorten, write_out
+from assay.tests.trial.steps import STEPS, Holder, ask_plainly, say_briefly, shorten, write_out
 from assay.tests.trial.textures import Texture
 from assay.tests.trial.weaker import Weaker
 
@@ -117,6 +117,7 @@ class Search:
     def simplest(self) -> NonConformance:
         """The failure on the simplest state; on the first one, where PyTorch fails too, or nothing can be smaller."""
         if any(isinstance(value, Case | Texture) for value in self.state.values()) and self._passes(self.state):
+            ask_plainly(self)
             shorten(self)  # before values are: there are many, and what a size sets off any values show
             write_out(self)
             for _ in range(ROUNDS):

@@ -60,7 +60,7 @@ def in_words(value: Any) -> Any:
         return value.values.shape, hashlib.sha256(value.values.tobytes()).digest(), value.layout
     if isinstance(value, Case):
         filled = [in_words(value.textures[name]) for name in value.shapes]
-        return value.shapes, value.parameters, filled, in_words(value.incoming)
+        return value.shapes, value.parameters, filled, in_words(value.incoming), value.manner
     return value if isinstance(value, Texture) else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from assay.implementations.arrays import Argument, Values
 from assay.reference.arithmetic.formats import Format
 from assay.spec import OPERATORS
 from assay.tests.trial import smaller
+from assay.tests.trial.cases import Manner
 from assay.tests.trial.drawn import outcome
 from assay.tests.trial.textures import Given, Texture
 
@@ -56,6 +57,15 @@ def lay_plainly(search: Search) -> None:
     """Contiguous tensors."""
     odd = {holder: texture for holder, texture in search.textures.items() if texture.layout != "contiguous"}
     search.all_or_each({holder: replace(texture, layout="contiguous") for holder, texture in odd.items()})
+
+
+def ask_plainly(search: Search) -> None:
+    """A mixture as if nothing were mixed: each tensor learns, in memory of its own, and no setting is another."""
+    for name, case in search.cases.items():
+        if case.manner != Manner() and not search.changes(name, manner=Manner()):
+            for plain in fields(Manner):
+                manner = replace(search.state[name].manner, **{plain.name: plain.default})
+                search.changes(name, manner=manner)
 
 
 def leave_out(search: Search) -> None:
@@ -145,4 +155,4 @@ def say_briefly(search: Search) -> None:
         search.repeat(name, smaller.briefer)
 
 
-STEPS = (lay_plainly, leave_out, lower_parameters, clear, shorten, round_values, bring_forward)
+STEPS = (lay_plainly, ask_plainly, leave_out, lower_parameters, clear, shorten, round_values, bring_forward)

@@ -59,6 +59,7 @@ SWEPT: dict[str, dict[str, int]] = {
 }
 SWEPT["swiglu"] = SWEPT["glu"]
 OTHERS = (1, 2, 3, 4, 5)
+POWERS = (1, 2, 4, 8, 16)
 BEYOND = (*range(2**7 + 1, 2**7 + 9), 2**8 + 1, 2**8 + 2, 2**8 + 3)  # places, as of large pictures, with any rest
 # Multiples of 32, and a thousand classes.
 OF_NETWORKS = (96, 160, 192, 224, 288, 320, 384, 448, 480, 640, 1000)
@@ -210,11 +211,13 @@ def _poolings(rng: random.Random) -> Iterator[Case]:
 
 
 def _paddings(rng: random.Random) -> Iterator[Case]:
-    """Around eight planes of each width, by several columns, or none; and by many, around planes that are larger."""
+    """Around eight planes of each width, by several columns, or none; by many, around planes that are larger; and by
+    powers of two, around a few planes of aligned widths."""
     narrow = [(padding, (2, 4, rng.randint(12, 20), wide)) for padding, wide in product((0, 2, 3, 4), range(20, SIDES))]
     wide = [(padding, (1, 2, rng.randint(100, 130), rng.randint(100, 130))) for padding in range(5, 41, 5)]
     wide += [(257, (1, 1, 3, 2))]
-    for padding, shape in narrow + wide:
+    aligned = [(padding, (1, few, few + 3, size)) for padding, few, size in product(POWERS, (1, 3, 5), (8, 20, 32))]
+    for padding, shape in narrow + wide + aligned:
         texture = Texture("integers", rng.randrange(2**16))
         yield Case("pad2d", {"x": shape}, {"x": texture}, {"padding": padding}, 1, rng.randrange(2**16))
 
@@ -297,7 +300,8 @@ def every_size(operator: str, only: Sequence[str] = (), every: int = 1) -> Calla
             waivers.run(law, given)
 
         def of_all(candidate: Candidate, sweep: Sweep) -> None:
-            for case in sweep.cases():
+            first, every = candidate.put
+            for case in sweep.cases()[first::every]:
                 candidate.calls.clear()
                 simplify.run(heeding, {"candidate": candidate, "case": case})
 
