@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.implementations import settings
-from assay.implementations.layouts import memory_of, places_together, strided
+from assay.implementations.layouts import memory_of, overlap, places_together, strided
 
 Values = npt.NDArray[np.float64]
 
@@ -126,7 +126,7 @@ class TorchArrays:
 
     def overlaps(self, array: Any) -> bool:
         """Whether elements of a tensor share their memory: along an axis of stride 0, all do; so do frames."""
-        return _overlap(array.shape, array.stride())
+        return overlap(array.shape, array.stride())
 
     def accumulate(self, array: Any) -> Any:
         """A gradient that the tensor has already, of ones."""
@@ -142,12 +142,13 @@ class TorchArrays:
     ) -> tuple[Any, dict[str, Any]]:
         """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``, in these ways of `Call`.
 
-        ``between`` is called before it goes back. If "recurrent", it has run on another first tensor as well, in the
-        same graph, from which zeros come back. If "twice", it has gone back before from half of ``incoming``, in whose
-        memory the whole is then, if it can: what `torch.compile` makes refuses. If "halved", the result is, in place,
-        and it goes back from twice ``incoming``, with the same gradients, if it can. If "hidden", it is given clones of
-        the tensors, as results of other layers; what is written to them is written to these. If "offloaded", what is
-        kept to go back is copied. If "checkpointed", it runs once more. If "elsewhere", another thread goes back.
+        ``between`` is called before it goes back, each time. If "recurrent", it has run on another first tensor as
+        well, in the same graph, from which zeros come back. If "twice", it has gone back before from half of
+        ``incoming``, in whose memory the whole is then, if it can: what `torch.compile` makes refuses. If "halved", the
+        result is, in place, and it goes back from twice ``incoming``, with the same gradients, if it can. If "hidden",
+        it is given clones of the tensors, as results of other layers; what is written to them is written to these. If
+        "offloaded", what is kept to go back is copied. If "checkpointed", it runs once more. If "elsewhere", another
+        thread goes back.
         """
         leaves = {name: arrays[name].requires_grad_() for name in names}
         given = arrays | {name: leaf.clone() for name, leaf in leaves.items()} if "hidden" in how else arrays
@@ -164,7 +165,7 @@ class TorchArrays:
         if not all(self.is_array(each) and each.requires_grad for each in results):
             return result, dict.fromkeys(leaves)
         try:
-            back = partial(self._back, results, list(leaves.values()), incomings, how)
+            back = partial(self._back, results, list(leaves.values()), incomings, how, between)
             found = _in_another_thread(back) if "elsewhere" in how else back()
         except Exception as problem:
             problem.__notes__ = [*getattr(problem, "__notes__", ()), "going back"]  # Python 3.10 has no `add_note`
@@ -173,7 +174,9 @@ class TorchArrays:
             self._written_back(given, leaves)
         return result, dict(zip(leaves, found, strict=True))
 
-    def _back(self, results: list[Any], leaves: list[Any], incomings: list[Any], how: Sequence[str]) -> Any:
+    def _back(
+        self, results: list[Any], leaves: list[Any], incomings: list[Any], how: Sequence[str], between: Any
+    ) -> Any:
         if "halved" in how:
             results, incomings = [each.mul_(0.5) for each in results], [2.0 * each for each in incomings]
         back = partial(self.torch.autograd.grad, results, leaves, allow_unused=True)
@@ -181,6 +184,8 @@ class TorchArrays:
             halves = [0.5 * each for each in incomings]
             with contextlib.suppress(Exception):  # who refuses to go back twice gives no wrong number
                 back(halves, retain_graph=True)
+            if between:
+                between()
             incomings = [self._put(each, half) for each, half in zip(incomings, halves, strict=True)]
         return back(incomings)
 
@@ -221,18 +226,6 @@ class TorchArrays:
 def _in_another_thread(back: Callable[[], Any]) -> Any:
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(back).result()
-
-
-def _overlap(shape: Sequence[int], strides: Sequence[int]) -> bool:
-    """Whether two elements have one place: none have where each step is longer than all that shorter ones reach."""
-    reached = 0
-    for step, size in sorted((abs(step), size) for size, step in zip(shape, strides, strict=True) if size > 1):
-        if step <= reached:
-            along = (step * np.arange(size) for size, step in zip(shape, strides, strict=True))
-            places = sum(np.ix_(*along), np.int64(0))
-            return np.unique(places).size < places.size
-        reached += step * (size - 1)
-    return False
 
 
 def _numpy_dtypes() -> dict[str, Any]:
@@ -297,7 +290,7 @@ class NumpyArrays:
         return bool(np.shares_memory(a, b))
 
     def overlaps(self, array: Any) -> bool:
-        return _overlap(array.shape, array.strides)
+        return overlap(array.shape, array.strides)
 
     def accumulate(self, array: Any) -> Any:
         """There is nothing that a gradient would be added to."""

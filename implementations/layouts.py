@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -164,6 +164,18 @@ def _ordered(shapes: Mapping[str, tuple[int, ...]], order: str) -> list[str]:
     vectors = [name for name, shape in shapes.items() if len(shape) < 2] if order == "crossed" else []
     names = [name for name in shapes if name not in vectors]
     return names[::-1] if order == "reversed" else names + vectors[::-1]
+
+
+def overlap(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether two elements have one place: none have where each step is longer than all that shorter ones reach."""
+    reached = 0
+    for step, size in sorted((abs(step), size) for size, step in zip(shape, strides, strict=True) if size > 1):
+        if step <= reached:
+            along = (step * np.arange(size) for size, step in zip(shape, strides, strict=True))
+            places = sum(np.ix_(*along), np.int64(0))
+            return np.unique(places).size < places.size
+        reached += step * (size - 1)
+    return False
 
 
 def same_tensors(order: str) -> dict[str, tuple[str, bool]]:

@@ -20,7 +20,7 @@ BEGINNING = 12  # elements that are shown of a tensor whose numbers differ
 # What is said of a call of which it is so, by its fields.
 SAID = {
     "interrupted": f"{BETWEEN} calls, on these numbers reversed, times -0.5, in turn with those of all but the first "
-    "tensor, before it goes back",
+    "tensor, before it goes back, each time",
     "visited": "a call of each other operator before it goes back",
     "revisited": "a call of its own operator on other tensors before it goes back",
     "twice": "it has gone back already, from half of the incoming gradient, in the same memory",

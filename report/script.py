@@ -164,6 +164,7 @@ def _going_back(call: Call, arguments: list[str]) -> list[str]:
     lines += _calls_of_others(call) if call.visited or call.revisited else []
     if call.twice:
         lines += ["half = 0.5 * incoming", f"torch.autograd.grad(result, [{names}], half, retain_graph=True)"]
+        lines += _calls_in_between(call, arguments) if call.interrupted else []
         lines += ["if half.stride() == incoming.stride():", "    half.data.copy_(incoming)", "    incoming = half"]
     lines += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] * call.halved
     grad = f"torch.autograd.grad({results}, [{names}], {incomings})"
@@ -221,7 +222,7 @@ def _calls_in_between(call: Call, arguments: list[str]) -> list[str]:
     others = [TURNED.format(each) if each in call.tensors else each for each in arguments]
     shared = [text if each == first else each for each, text in zip(arguments, others, strict=True)]
     run = f"candidate.{call.operator}(*(({', '.join(shared)},) if k % 2 else ({', '.join(others)},)))"
-    return [f"for k in range({BETWEEN}):  # other calls, before the first goes back", f"    {run}"]
+    return [f"for k in range({BETWEEN}):  # other calls, before it goes back", f"    {run}"]
 
 
 def _calls_of_others(call: Call) -> list[str]:

@@ -1,4 +1,4 @@
-"""Edges: layers of no features and of no outputs, windows that hold several NaN."""
+"""Edges: layers of no features and of no outputs, planes of no rows, windows that hold several NaN."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from assay.tests.conformance.test_contract import MODES, demand
 from assay.tests.trial import judge
 from assay.tests.trial.candidate import well_formed
-from assay.tests.trial.cases import Case
+from assay.tests.trial.cases import Case, pad2d_cases
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import Texture
+from assay.tests.trial.whole import are_rounded_once, sums_once
 
 OF_MATRICES = ("linear", "glu", "swiglu")
 
@@ -52,6 +53,37 @@ def test_state_what_was_in_memory_does_not_come_back_from_no_outputs(candidate, 
         if gradient is not None:
             what = f"{name} has a derivative where nothing comes out"
             judge.same_arrays(candidate, what, gradient, np.zeros_like(gradient), f"gradient of {name}")
+
+
+@clause("contract.shape", tier="gradient", operators=OF_MATRICES)
+@given(rows=st.integers(1, 40), outputs=st.integers(1, 40))
+def test_contract_what_comes_back_to_no_features_reaches_the_biases(candidate, operator, rows, outputs):
+    """Of whom goes back through such a layer; gates are half open, so that all is exact. Blind to other tensors."""
+    case = layer(operator, rows, 0, outputs).changed(incoming=Texture("digits", rows), terms=rows)
+    if operator != "linear":
+        case = case.changed(textures={**case.textures, "b": Texture("zeros")})
+    if not sums_once(candidate, operator, "backward"):
+        return
+    back = case.cotangent(candidate.format), tuple(name for name in case.shapes if name in "bc")
+    seen = candidate.observe(operator, case.arguments(candidate.format), *back)
+    candidate.compared()
+    if not seen.raised:
+        well_formed(seen, case.result_shape)
+        are_rounded_once(candidate, seen, seen.gradients)
+
+
+@clause("pad2d.zeros", tier="exact")
+@given(case=pad2d_cases(), axis=st.integers(1, 2))
+def test_pad2d_of_no_rows_or_columns_is_zeros_alone(candidate, case, axis):
+    """Of whom takes such a plane. Blind to what comes back."""
+    shape = list(case.shapes["x"])
+    shape[-axis] = 0
+    case = case.changed(shapes={"x": tuple(shape)})
+    seen = candidate.observe("pad2d", case.arguments(candidate.format))
+    candidate.compared()
+    if not seen.raised:
+        well_formed(seen, case.result_shape)
+        judge.same_arrays(candidate, "around nothing are no zeros", seen.output, np.zeros(case.result_shape))
 
 
 @clause("max_pool2d.gradient", tier="gradient")

@@ -306,16 +306,15 @@ def test_state_going_back_leaves_settings_and_functions_alone(candidate, operato
 
 
 def refusals(case: Case) -> list[Case]:
-    """The case with another second tensor, stride or padding, which is an error."""
+    """The case with another stride or padding, or with a tensor of a wrong length, which is an error."""
     others: list[dict[str, Any]] = [{"stride": 0}, {"padding": -1}]
     if case.operator == "max_pool2d":
         others.append({"padding": max(pair(case.parameters["kernel_size"]))})
-    wrong = [case.changed(parameters={**case.parameters, **other}) for other in others if "stride" in case.parameters]
-    if case.operator == "max_pool2d":
-        return wrong
-    name = OPERATORS[case.operator].tensors[1]
-    outputs, inputs, *kernel = case.shapes[name]
-    return [case.changed(shapes={**case.shapes, name: (outputs, inputs + 1, *kernel)}), *wrong]
+    wrong = list[Case]()
+    for name in [*case.shapes][1:]:
+        *outputs, last = case.shapes[name][:2]
+        wrong.append(case.changed(shapes={**case.shapes, name: (*outputs, last + 2, *case.shapes[name][2:])}))
+    return wrong + [case.changed(parameters={**case.parameters, **other}) for other in others if case.parameters]
 
 
 @clause("contract.surroundings", tier="state", operators=("linear", "glu", "swiglu", "conv2d", "max_pool2d"))

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from assay.implementations.arrays import Argument
+from assay.implementations.observe import Call
 from assay.report import failures
 from assay.report.call import describe
 from assay.spec import CLAUSES
 from assay.tests.trial import history
+from assay.tests.trial.failure import NonConformance
 
 
 def told(dtype="float32", **more):
@@ -31,6 +33,12 @@ def test_a_number_is_shown_with_the_digits_of_what_is_permitted():
     shown = dict(failures._number_lines(told("float64", got=0.1 + 2**-54)))
     assert shown["got"].startswith("0.10000000000000006 ") and "[0.10000000000000001, 0.1" in shown["permitted"]
     assert dict(failures._number_lines(told("float32")))["got"].startswith("0.1  (")
+
+
+def test_a_failure_names_itself_by_its_sentence_alone():
+    """Who reports it asks for its name, and its calls may hold millions of numbers."""
+    call = Call("swish", {"x": Argument(np.zeros(2))}, "float32", "cpu")
+    assert repr(NonConformance("it is another number", [call])) == "NonConformance('it is another number')"
 
 
 def test_an_infinity_where_an_interval_is_permitted_is_not_said_to_be_exact():

@@ -9,8 +9,7 @@ import torch
 from assay.implementations.load import load
 from assay.reference.conv2d import pair
 from assay.tests.mutants.correct import BY_FFT, declared
-from assay.tests.mutants.correct.arguments import places
-from assay.tests.mutants.correct.transforms import by_winograd, convolving
+from assay.tests.mutants.correct.transforms import by_fft, by_winograd, convolving, long_enough
 from assay.tests.mutants.crossed import in_inference
 from assay.tests.mutants.dispatched import back
 from assay.tests.mutants.gradients import again
@@ -20,28 +19,19 @@ from assay.tests.mutants.networks import last
 right = load("torch").operators
 
 
-def by_spectra(x: Any, w: Any, stride: Any, size: list[int], dtype: Any = torch.float64) -> Any:
-    """Of this size; the kernel's is kept in a dtype."""
-    image, kernel = torch.fft.rfft2(x, size), torch.view_as_real(torch.fft.rfft2(w, size)).to(dtype)
-    kernel = torch.view_as_complex(kernel.to(x.dtype)).conj()
-    every = torch.fft.irfft2(torch.einsum("nchw,ochw->nohw", image, kernel), size)
-    (rows, columns), (down, across) = places(x, w.shape[2:], stride), stride
-    return every[:, :, : (rows - 1) * down + 1 : down, : (columns - 1) * across + 1 : across]
-
-
-def long_enough(length: int) -> int:
-    return 1 << (length - 1).bit_length()
-
-
 def wrapping(x: Any, w: Any, stride: Any) -> Any:
     """Images of more than 64 columns: a column comes round."""
     rows, columns = x.shape[2:]
-    return by_spectra(x, w, stride, [long_enough(rows), long_enough(columns) if columns <= 64 else columns - 1])
+    return by_fft(x, w, stride, [long_enough(rows), long_enough(columns) if columns <= 64 else columns - 1])
 
 
 def of_half_spectra(x: Any, w: Any, stride: Any) -> Any:
     """The kernel's spectrum is kept in 16 bits."""
-    return by_spectra(x, w, stride, [*map(long_enough, x.shape[2:])], torch.float16)
+    return by_fft(x, w, stride, kept=lambda spectrum: halved(torch.view_as_real(spectrum)))
+
+
+def halved(parts: torch.Tensor) -> torch.Tensor:
+    return torch.view_as_complex(parts.to(torch.float16).to(parts.dtype))
 
 
 def without_bias(input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0) -> Any:

@@ -29,7 +29,7 @@ RAISED = "exception"
 MALFORMED = "malformed"  # an answer that no law can judge
 
 
-@dataclass
+@dataclass(repr=False)
 class NonConformance(AssertionError):
     """The candidate's answer is not among the permitted ones.
 
@@ -58,6 +58,10 @@ class NonConformance(AssertionError):
 
     def __str__(self) -> str:
         return self.what
+
+    def __repr__(self) -> str:
+        """For pytest and Hypothesis, which ask for it at each failure: every number of every call took minutes."""
+        return f"{type(self).__name__}({self.what!r})"
 
     @cached_property
     def hint(self) -> Weaker | None:

@@ -63,9 +63,10 @@ TOGETHER_AT_TIMES = ("",) * 6 + TOGETHER
 
 
 def mixtures(operator: str, rng: Rng) -> Iterator[Case]:
-    """So many, one unlike the other."""
+    """So many, one unlike the other: what is drawn otherwise of one changes none of the others."""
     for _ in range(2 * MANY if operator in CHEAP else MANY):
-        case = _lying(rng, SHAPED[operator](rng, operator))
+        own = Rng(rng.randrange(2**32))
+        case = _lying(own, SHAPED[operator](own, operator))
         yield case.changed(manner=_manner(Rng(case.pick), list(case.shapes)))
 
 
@@ -185,7 +186,8 @@ def _that_fit(rng: Rng, most: int) -> Sizes:
 
 
 def _sizes(rng: Rng) -> Sizes:
-    leading = rng.choice([(rng.choice(ROWS),)] * 3 + [(rng.choice(SAMPLES), rng.choice(TOKENS))] * 2 + [(2, 3, 4)])
+    many = [(rng.choice(ROWS),)] * 3 + [(rng.choice(SAMPLES), rng.choice(TOKENS))] * 2
+    leading = rng.choice([*many, (2, 3, 4)] * 2 + [()])
     features, outputs = (ALIGNED, ALIGNED) if rng.random() < 0.5 else (FEATURES, OUTPUTS)
     return leading, rng.choice(features), rng.choice(outputs)
 

@@ -63,7 +63,8 @@ def linear(x: Values, w: Values, b: Values | None) -> Values:
 
 def linear_back(g: Values, x: Values, w: Values, b: Values | None) -> Gradients:
     """The gradients of linear where ``g`` comes in."""
-    rows, xs = g.reshape(-1, len(w)), x.reshape(-1, x.shape[-1])
+    count = math.prod(x.shape[:-1])
+    rows, xs = g.reshape(count, len(w)), x.reshape(count, x.shape[-1])
     return {"x": sums_of(g, w, (g.ndim - 1,), (0,)), "w": sums_of(rows, xs, (0,), (0,)), "b": rows.sum(0)}
 
 

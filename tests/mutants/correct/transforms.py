@@ -15,10 +15,15 @@ G = ((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
 B = ((1.0, 0.0, -1.0, 0.0), (0.0, 1.0, 1.0, 0.0), (0.0, -1.0, 1.0, 0.0), (0.0, 1.0, 0.0, -1.0))
 
 
-def by_fft(x: Any, w: Any, stride: Any) -> Any:
-    """Spectra multiplied and summed over the channels; the length a power of two, so that nothing comes round."""
-    size = [1 << (length - 1).bit_length() for length in x.shape[2:]]
-    image, kernel = torch.fft.rfft2(x, size), torch.fft.rfft2(w, size).conj()
+def long_enough(length: int) -> int:
+    """A power of two, so that nothing comes round."""
+    return 1 << (length - 1).bit_length()
+
+
+def by_fft(x: Any, w: Any, stride: Any, size: Any = None, kept: Any = torch.positive) -> Any:
+    """Spectra multiplied and summed over the channels; the kernel's as it is ``kept``."""
+    size = size or [*map(long_enough, x.shape[2:])]
+    image, kernel = torch.fft.rfft2(x, size), kept(torch.fft.rfft2(w, size)).conj()
     every = torch.fft.irfft2(torch.einsum("nchw,ochw->nohw", image, kernel), size)
     (rows, columns), (down, right) = places(x, w.shape[2:], stride), stride
     return every[:, :, : (rows - 1) * down + 1 : down, : (columns - 1) * right + 1 : right]
