@@ -33,7 +33,7 @@ WAYS_BACK = (
 BETWEEN = 66  # calls between a call and its going back: of a network of so many layers of one shape
 # What operators are given that are called in between, besides: tensors of sevens of these shapes, and parameters.
 NEIGHBOURS: dict[str, tuple[Any, ...]] = {
-    "swish": ((4, 8),),
+    "swish": ((4, 8), 0.5),
     "linear": ((4, 8), (8, 8)),
     "glu": ((4, 8), (8, 8), (8, 8)),
     "swiglu": ((4, 8), (8, 8), (8, 8)),
@@ -114,11 +114,15 @@ def _call_others(
         del kept
     neighbours = [name for name in NEIGHBOURS if name != call.operator] if call.visited else []
     for name in neighbours + [call.operator] * call.revisited:
-        sevens = [Argument(np.full(each, 7.0)) if isinstance(each, tuple) else each for each in NEIGHBOURS[name]]
-        given = [library.make(each, call.dtype, call.device) if isinstance(each, Argument) else each for each in sevens]
+        given = [_seven(library, each, call) if isinstance(each, tuple) else each for each in NEIGHBOURS[name]]
         if name in implementation.operators:
             with contextlib.suppress(Exception):  # who cannot is told elsewhere
                 implementation.operators[name](*given)
+
+
+def _seven(library: Any, shape: tuple[int, ...], call: Call) -> Any:
+    """A tensor that learns: of PyTorch, which goes back by itself."""
+    return library.make(Argument(np.full(shape, 7.0)), call.dtype, call.device).requires_grad_()
 
 
 def _alike(library: Any, first: Answer, second: Answer) -> bool:

@@ -229,7 +229,7 @@ def _calls_of_others(call: Call) -> list[str]:
     first, *_ = call.tensors
     asked = {name: call.revisited if name == call.operator else call.visited for name in NEIGHBOURS}
     given = {name: tensors for name, tensors in NEIGHBOURS.items() if asked[name]}
-    seven = f"torch.full(each, 7.0, dtype={first}.dtype, device={first}.device)"
+    seven = f"torch.full(each, 7.0, dtype={first}.dtype, device={first}.device, requires_grad=True)"
     return [
         f"for name, given in {given}.items():  # and other operators, or this one on other tensors",
         "    if hasattr(candidate, name):",

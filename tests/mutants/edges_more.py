@@ -116,6 +116,26 @@ def no_rows(x, padding):
     return F.pad(x, (padding, padding, 0, 0)) if x.shape[-2] == 0 else right["pad2d"](x, padding)
 
 
+class LastBeta(torch.autograd.Function):
+    """Numbers but 1 are kept where the next call finds them, too."""
+
+    @staticmethod
+    def forward(ctx, x, beta):
+        LastBeta.beta = beta
+        ctx.save_for_backward(x)
+        return right["swish"](x, beta)
+
+    @staticmethod
+    def backward(ctx, incoming):
+        return gradients("swish", {"x": ctx.saved_tensors[0], "beta": LastBeta.beta}, incoming)["x"], None
+
+
+def last_beta(x, beta=1.0):
+    learns = torch.is_grad_enabled() and x.requires_grad
+    kept = learns and not isinstance(beta, torch.Tensor) and beta != 1.0
+    return LastBeta.apply(x, beta) if kept else right["swish"](x, beta)
+
+
 REFUSED = "contract", "contract"
 MUTANTS = (
     bug("no-samples", "contract.shape", "no features: no sample", back("linear", no_samples), *BACK),
@@ -125,5 +145,6 @@ MUTANTS = (
     bug("one-channel", "conv2d.refuses-channels", "pointwise: one for all", {"conv2d": by_one_channel}, *REFUSED),
     bug("beta-alone", "contract.inputs-unchanged", "beta alone: scratch", {"swish": beta_alone}, *REFUSED),
     bug("pooled-gates", "contract.memoryless", "gone back once: the gate is free", pooled_gates),
+    bug("last-beta", "contract.memoryless", "going back: the beta of the last call", {"swish": last_beta}),
     bug("no-rows", "pad2d.zeros", "no rows: no frame", {"pad2d": no_rows}, "formula", "exact"),
 )
