@@ -161,12 +161,17 @@ def test_a_nan_reaches_every_result_of_its_row_or_output_of_glu(candidate, featu
 )
 def test_glu_refuses_sizes_that_do_not_match(candidate, features, outputs, off):
     """Weights or biases one too long or too short are errors. Blind to sizes of 1, and to sizes further off."""
+    refuses_sizes(candidate, "glu", features, outputs, off)
+
+
+def refuses_sizes(candidate, operator, features, outputs, off):
+    """Hold a gate to refusing each of its weights and biases where an axis is off by so much, in turn."""
     for wrong, axis in (("w", 1), ("v", 1), ("b", 0), ("c", 0), ("w", 0), ("v", 0)):
         sizes = {"x": [2, features], "w": [outputs, features], "v": [outputs, features]}
         sizes |= {} if (wrong, axis) in (("w", 0), ("v", 0)) else {"b": [outputs], "c": [outputs]}
         sizes[wrong][axis] += off
         arguments = {name: Argument(np.ones(shape)) for name, shape in sizes.items()}
-        judge.refuses(candidate, "glu", arguments, f"for tensors of the sizes {sizes}")
+        judge.refuses(candidate, operator, arguments, f"for tensors of the sizes {sizes}")
 
 
 @clause("glu.formula", tier="special")

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.implementations.arrays import Argument, Values
+from assay.implementations.arrays import Values
 from assay.implementations.observe import Observation
 from assay.reference.arithmetic.ball import UP, Ball
 from assay.reference.arithmetic.enclosure import Enclosure
@@ -19,7 +19,13 @@ from assay.reference.arithmetic.primitives import store
 from assay.reference.linear import linear_element
 from assay.reference.swish import swish
 from assay.reference.tensor import Index, Tensor
-from assay.tests.conformance.test_glu import A_NAN, a_nan_reaches_its_row_or_output, of_biases, tiny_results
+from assay.tests.conformance.test_glu import (
+    A_NAN,
+    a_nan_reaches_its_row_or_output,
+    of_biases,
+    refuses_sizes,
+    tiny_results,
+)
 from assay.tests.trial import judge, printed
 from assay.tests.trial.cases import SMALL, Case, gated_cases
 from assay.tests.trial.failure import NonConformance
@@ -153,12 +159,7 @@ def test_swiglu_does_not_flush_what_is_below_the_least_normal_number(candidate, 
 )
 def test_swiglu_refuses_sizes_that_do_not_match(candidate, features, outputs, off):
     """Weights or biases too long or too short are errors. Blind to sizes of 1, which may be spread out."""
-    for wrong, axis in (("w", 1), ("v", 1), ("b", 0), ("c", 0), ("w", 0), ("v", 0)):
-        sizes = {"x": [2, features], "w": [outputs, features], "v": [outputs, features]}
-        sizes |= {} if (wrong, axis) in (("w", 0), ("v", 0)) else {"b": [outputs], "c": [outputs]}
-        sizes[wrong][axis] += off
-        arguments = {name: Argument(np.ones(shape)) for name, shape in sizes.items()}
-        judge.refuses(candidate, "swiglu", arguments, f"for tensors of the sizes {sizes}")
+    refuses_sizes(candidate, "swiglu", features, outputs, off)
 
 
 def _answer(candidate, case: Case, operator: str) -> tuple[Observation, Callable[[Index], Ball]]:
