@@ -64,6 +64,12 @@ CASES = {operator: with_aligned(operator, small) for operator, small in SMALL_CA
 OF_A_SAMPLE = {"swish": 0, "glu": 1, "swiglu": 1, "linear": 1, "pad2d": 2, "conv2d": 3, "max_pool2d": 3}
 
 
+def takes(candidate: Candidate, case: Case) -> bool:
+    """Whether the candidate answers what it may refuse, as PyTorch does not: a layer of no features, say."""
+    candidate.compared()
+    return not candidate.observe(case.operator, case.arguments(candidate.format)).raised
+
+
 def answered(candidate: Candidate, case: Case, back: bool = False, **more: Any) -> Observation:
     """What the candidate did with a case, going back too if asked; ``more`` are further fields of the `Call`.
 

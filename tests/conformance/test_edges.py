@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.tests.conformance.test_contract import MODES, demand
+from assay.tests.conformance.test_contract import MODES, demand, takes
 from assay.tests.trial import judge
 from assay.tests.trial.candidate import well_formed
 from assay.tests.trial.cases import Case, pad2d_cases
@@ -30,9 +30,9 @@ def layer(operator, rows, features, outputs):
 @clause("contract.no-alias", tier="contract", operators=OF_MATRICES)
 @given(rows=st.integers(1, 40), outputs=st.integers(1, 40))
 def test_contract_what_is_left_of_no_features_has_memory_of_its_own(candidate, operator, rows, outputs):
-    """The biases are, in training and in inference. Blind to other sizes that are zero."""
+    """The biases are, in training and in inference, of whom takes such a layer. Blind to other sizes that are zero."""
     case = layer(operator, rows, 0, outputs)
-    for recording in MODES:
+    for recording in MODES if takes(candidate, case) else ():
         seen = candidate.answer(case, recording=recording)
         candidate.compared()
         demand(seen, not seen.shares, f"returned a result that lies in the memory of {' and '.join(seen.shares)}")
@@ -79,11 +79,9 @@ def test_pad2d_of_no_rows_or_columns_is_zeros_alone(candidate, case, axis):
     shape = list(case.shapes["x"])
     shape[-axis] = 0
     case = case.changed(shapes={"x": tuple(shape)})
-    seen = candidate.observe("pad2d", case.arguments(candidate.format))
-    candidate.compared()
-    if not seen.raised:
-        well_formed(seen, case.result_shape)
-        judge.same_arrays(candidate, "around nothing are no zeros", seen.output, np.zeros(case.result_shape))
+    if takes(candidate, case):
+        result = candidate.ask(case).output
+        judge.same_arrays(candidate, "around nothing are no zeros", result, np.zeros(case.result_shape))
 
 
 @clause("max_pool2d.gradient", tier="gradient")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from assay.implementations.arrays import Argument
 from assay.implementations.contract import Implementation
 from assay.implementations.load import load
 from assay.implementations.observe import Call, Observation
@@ -294,3 +295,23 @@ def test_what_raised_or_cannot_be_judged_is_of_no_tier():
     plain = {"what": "swish raised TypeError: no", "malformed": True}
     kinds = [NonConformance(**plain, kind="exception"), NonConformance(**plain), NonConformance("it is wrong")]
     assert [history.class_of(each, "enclosure") for each in kinds] == ["exception", "malformed", "precision"]
+
+
+def test_who_refuses_to_go_back_twice_goes_back_once():
+    class Once(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.gone = False
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, incoming):
+            if ctx.gone:
+                raise RuntimeError("gone")
+            ctx.gone = True
+            return incoming
+
+    candidate = Candidate(Implementation("once", {"swish": lambda x, beta=1.0: Once.apply(x)}), "float64")
+    x, incoming = Argument(np.ones(2)), Argument(np.full(2, 3.0))
+    seen = candidate.observe("swish", {"x": x}, incoming, ("x",), twice=True)
+    assert (seen.raised, seen.gradients["x"].tolist()) == ("", [3.0, 3.0])
