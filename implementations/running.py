@@ -30,6 +30,9 @@ WAYS_BACK = (
     "recurrent",
     "elsewhere",
 )
+# Those of them that may be refused by an error: by who goes back once, or needs its result again, and by a checkpoint,
+# which is made again of copies of what it was given, where they lie in another way.
+MAY_BE_REFUSED = frozenset(("twice", "halved", "offloaded"))
 BETWEEN = 66  # calls between a call and its going back: of a network of so many layers of one shape
 # What operators are given that are called in between, besides: tensors of sevens of these shapes, and parameters.
 NEIGHBOURS: dict[str, tuple[Any, ...]] = {

@@ -18,9 +18,6 @@ from assay.tests.trial.textures import Texture, rounded
 from assay.tests.trial.whole import are_rounded_once, sums_once
 
 SHARE = 12
-# Who needs its result again may refuse where it was written to; and a checkpoint, which is made again of copies of what
-# it was given, where they lie in another way.
-REFUSABLE = (("halved",), ("offloaded",))
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
@@ -81,12 +78,9 @@ def stored(values, fmt):
 
 
 def gradients_of(candidate, case):
-    """What comes back to the tensors that learn, asked so that nobody refuses who may (`REFUSABLE`)."""
+    """What comes back to the tensors that learn, asked in the case's manner."""
     manner = case.manner
     how = {"together": manner.together, "setting": manner.setting, **dict.fromkeys(manner.way, True)}
-    if manner.way in REFUSABLE:
-        arguments, back = case.arguments(candidate.format), (case.cotangent(candidate.format), case.learning)
-        how[manner.way[0]] = not candidate.observe(case.operator, arguments, *back, **how).raised
     return candidate.ask_gradient(case, case.learning, True, **how)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from assay.implementations.arrays import Argument
 from assay.implementations.contract import Implementation
 from assay.implementations.load import load
 from assay.implementations.observe import Call, Observation
@@ -312,6 +311,6 @@ def test_who_refuses_to_go_back_twice_goes_back_once():
             return incoming
 
     candidate = Candidate(Implementation("once", {"swish": lambda x, beta=1.0: Once.apply(x)}), "float64")
-    x, incoming = Argument(np.ones(2)), Argument(np.full(2, 3.0))
-    seen = candidate.observe("swish", {"x": x}, incoming, ("x",), twice=True)
+    case = Case("swish", {"x": (2,)}, {"x": Texture("ones")}, incoming=Texture().holding(np.full(2, 3.0), 1))
+    seen = candidate.ask_gradient(case, twice=True)
     assert (seen.raised, seen.gradients["x"].tolist()) == ("", [3.0, 3.0])

@@ -16,6 +16,7 @@ from assay.implementations.arrays import Argument, Values
 from assay.implementations.contract import Implementation
 from assay.implementations.isolated import GivenUp
 from assay.implementations.observe import Call, Observation, observe, observe_in_turn
+from assay.implementations.running import MAY_BE_REFUSED
 from assay.reference.arithmetic.formats import STORAGE, Format
 from assay.reference.arithmetic.precision import Precision
 from assay.spec import OPERATORS
@@ -166,7 +167,8 @@ class Candidate:
         """The answer to a case and, going back from its incoming gradient, the gradients of all tensors.
 
         Only those of the ``wanted`` tensors, or of all unless some are named, have to be well-formed; if ``alone``,
-        no others are asked for. ``more`` are further fields of the `Call`: ``interrupted``, ``twice``, ``halved``.
+        no others are asked for. ``more`` are further fields of the `Call`: ``interrupted``, ``twice``, ``halved``. Who
+        refuses what may be refused is asked without it.
 
         Raises:
             NonConformance: as `ask`, or a gradient is missing or has another shape or dtype than its input.
@@ -175,7 +177,11 @@ class Candidate:
         names = tuple(name for name, value in arguments.items() if isinstance(value, Argument))
         asked = tuple(wanted) if alone else names
         more["poison"] = math.prod(case.result_shape)
-        seen = self.observe(case.operator, arguments, case.cotangent(self.format), asked, **more)
+        back = case.cotangent(self.format), asked
+        seen = self.observe(case.operator, arguments, *back, **more)
+        if seen.raised and more.keys() & MAY_BE_REFUSED:
+            rest = {word: value for word, value in more.items() if word not in MAY_BE_REFUSED}
+            seen = self.observe(case.operator, arguments, *back, **rest)
         well_formed(seen, case.result_shape)
         for name in wanted or names:
             _well_formed_gradient(seen, name)

@@ -300,8 +300,8 @@ def every_size(operator: str, only: Sequence[str] = (), every: int = 1) -> Calla
             waivers.run(law, given)
 
         def of_all(candidate: Candidate, sweep: Sweep) -> None:
-            first, every = candidate.put
-            for case in sweep.cases()[first::every]:
+            first, step = candidate.put
+            for case in sweep.cases()[first::step]:
                 candidate.calls.clear()
                 simplify.run(heeding, {"candidate": candidate, "case": case})
 
