@@ -257,6 +257,9 @@ class NumpyArrays:
     def parameter(self, array: Any) -> Any:
         return array
 
+    def turned(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: -0.5 * np.flip(each) for name, each in arrays.items()}
+
     def version(self, array: Any) -> int:
         return 0
 

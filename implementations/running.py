@@ -91,14 +91,23 @@ def _once(implementation: Implementation, call: Call, library: Any, arrays: dict
     if incoming is None:
         with library.recording(call.recording), library.under(call.setting):
             return forward(arrays), {}
-    if implementation.vjp is None:
-        how = [word for word in WAYS_BACK if getattr(call, word)]
-        between = partial(_call_others, implementation, call, library, forward, arrays)
-        with library.under(call.setting):
+    between = partial(_call_others, implementation, call, library, forward, arrays)
+    with library.under(call.setting):
+        if implementation.vjp is None:
+            how = [word for word in WAYS_BACK if getattr(call, word)]
             found: Answer = library.gradients(forward, arrays, call.differentiate, incoming, *how, between=between)
-        return found
-    arguments = completed(call.operator, {**call.arguments, **arrays})
-    return forward(arrays), dict(implementation.vjp(call.operator, arguments, incoming))
+            return found
+        back = partial(implementation.vjp, call.operator, completed(call.operator, {**call.arguments, **arrays}))
+        return forward(arrays), dict(_by_vjp(call, back, incoming, between))
+
+
+def _by_vjp(call: Call, back: Callable[[Any], Any], incoming: Any, between: Callable[[], None]) -> Any:
+    """What a candidate's own ``vjp`` makes of it, after what is called ``between``, and of half of it if "twice"."""
+    between()
+    if call.twice:
+        back(0.5 * incoming)
+        between()
+    return back(incoming)
 
 
 def _call_others(
@@ -124,8 +133,8 @@ def _call_others(
 
 
 def _seven(library: Any, shape: tuple[int, ...], call: Call) -> Any:
-    """A tensor that learns: of PyTorch, which goes back by itself."""
-    return library.make(Argument(np.full(shape, 7.0)), call.dtype, call.device).requires_grad_()
+    made = library.make(Argument(np.full(shape, 7.0)), call.dtype, call.device)
+    return made.requires_grad_() if hasattr(made, "requires_grad_") else made
 
 
 def _alike(library: Any, first: Answer, second: Answer) -> bool:

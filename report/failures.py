@@ -63,7 +63,7 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
     told = last is not None and bool(implementation.recipe)  # of a command there is nothing to import
     shown = calls if problem.complete or (last and last.in_turn) else calls[-SHOWN:]
     words = (implementation.recipe, implementation.array, shown, lines.strip(), _element(problem, last))
-    found["script"] = script(*words) if told else ""
+    found["script"] = script(*words, by_vjp=implementation.vjp is not None) if told else ""
     return found
 
 

@@ -16,7 +16,8 @@ from assay.implementations.contract import Implementation
 from assay.implementations.layouts import LAYOUTS, TOGETHER
 from assay.implementations.load import load
 from assay.implementations.observe import Call, observe
-from assay.report.script import SPELLED_OUT, script
+from assay.report.script import script
+from assay.report.tensors import SPELLED_OUT
 from assay.tests.trial.textures import laid
 
 NARROW = np.random.default_rng(0).standard_normal(4 * SPELLED_OUT).astype(np.float32).astype(np.float64)
@@ -190,18 +191,44 @@ def test_who_differentiates_is_given_what_a_call_leaves_out(tmp_path):
         Argument(np.ones((1, 1, 4, 4))),
         ("input", "weight"),
     )
-    operators = {"conv2d": lambda *arguments: np.ones((1, 1, 4, 4), np.float32)}
+
+    def conv2d(*arguments):
+        return np.ones((1, 1, 4, 4), np.float32)
 
     def vjp(operator, arguments, incoming):
         given.append(arguments)
         return {}
 
-    observe(Implementation("own", operators, array="numpy", vjp=vjp), call)
+    observe(Implementation("own", {"conv2d": conv2d}, array="numpy", vjp=vjp), call)
     (tmp_path / "script.py").write_text(script("", "numpy", [call], "wrong"))
-    runpy.run_path(str(tmp_path / "script.py"), {"candidate": types.SimpleNamespace(vjp=vjp)})
+    runpy.run_path(str(tmp_path / "script.py"), {"candidate": types.SimpleNamespace(conv2d=conv2d, vjp=vjp)})
     words = [{name: value for name, value in each.items() if name not in call.tensors} for each in given]
     assert words == [{"bias": None, "stride": 1, "padding": 1}] * 2
     assert [list(each) for each in given] == [["input", "weight", "bias", "stride", "padding"]] * 2
+
+
+@pytest.mark.parametrize("array", ["torch", "numpy"])
+@pytest.mark.parametrize("ways", [(), ("interrupted",), ("visited", "revisited"), ("twice", "interrupted")])
+def test_who_differentiates_is_asked_in_the_script_what_the_judge_asks(tmp_path, array, ways):
+    """The call itself, whatever is called in between, and the way back, or both of them."""
+    asked = []
+
+    def noting(name):
+        return lambda *given: asked.append((name, [getattr(value, "tolist", lambda v=value: v)() for value in given]))
+
+    def vjp(operator, arguments, incoming):
+        noting("vjp")(*arguments.values(), incoming)
+        return {"x": incoming}
+
+    operators = {name: noting(name) for name in ("swish", "linear")}
+    values = Argument(np.array([1.0, 2.0]))
+    call = Call("swish", {"x": values}, "float32", "cpu", values, ("x",), **dict.fromkeys(ways, True))
+    observe(Implementation("own", operators, array=array, vjp=vjp), call)
+    judged, asked = asked, []
+    (tmp_path / "script.py").write_text(script("", array, [call], "wrong", by_vjp=True))
+    runpy.run_path(str(tmp_path / "script.py"), {"candidate": types.SimpleNamespace(**operators, vjp=vjp)})
+    times = {(): 2, ("interrupted",): 68, ("visited", "revisited"): 4, ("twice", "interrupted"): 135}
+    assert asked == judged and len(asked) == times[ways]
 
 
 @pytest.mark.parametrize("back", [False, True])
