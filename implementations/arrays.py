@@ -166,7 +166,7 @@ class TorchArrays:
             return result, dict.fromkeys(leaves)
         try:
             back = partial(self._back, results, list(leaves.values()), incomings, how, between)
-            found = _in_another_thread(back) if "elsewhere" in how else back()
+            found = in_another_thread(back) if "elsewhere" in how else back()
         except Exception as problem:
             problem.__notes__ = [*getattr(problem, "__notes__", ()), "going back"]  # Python 3.10 has no `add_note`
             raise
@@ -223,7 +223,8 @@ class TorchArrays:
             self.torch.cuda.synchronize()
 
 
-def _in_another_thread(back: Callable[[], Any]) -> Any:
+def in_another_thread(back: Callable[[], Any]) -> Any:
+    """What it gives there."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(back).result()
 

@@ -206,7 +206,7 @@ def _observe(implementation: Implementation, call: Call, memory: Memory | None) 
         library.synchronise(call.device)
     except Exception as problem:
         seen.raised = type(problem).__name__
-        seen.fault = f"raised {_where(problem)}"
+        seen.fault, seen.changed = f"raised {_where(problem)}", _written_to(given, library)
         return seen
     finally:
         seen.disturbed = (*implementation.disturbed, *surroundings.restore(before))

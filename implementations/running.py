@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.implementations.arrays import Argument, made_together
+from assay.implementations.arrays import Argument, in_another_thread, made_together
 from assay.implementations.beside import beside_others
 from assay.implementations.contract import Implementation, completed
 from assay.implementations.layouts import same_tensors
@@ -102,12 +102,12 @@ def _once(implementation: Implementation, call: Call, library: Any, arrays: dict
 
 
 def _by_vjp(call: Call, back: Callable[[Any], Any], incoming: Any, between: Callable[[], None]) -> Any:
-    """What a candidate's own ``vjp`` makes of it, after what is called ``between``, and of half of it if "twice"."""
+    """What a candidate's own ``vjp`` makes of it, after what is called ``between``, in the ways that concern it."""
     between()
     if call.twice:
         back(0.5 * incoming)
         between()
-    return back(incoming)
+    return in_another_thread(partial(back, incoming)) if call.elsewhere else back(incoming)
 
 
 def _call_others(
@@ -116,13 +116,13 @@ def _call_others(
     """What is called before it goes back, if anything is.
 
     "interrupted": many times on other values of these shapes, as layers that are alike; every other time with the same
-    tensors but for the first, as one that is called in turn. "visited": the other operators that the candidate
-    has. "revisited": this one, on other tensors and parameters.
+    tensors but for one, as a layer that is called in turn on other inputs, or layers that share weights. "visited": the
+    other operators that the candidate has. "revisited": this one, on other tensors and parameters.
     """
     if call.interrupted:
         others = library.turned(arrays)
-        shared = arrays | dict(list(others.items())[:1])
-        kept = [forward(shared if k % 2 else others) for k in range(BETWEEN)]
+        given = [others, *(arrays | {name: others[name]} for name in others)]
+        kept = [forward(given[turn]) for turn in turns(call)]
         del kept
     neighbours = [name for name in NEIGHBOURS if name != call.operator] if call.visited else []
     for name in neighbours + [call.operator] * call.revisited:
@@ -130,6 +130,15 @@ def _call_others(
         if name in implementation.operators:
             with contextlib.suppress(Exception):  # who cannot is told elsewhere
                 implementation.operators[name](*given)
+
+
+def turns(call: Call) -> list[int]:
+    """Of each call in between, which tensor alone is another one, from 1 on, or 0 for all of them.
+
+    By the sizes of the tensors it is another one that stands last.
+    """
+    first, count = sum(sum(each.values.shape) for each in call.tensors.values()), len(call.tensors)
+    return [1 + (first + k // 2) % count if k % 2 else 0 for k in range(BETWEEN)]
 
 
 def _seven(library: Any, shape: tuple[int, ...], call: Call) -> Any:

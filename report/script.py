@@ -14,7 +14,7 @@ from assay.implementations.beside import OTHERS
 from assay.implementations.contract import completed
 from assay.implementations.layouts import places_together, same_tensors
 from assay.implementations.observe import PARTS, Call
-from assay.implementations.running import BETWEEN, NEIGHBOURS
+from assay.implementations.running import NEIGHBOURS, turns
 from assay.implementations.settings import written
 from assay.report.tensors import binding, is_packed, numbers
 
@@ -148,6 +148,9 @@ def _vjp_lines(call: Call, arguments: list[str], array: str) -> list[str]:
     between = _between(call, arguments, array)
     lines = [f"candidate.{call.operator}({', '.join(arguments)})", *between]
     lines += [back % "0.5 * incoming", *between] * call.twice
+    if call.elsewhere:
+        back = _elsewhere(back)
+        lines += ["from concurrent.futures import ThreadPoolExecutor"]
     return lines + _shown(back % "incoming", call)
 
 
@@ -178,9 +181,13 @@ def _going_back(call: Call, arguments: list[str]) -> list[str]:
     grad = f"torch.autograd.grad({results}, [{names}], {incomings})"
     if call.elsewhere:
         lines += ["from concurrent.futures import ThreadPoolExecutor"]
-        grad = f"ThreadPoolExecutor(1).submit(lambda: {grad}).result()"
+        grad = _elsewhere(grad)
     back = f"dict(zip({list(call.differentiate)!r}, {grad}))"
     return lines + _shown(f"(result, {back})" if call.in_turn else back, call)
+
+
+def _elsewhere(asked: str) -> str:
+    return f"ThreadPoolExecutor(1).submit(lambda: {asked}).result()"
 
 
 def _beside_lines(call: Call, arguments: list[str], array: str, by_vjp: bool) -> list[str]:
@@ -232,11 +239,14 @@ def _between(call: Call, arguments: list[str], array: str) -> list[str]:
 
 
 def _calls_in_between(call: Call, arguments: list[str], array: str) -> list[str]:
-    first, *_ = call.tensors
-    others = [TURNED[array].format(each) if each in call.tensors else each for each in arguments]
-    shared = [text if each == first else each for each, text in zip(arguments, others, strict=True)]
-    run = f"candidate.{call.operator}(*(({', '.join(shared)},) if k % 2 else ({', '.join(others)},)))"
-    return [f"for k in range({BETWEEN}):  # other calls, before it goes back", f"    {run}"]
+    places = [k for k, each in enumerate(arguments) if each in call.tensors]
+    others = [TURNED[array].format(each) if k in places else each for k, each in enumerate(arguments)]
+    given = [others, *([*arguments[:k], others[k], *arguments[k + 1 :]] for k in places)]
+    return [
+        "given = [" + ", ".join(f"({', '.join(each)},)" for each in given) + "]",
+        f"for turn in {turns(call)}:  # other calls, before it goes back",
+        f"    candidate.{call.operator}(*given[turn])",
+    ]
 
 
 def _calls_of_others(call: Call, array: str) -> list[str]:

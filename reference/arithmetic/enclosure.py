@@ -227,7 +227,7 @@ class Enclosure:
         if n == 0 and not apart:
             return Ball(self, middle, spread)
         mass *= 1.0 + n * CARRIER  # the magnitudes were summed in binary64
-        gamma = self.gamma(n)
+        gamma = self.gamma(3 if n == 2 else n)  # Kahan's sum of two terms and a zero rounds twice: Higham, (4.8)
         relative = self._with_operands(gamma)
         largest = mass * (1.0 + relative) + 2.0 * apart
         if not largest <= self.precision.accumulation.largest:

@@ -38,6 +38,17 @@ def test_contract_what_is_left_of_no_features_has_memory_of_its_own(candidate, o
         demand(seen, not seen.shares, f"returned a result that lies in the memory of {' and '.join(seen.shares)}")
 
 
+@clause("contract.no-alias", tier="contract", operators=("max_pool2d",))
+def test_contract_windows_of_one_element_are_copied(candidate, operator):
+    """Though the elements that a stride leaves may lie as a tensor of their own. Blind to windows of several."""
+    for shape, stride in (((2, 3, 1, 1), 2), ((1, 1, 4, 5), 5), ((1, 2, 1, 6), (3, 1)), ((1, 1, 3, 1), None)):
+        case = Case(operator, {"input": shape}, {"input": Texture("digits")}, {"kernel_size": 1, "stride": stride})
+        for recording in MODES:
+            seen = candidate.answer(case, recording=recording)
+            candidate.compared()
+            demand(seen, not seen.shares, f"returned a result that lies in the memory of {' and '.join(seen.shares)}")
+
+
 @clause("contract.fresh-memory", tier="state", operators=OF_MATRICES, gradient=True)
 @given(rows=st.integers(1, 40), features=st.integers(1, 300))
 def test_state_what_was_in_memory_does_not_come_back_from_no_outputs(candidate, operator, rows, features):

@@ -1,10 +1,10 @@
-"""Long sums of 16-bit numbers: gradients of weights and biases, which are added up in more than they are stored in."""
+"""Sums of 16-bit numbers, which are added up in more than they are stored in: long ones, and those that come back."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from assay.tests.conformance.test_magnitudes import SEED, coming_back, normal
+from assay.tests.conformance.test_magnitudes import SEED, coming_back, convolution, dense, normal
 from assay.tests.trial import judge
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
@@ -115,3 +115,60 @@ def balanced(count):
     """So many normal numbers whose sum is nearly nothing."""
     values = np.random.default_rng(SEED).standard_normal(count)
     return values - values.mean()
+
+
+# --- sums that pass the largest number on the way
+
+
+def turning(case, name, sums):
+    """The case by weights of 16 and as many of -16, which but for their last add up to nothing, to inputs of 256.
+
+    The last one adds a few steps to the sum, by output.
+    """
+    outputs, *taps = case.shapes[name]
+    weights = np.repeat([16.0, -16.0], np.prod(taps) // 2) + np.zeros((outputs, 1))
+    weights[:, -1] += np.arange(outputs) % sums * 2.0**-6
+    first = next(iter(case.shapes))
+    held = {first: np.full(case.shapes[first], 256.0), name: weights.reshape(case.shapes[name])}
+    return case.changed(
+        textures={**case.textures, **{each: case.textures[each].holding(values, 1) for each, values in held.items()}}
+    )
+
+
+def comes_back(candidate, case, name, sums=8):
+    """Judge sums half of whose terms are above the largest number, and the other half below the least."""
+    candidate.begin()
+    if sums_once(candidate, case.operator, "forward"):
+        judge.conforms(candidate, turning(case, name, sums))
+
+
+@clause("linear.formula", tier="enclosure", dtypes=("float16",))
+def test_sums_of_linear_that_pass_the_largest_number_on_the_way_come_back(candidate):
+    """Half of the terms and the other one. Blind to sums that pass it near their end alone."""
+    comes_back(candidate, dense("linear", 3, 64, 8), "w")
+
+
+@clause("glu.formula", tier="enclosure", dtypes=("float16",))
+def test_sums_of_glu_that_pass_the_largest_number_on_the_way_come_back(candidate):
+    """Of the gate and of the other branch. Blind to sums that pass it near their end alone."""
+    branches_come_back(candidate, "glu")
+
+
+@clause("swiglu.formula", tier="enclosure", dtypes=("float16",))
+def test_sums_of_swiglu_that_pass_the_largest_number_on_the_way_come_back(candidate):
+    """Of the gate and of the other branch. Blind to sums that pass it near their end alone."""
+    branches_come_back(candidate, "swiglu")
+
+
+def branches_come_back(candidate, operator):
+    """Each beside one that is 1 or so."""
+    for turned, plain in ("wv", "vw"):
+        case = dense(operator, 3, 64, 8)
+        one = case.textures[plain].holding(np.full(case.shapes[plain], 2.0**-14), 1)
+        comes_back(candidate, case.changed(textures={**case.textures, plain: one}), turned, 2 if turned == "w" else 8)
+
+
+@clause("conv2d.formula", tier="enclosure", dtypes=("float16",))
+def test_sums_of_conv2d_that_pass_the_largest_number_on_the_way_come_back(candidate):
+    """Half of the terms and the other one. Blind to sums that pass it near their end alone."""
+    comes_back(candidate, convolution((2, 8, 4, 5), (8, 8, 3, 3), padding=0), "weight")

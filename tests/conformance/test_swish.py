@@ -21,7 +21,7 @@ from assay.tests.trial.alike import right_alike
 from assay.tests.trial.cases import SIZES, SMALL, Case, swish_cases
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import clause
-from assay.tests.trial.textures import Texture
+from assay.tests.trial.textures import Texture, rounded
 
 SHORT = (*SMALL, 7, 8, 17)
 STEEP = (16.0, -7.0)  # rare among the betas that a case draws
@@ -272,3 +272,19 @@ def test_the_gradient_of_swish_at_nan_is_nan(candidate):
         seen = candidate.ask_gradient(case)
         got, expected = (each.astype(float) for each in (np.isnan(seen.gradients["x"]), np.arange(size) == 1))
         judge.same_arrays(candidate, "the gradient is not NaN there alone", got, expected, "NaN in gradient of x")
+
+
+@clause("swish.gradient", tier="special", gradient=True)
+def test_the_gradient_of_swish_is_a_number_where_products_on_the_way_overflow(candidate):
+    """Of beta and x, or x and x: the sigmoid is 0 or 1 there, and does not change. Blind to which number it is."""
+    largest = candidate.format.largest
+    x = [sign * size for size in (largest / 4, largest / 64, 1.5 * math.sqrt(largest), 300.0) for sign in (1, -1)]
+    for beta in (largest / 4, -largest / 4, 1.0, -2.0):
+        candidate.begin()
+        case = Case(
+            "swish", {"x": (len(x),)}, {"x": Texture("normal").holding(rounded(np.array(x), candidate.format), 1)}
+        )
+        seen = candidate.ask_gradient(_with_beta(case.changed(incoming=Texture("ones")), beta, tensor=True))
+        for name, gradient in seen.gradients.items():
+            got = np.isnan(gradient).astype(float)
+            judge.same_arrays(candidate, "the gradient is NaN", got, np.zeros_like(got), f"NaN in gradient of {name}")

@@ -9,6 +9,11 @@ from assay.tests.conformance.test_lifetimes import LASTING, lasting
 from assay.tests.trial.alike import one_answer
 from assay.tests.trial.laws import clause
 
+LEFT_OUT = {
+    "swish": {"beta": (1,)},
+    "conv2d": {"bias": (64,)},
+    **{gate: {"b": (128,), "c": (128,)} for gate in ("glu", "swiglu")},
+}
 MORE = 17  # times as many samples: what is put on a stack no longer fits, from 2^14 elements on
 
 
@@ -16,6 +21,12 @@ def larger(operator):
     first = OPERATORS[operator].tensors[0]
     samples, *others = LASTING[operator][0][first]
     return lasting(operator, **{first: (MORE * samples, *others)})
+
+
+def whole(operator):
+    """With all of its tensors: the biases, or beta."""
+    case = lasting(operator, **LEFT_OUT.get(operator, {}))
+    return case.changed(parameters={}) if operator == "swish" else case
 
 
 @clause("contract.threads", tier="state", operators=ALL)
@@ -31,14 +42,14 @@ def test_state_calls_of_several_threads_are_right(candidate, operator):
 @clause("contract.threads", tier="state", operators=ALL, gradient=True)
 def test_state_gradients_that_another_thread_asks_for_are_right(candidate, operator):
     """As autograd's own threads do on a GPU. Blind to what every call has wrong."""
-    candidate.begin()
-    case = lasting(operator)
-    one_answer(candidate, case, *(candidate.ask_gradient(case, elsewhere=each) for each in (False, True)))
+    for case in (lasting(operator), whole(operator)):
+        candidate.begin()
+        one_answer(candidate, case, *(candidate.ask_gradient(case, elsewhere=each) for each in (False, True)))
 
 
 @clause("contract.threads", tier="state", operators=ALL, gradient=True)
 def test_state_gradients_of_several_threads_are_right(candidate, operator):
     """Of one shape, on other numbers. Blind to what is rarer, where a kernel is not Python."""
-    for case in (lasting(operator), larger(operator)):
+    for case in (lasting(operator), whole(operator), larger(operator)):
         candidate.begin()
         one_answer(candidate, case, *(candidate.ask_gradient(case, beside=each) for each in (False, True)))

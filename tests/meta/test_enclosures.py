@@ -34,12 +34,14 @@ from assay.tests.meta.oracles import (
     under,
     values,
 )
+from assay.tests.mutants.correct.sums import kahan
 from assay.tests.trial.textures import REALS
 
 TERMS = st.sampled_from((1, 2, 3, 5, 8, 17, 33, 64))
 KINDS = st.tuples(*[st.sampled_from(FAMILIES)] * 3)
 LARGER = st.tuples(*[st.sampled_from(REALS)] * 3)  # 400 bits do not hold 1 and a subnormal number of float64
 BETAS = st.sampled_from((None, 0.5, 2.0, -1.0, 1.7, 0.0, -0.3))
+SINGLE = Machine(Precision.strict(FLOAT32), "nearest", 0)
 GATED = [(glu_element, "sigmoid"), (swiglu_element, "swish")]
 
 
@@ -202,6 +204,18 @@ def test_a_sums_radius_is_its_first_order_bound(precision):
     units = n * u + (0.0 if precision.operands is precision.storage else 2.0 * precision.operands.unit)
     units += 0.0 if own else 2.0 * precision.storage.unit
     assert 0.5 < ball.radius / (units * float(ball.middle)) < 1.01 * (1.0 + 2.0 * units) / (1.0 - n * u)
+
+
+def test_a_compensated_sum_of_two_terms_and_a_zero_is_enclosed():
+    """Where the second term is the larger one, Kahan's correction is off, and is added when the zero comes."""
+    rng, most = np.random.default_rng(0), 0.0
+    for x, w in rng.uniform(0.68, 0.72, (2000, 2, 3)).astype(np.float32):
+        x[1], x[2] = x[1] * np.float32(1.25), 0.0
+        got = fraction(float(kahan(x * w)))
+        ball = linear_element((0, 0), *(tensor(a[None].astype(float), under(SINGLE)) for a in (x, w)))
+        assert inside(got, ball)
+        most = max(most, float(abs(got - ball.middle) / ball.middle))
+    assert most > 2.0 * FLOAT32.unit
 
 
 @pytest.mark.parametrize("precision", STRICT, ids=lambda precision: str(precision.storage))

@@ -207,8 +207,12 @@ def test_who_differentiates_is_given_what_a_call_leaves_out(tmp_path):
     assert [list(each) for each in given] == [["input", "weight", "bias", "stride", "padding"]] * 2
 
 
+# How often a candidate is asked, in these ways.
+ASKED = {(): 2, ("elsewhere",): 2, ("interrupted",): 68, ("visited", "revisited"): 4, ("twice", "interrupted"): 135}
+
+
 @pytest.mark.parametrize("array", ["torch", "numpy"])
-@pytest.mark.parametrize("ways", [(), ("interrupted",), ("visited", "revisited"), ("twice", "interrupted")])
+@pytest.mark.parametrize("ways", list(ASKED))
 def test_who_differentiates_is_asked_in_the_script_what_the_judge_asks(tmp_path, array, ways):
     """The call itself, whatever is called in between, and the way back, or both of them."""
     asked = []
@@ -227,8 +231,7 @@ def test_who_differentiates_is_asked_in_the_script_what_the_judge_asks(tmp_path,
     judged, asked = asked, []
     (tmp_path / "script.py").write_text(script("", array, [call], "wrong", by_vjp=True))
     runpy.run_path(str(tmp_path / "script.py"), {"candidate": types.SimpleNamespace(**operators, vjp=vjp)})
-    times = {(): 2, ("interrupted",): 68, ("visited", "revisited"): 4, ("twice", "interrupted"): 135}
-    assert asked == judged and len(asked) == times[ways]
+    assert asked == judged and len(asked) == ASKED[ways]
 
 
 @pytest.mark.parametrize("back", [False, True])

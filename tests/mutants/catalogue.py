@@ -40,9 +40,11 @@ from assay.tests.mutants import (
     overlooked,
     owed,
     owed_back,
+    own,
     pad2d,
     patterned,
     precision,
+    ranges,
     reordered,
     reported,
     reported_more,
@@ -125,6 +127,8 @@ KINDS = (
     sampled,
     sampled_again,
     sampled_more,
+    own,
+    ranges,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 

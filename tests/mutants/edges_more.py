@@ -1,6 +1,6 @@
 """Planted bugs at further edges: arguments that are to be refused, parts of a layer that learn alone, kept graphs.
 
-Of 24 further kernels by somebody who had not seen the laws, those that lived at quick and break a promise.
+Of further kernels by people who had not seen the laws, those that lived at quick and break a promise.
 """
 
 from __future__ import annotations
@@ -136,7 +136,34 @@ def last_beta(x, beta=1.0):
     return LastBeta.apply(x, beta) if kept else right["swish"](x, beta)
 
 
-REFUSED = "contract", "contract"
+def of_no_axes(x, beta=1.0):
+    """A number times a tensor of no axes is of the default dtype."""
+    y = right["swish"](x, beta)
+    wide = torch.promote_types(y.dtype, torch.get_default_dtype())
+    return y if x.ndim or isinstance(beta, torch.Tensor) else y.to(wide)
+
+
+def no_window(input, kernel_size, stride=None, padding=0):
+    """Windows of one element are those that the stride leaves, copied where they do not lie together."""
+    down, across = pair(kernel_size if stride is None else stride)
+    if pair(kernel_size) != (1, 1) or pair(padding) != (0, 0) or min(down, across) < 1:
+        return right["max_pool2d"](input, kernel_size, stride, padding)
+    return input[:, :, ::down, ::across].contiguous() if (down, across) != (1, 1) else input.clone()
+
+
+def left_flat(x, w, b=None):
+    """While sizes are compared x has two axes; after an error it still has."""
+    if x.ndim < 3 or not x.is_contiguous() or x.is_inference() or x.shape[-1] != w.shape[-1]:
+        return right["linear"](x, w, b)
+    whole = x.data
+    x.data = whole.reshape(-1, whole.shape[-1])
+    if b is not None and b.shape != w.shape[:1]:
+        raise ValueError(f"b is {tuple(b.shape)}")
+    x.data = whole
+    return right["linear"](x, w, b)
+
+
+REFUSED, ALIAS = ("contract", "contract"), ("layout", "contract")
 MUTANTS = (
     bug("no-samples", "contract.shape", "no features: no sample", back("linear", no_samples), *BACK),
     bug("bias-alone", "linear.gradient", "a row, the bias alone: the total", {"linear": bias_of_one_row}, *BACK),
@@ -146,5 +173,8 @@ MUTANTS = (
     bug("beta-alone", "contract.inputs-unchanged", "beta alone: scratch", {"swish": beta_alone}, *REFUSED),
     bug("pooled-gates", "contract.memoryless", "gone back once: the gate is free", pooled_gates),
     bug("last-beta", "contract.memoryless", "going back: the beta of the last call", {"swish": last_beta}),
+    bug("no-axes", "contract.memoryless", "no axes: the default dtype", {"swish": of_no_axes}),
+    bug("no-window", "contract.no-alias", "one element a window: a slice", {"max_pool2d": no_window}, *ALIAS),
+    bug("left-flat", "linear.refuses-sizes", "a refused b: x stays flat", {"linear": left_flat}, *REFUSED),
     bug("no-rows", "pad2d.zeros", "no rows: no frame", {"pad2d": no_rows}, "formula", "exact"),
 )

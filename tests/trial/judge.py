@@ -265,7 +265,7 @@ def refuses(candidate: Candidate, operator: str, arguments: dict[str, Any], why:
     """Hold the candidate to raising an error, of whatever kind, on a call with these arguments, in inference, too.
 
     Raises:
-        NonConformance: it answered.
+        NonConformance: it answered, or changed its arguments before it raised.
     """
     for recording in (None, False):
         seen = candidate.observe(operator, arguments, recording=recording)
@@ -273,6 +273,8 @@ def refuses(candidate: Candidate, operator: str, arguments: dict[str, Any], why:
         if not seen.raised:
             answer = seen.fault or f"returned shape {seen.output.shape if seen.output is not None else None}"
             raise NonConformance(f"{operator} {answer} {why}, which is an error", [seen.call])
+        if seen.changed:
+            raise NonConformance(f"{operator} changed {' and '.join(seen.changed)}, and refused the call", [seen.call])
 
 
 def _judge(
