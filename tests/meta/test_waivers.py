@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import date
 from io import StringIO
 from types import SimpleNamespace
 from xml.etree import ElementTree
@@ -14,10 +13,8 @@ import pytest
 from rich.console import Console
 
 from assay.cli import ROOT
-from assay.implementations.arrays import Argument
 from assay.implementations.layouts import LAYOUTS
 from assay.implementations.load import described
-from assay.implementations.observe import Call
 from assay.report import session, terminal, waivers
 from assay.report.verdict import Verdict
 from assay.tests.meta.test_cli import assay
@@ -25,7 +22,7 @@ from assay.tests.meta.test_report import quick_laws, right
 from assay.tests.trial.laws import all_laws
 from assay.tests.trial.run import UsageProblem, make_run
 from assay.tests.trial.waiver_file import read
-from assay.tests.trial.waivers import Waiver, Where
+from assay.tests.trial.waivers import Where
 
 ENTRY = """
 [[waiver]]
@@ -189,47 +186,6 @@ def test_a_law_without_drawn_examples_is_waived_as_a_whole(monkeypatch, tmp_path
     run = make_run(described(wrong, "kernels"), ["max_pool2d"], ["float32"])
     assert [e["verdict"] for e in session.judge(run).entries] == ["fails"]
     assert [e["verdict"] for e in session.judge(run.under([], read(path))).entries] == ["waived"]
-
-
-# --- which calls a predicate covers
-
-
-def call(x=(1.0,), layout="contiguous", back=False, **parameters) -> Call:
-    tensor = Argument(np.asarray(x, dtype=float), layout)
-    return Call("max_pool2d", {"input": tensor, **parameters}, "float16", "cpu", tensor if back else None)
-
-
-@pytest.mark.parametrize(
-    ("where", "covered", "beside"),
-    [
-        ({"special": ("nan",)}, call([1, np.nan]), call([np.inf])),
-        ({"special": ("inf",)}, call([-np.inf]), call([np.nan])),
-        ({"special": ("subnormal",)}, call([2.0**-15]), call([2.0**-14, 0])),
-        ({"special": ("negative-zero",)}, call([-0.0]), call([0.0, -1.0])),
-        ({"special": ("nan", "inf")}, call([np.inf]), call([1])),
-        ({"layout": ("expanded",)}, call(layout="expanded"), call(layout="strided")),
-        ({"direction": ("backward",)}, call(back=True), call()),
-        ({"least": {"kernel_size": 3}}, call(kernel_size=3), call(kernel_size=2)),
-        ({"least": {"kernel_size": 3}}, call(kernel_size=(3, 4)), call(kernel_size=(2, 4))),
-        ({"most": {"kernel_size": 3}}, call(kernel_size=(3, 3)), call(kernel_size=(3, 4))),
-        ({"least": {"stride": 1}}, call(stride=1), call(stride=None)),
-        ({"least": {"input.shape[1]": 2}}, call([[1, 2]]), call([[1], [2]])),
-        ({"most": {"input.size": 0}}, call([]), call([1])),
-        ({"least": {"input.shape[3]": 0}}, call(np.ones((1, 1, 1, 1))), call([1])),
-        ({"special": ("nan",), "least": {"stride": 2}}, call([np.nan], stride=2), call([np.nan], stride=1)),
-    ],
-)
-def test_a_predicate_covers_what_it_says_and_nothing_beside(where, covered, beside):
-    waiver = Waiver("f", 1, "c", "max_pool2d", "k", "r", "u", date.max, Where(**where))
-    assert waiver.covers([covered]) and not waiver.covers([beside])
-    assert waiver.covers([beside, covered])
-    assert not waiver.covers([])
-
-
-def test_what_a_predicate_asks_has_to_hold_of_one_call():
-    where = Where(special=("nan",), least={"stride": 2})
-    waiver = Waiver("f", 1, "c", "max_pool2d", "k", "r", "u", date.max, where)
-    assert not waiver.covers([call([np.nan], stride=1), call([1], stride=2)])
 
 
 # --- what a file may say

@@ -19,7 +19,7 @@ from assay.tests.trial.failure import TIERS
 from assay.tests.trial.laws import BUDGETS, all_laws
 from assay.tests.trial.run import operators_of
 from assay.tests.trial.usage import UsageProblem, known
-from assay.tests.trial.waivers import SPECIAL, Waiver, Where
+from assay.tests.trial.waivers import ONE_OF_A_PAIR, RESULT, SPECIAL, Waiver, Where
 
 NEEDED = ("clause", "operator", "candidate", "reason", "url", "expiry")
 EXAMPLE = "[[waiver]] and, below it, " + ", ".join(f"{key} = ..." for key in NEEDED)
@@ -151,8 +151,9 @@ def _bounds(key: str, given: Any, operator: str) -> dict[str, int]:
         raise UsageProblem(f"where.{key} = {given!r}; give a table of sizes and whole numbers")
     for name, bound in given.items():
         tensor, dot, part = name.partition(".")
-        spec = OPERATORS[operator]
-        if not (name in spec.parameters or (dot and tensor in spec.tensors and _AXIS.fullmatch(part))):
+        spec, one = OPERATORS[operator], ONE_OF_A_PAIR.fullmatch(name)
+        of_tensor = dot and tensor in (*spec.tensors, RESULT) and _AXIS.fullmatch(part)
+        if not (of_tensor or (one[1] if one else name) in spec.parameters):
             raise UsageProblem(f"where.{key} names {name!r}; allowed for {operator}: {_sizes(operator)}")
         if not isinstance(bound, int) or isinstance(bound, bool):
             raise UsageProblem(f"where.{key}: {name} = {bound!r}; give a whole number")
@@ -161,8 +162,9 @@ def _bounds(key: str, given: Any, operator: str) -> dict[str, int]:
 
 def _sizes(operator: str) -> str:
     spec = OPERATORS[operator]
-    tensors = [f'"{name}.{part}"' for name in spec.tensors for part in ("shape[0]", "size")]
-    return ", ".join([*spec.parameters, *tensors])
+    tensors = [f'"{name}.{part}"' for name in (*spec.tensors, RESULT) for part in ("shape[0]", "size")]
+    pairs = [f'"{name}[1]"' for name in spec.parameters if name != "beta"]
+    return ", ".join([*spec.parameters, *pairs, *tensors])
 
 
 _READERS: dict[str, Callable[[str, Any, str], Any]] = {

@@ -6,6 +6,8 @@ on the first that is not. What was waived is noted, and is not among what was co
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -16,6 +18,7 @@ import numpy as np
 from assay.implementations.arrays import Argument, Values
 from assay.implementations.observe import Call
 from assay.reference.arithmetic.formats import STORAGE, Format
+from assay.spec import OPERATORS
 from assay.tests.trial.failure import NonConformance
 
 
@@ -23,6 +26,8 @@ def _subnormal(values: Values, fmt: Format) -> bool:
     return bool(np.any((values != 0) & (np.abs(values) < fmt.least_normal)))
 
 
+RESULT = "result"  # whose sizes are bounded as a tensor's are
+ONE_OF_A_PAIR = re.compile(r"(\w+)\[([01])\]")
 # What `special` may name: whether such a value stands in a tensor.
 SPECIAL: dict[str, Callable[[Values, Format], bool]] = {
     "nan": lambda values, fmt: bool(np.any(np.isnan(values))),
@@ -38,7 +43,8 @@ class Where:
 
     ``dtype``, ``device``, ``tier`` and ``direction`` name what they may be; ``special`` names values of which one
     stands in an argument of the call or in its incoming gradient, and ``layout`` how one of them lies; ``least``
-    and ``most`` bound parameters (a pair with both its numbers), ``tensor.shape[axis]`` and ``tensor.size``.
+    and ``most`` bound parameters (a pair with both its numbers, or with one of them: ``stride[1]``),
+    ``tensor.shape[axis]`` and ``tensor.size``, of the ``result``, too.
     """
 
     dtype: tuple[str, ...] = ()
@@ -84,16 +90,31 @@ def _all(call: Call, name: str, test: Callable[[int], bool]) -> bool:
 
 def numbers_of(call: Call, name: str) -> tuple[int, ...]:
     """The numbers that ``least`` and ``most`` call so: a parameter's, an axis' length or a tensor's size; or none."""
+    if one := ONE_OF_A_PAIR.fullmatch(name):
+        both = 2 * numbers_of(call, one[1])
+        return both[int(one[2]) :][:1]
     name, _, part = name.partition(".")
-    value = call.arguments.get(name)
-    if isinstance(value, Argument):
+    if part:
+        shape = _shape(call, name)
         if part == "size":
-            return (value.values.size,)
+            return () if shape is None else (math.prod(shape),)
         axis = int(part.removeprefix("shape[").removesuffix("]"))
-        return value.values.shape[axis : axis + 1]
+        return (shape or ())[axis : axis + 1]
+    value = call.arguments.get(name)
     if isinstance(value, int):
         return (value,)
     return tuple(value) if isinstance(value, tuple) else ()
+
+
+def _shape(call: Call, name: str) -> tuple[int, ...] | None:
+    """Of a tensor, or of the result that the formula gives; of a call that is an error there is none."""
+    shapes = {each: tensor.values.shape for each, tensor in call.tensors.items()}
+    if name != RESULT:
+        return shapes.get(name)
+    try:
+        return OPERATORS[call.operator].shape_of(shapes, call.arguments)
+    except (ArithmeticError, LookupError, ValueError):
+        return None
 
 
 @dataclass(frozen=True)
