@@ -268,9 +268,9 @@ def _differs(setting: Setting, value: Any, now: Any) -> bool:
 
 @contextlib.contextmanager
 def on_own_kernels() -> Iterator[None]:
-    """For a while, PyTorch's convolutions by its own sums.
+    """For a while, PyTorch's convolutions and products by its own sums.
 
-    oneDNN's are wrong in places (docs/findings.md, 4 and 5), and without it NNPACK's are of another algorithm (6).
+    oneDNN's are wrong in places (docs/findings.md, 4, 5 and 11), and without it NNPACK's are of another algorithm (6).
     """
     backends = sys.modules["torch"].backends
     before, backends.mkldnn.enabled = backends.mkldnn.enabled, False

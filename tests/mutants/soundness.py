@@ -11,6 +11,7 @@ and a seed, has a process of its own. Laws and examples that draw nothing are tr
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import math
 import signal
@@ -26,6 +27,7 @@ from hypothesis.errors import HypothesisException
 from rich.console import Console
 from rich.table import Table
 
+from assay.implementations.surroundings import on_own_kernels
 from assay.reference.arithmetic.formats import STORAGE
 from assay.reference.arithmetic.precision import Refusal
 from assay.report import interrupt
@@ -186,9 +188,15 @@ def _put_to_all(
 def searched(names: Iterable[str], dtype: str, seed: int | None, laws: Iterable[Law]) -> Search:
     """The laws on these variants in one dtype, each law with this seed, or with the fixed examples.
 
-    A seed stays with the laws, in this process.
+    A seed stays with the laws, in this process. In bfloat16 PyTorch's own kernels answer: a processor's are wrong in
+    products of matrices, too (docs/findings.md, 11).
     """
     implementations = {name: variant(name) for name in names}
+    with on_own_kernels() if dtype == "bfloat16" else contextlib.nullcontext():
+        return _searched(implementations, dtype, seed, laws)
+
+
+def _searched(implementations: Mapping[str, Any], dtype: str, seed: int | None, laws: Iterable[Law]) -> Search:
     alarms, tried, examples = list[Alarm](), Counter[str](), Counter[str]()
     for law in laws:
         if seed is not None and hasattr(law.function, "hypothesis"):
