@@ -104,6 +104,11 @@ def demand_device(seen: Observation, asked: str) -> None:
     demand(seen, here, f"returned a result on {seen.device} for inputs on {asked}")
 
 
+def demand_own_memory(seen: Observation) -> None:
+    """Raise where the result shares the memory of an input, or elements of it their own."""
+    demand(seen, not seen.shares, f"returned a result that lies in the memory of {' and '.join(seen.shares)}")
+
+
 def demand_shape(seen: Observation, case: Case) -> None:
     readable(seen, seen.output is not None)
     what = f"returned shape {seen.output.shape} where the formula gives {case.result_shape}"
@@ -227,7 +232,7 @@ def test_contract_the_result_has_memory_of_its_own(candidate, operator, data):
     case = own_memory(data.draw(CASES[operator](FAMILIES)))
     for each in (case, lying(case, "expanded"), lying(case, "expanded_frames")):
         seen = answered(candidate, each)
-        demand(seen, not seen.shares, f"returned a result that lies in the memory of {' and '.join(seen.shares)}")
+        demand_own_memory(seen)
 
 
 @clause("contract.layouts", tier="contract", operators=EXACT_ON_INTEGERS)

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.tests.conformance.test_contract import MODES, demand, takes
+from assay.tests.conformance.test_contract import MODES, demand_own_memory, takes
 from assay.tests.trial import judge
 from assay.tests.trial.candidate import well_formed
 from assay.tests.trial.cases import Case, pad2d_cases
@@ -35,7 +35,7 @@ def test_contract_what_is_left_of_no_features_has_memory_of_its_own(candidate, o
     for recording in MODES if takes(candidate, case) else ():
         seen = candidate.answer(case, recording=recording)
         candidate.compared()
-        demand(seen, not seen.shares, f"returned a result that lies in the memory of {' and '.join(seen.shares)}")
+        demand_own_memory(seen)
 
 
 @clause("contract.no-alias", tier="contract", operators=("max_pool2d",))
@@ -46,7 +46,7 @@ def test_contract_windows_of_one_element_are_copied(candidate, operator):
         for recording in MODES:
             seen = candidate.answer(case, recording=recording)
             candidate.compared()
-            demand(seen, not seen.shares, f"returned a result that lies in the memory of {' and '.join(seen.shares)}")
+            demand_own_memory(seen)
 
 
 @clause("contract.fresh-memory", tier="state", operators=OF_MATRICES, gradient=True)

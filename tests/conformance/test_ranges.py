@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import numpy as np
 
-from assay.tests.conformance.test_magnitudes import SEED, coming_back, convolution, dense, times
+from assay.tests.conformance.test_magnitudes import FEW, SEED, coming_back, convolution, dense, times
 from assay.tests.trial import judge
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import Texture, rounded
@@ -25,14 +28,54 @@ def from_one_to_two(shape, seed=SEED):
     return 1.0 + np.random.default_rng(seed).random(shape)
 
 
-def small_beside_an_outlier(candidate, case):
+def near_one(case):
+    """Numbers for the tensors of a case, by name."""
+    return {name: from_one_to_two(shape, k) for k, (name, shape) in enumerate(case.shapes.items())}
+
+
+def small_beside_an_outlier(candidate, case, **others):
     """Judge a batch whose first number is huge, and all others near the least normal one, by weights near 1."""
     candidate.begin()
-    held = {name: from_one_to_two(shape, k) for k, (name, shape) in enumerate(case.shapes.items())}
+    held = near_one(case) | others
     first = next(iter(held.values()))
     first *= candidate.format.least_normal
     first.flat[0] = huge(candidate)
-    judge.conforms(candidate, holding(candidate, case, **held))
+    judge.conforms(candidate, holding(candidate, case, **held), FEW)
+
+
+def of_all_sizes(candidate, case):
+    """Judge layers of which the rows of one tensor are of all sizes, from small ones to large ones and back."""
+    for name, turn in itertools.product(case.shapes, (1, -1)):
+        candidate.begin()
+        held, most = near_one(case), math.log2(huge(candidate)) - 7.0
+        rows, *others = case.shapes[name]
+        sizes = 2.0 ** np.round(np.linspace(math.log2(candidate.format.least_normal) + 1.0, most, rows))[::turn]
+        held[name] *= sizes.reshape(rows, *(1 for _ in others))
+        judge.conforms(candidate, holding(candidate, case, **held), FEW)
+
+
+@clause("linear.formula", tier="enclosure")
+def test_rows_and_outputs_of_linear_may_be_of_any_size(candidate):
+    """In one batch, or in one weight. Blind to features of any size."""
+    of_all_sizes(candidate, dense("linear", 3, 32, 5))
+
+
+@clause("glu.formula", tier="enclosure")
+def test_rows_and_outputs_of_glu_may_be_of_any_size(candidate):
+    """In one batch, or in one weight. Blind to features of any size."""
+    of_all_sizes(candidate, dense("glu", 3, 32, 5))
+
+
+@clause("swiglu.formula", tier="enclosure")
+def test_rows_and_outputs_of_swiglu_may_be_of_any_size(candidate):
+    """In one batch, or in one weight. Blind to features of any size."""
+    of_all_sizes(candidate, dense("swiglu", 3, 32, 5))
+
+
+@clause("conv2d.formula", tier="enclosure")
+def test_images_and_kernels_of_conv2d_may_be_of_any_size(candidate):
+    """In one batch, or in one weight. Blind to channels of any size."""
+    of_all_sizes(candidate, convolution((3, 4, 6, 7), (5, 4, 3, 3)))
 
 
 @clause("linear.formula", tier="enclosure")
@@ -49,41 +92,67 @@ def test_rows_of_glu_of_the_smallest_numbers_keep_their_digits_beside_an_outlier
 
 @clause("conv2d.formula", tier="enclosure")
 def test_images_of_the_smallest_numbers_keep_their_digits_beside_an_outlier(candidate):
-    """Which would be lost, were all of them scaled alike. Blind to several outliers."""
-    small_beside_an_outlier(candidate, convolution((2, 4, 6, 7), (5, 4, 3, 3)))
+    """By kernels of one number, too. Blind to several outliers."""
+    case = convolution((2, 4, 6, 7), (5, 4, 3, 3))
+    for others in ({}, {"weight": np.ones(case.shapes["weight"])}):
+        small_beside_an_outlier(candidate, case, **others)
 
 
-def large_ones_count(candidate, case):
-    """Judge what comes back from huge incoming gradients to tensors that are small."""
-    candidate.begin()
-    small = times(candidate, case, **dict.fromkeys(case.shapes, 2.0**-6)).changed(incoming=Texture("few", SEED))
-    incoming = small.cotangent(candidate.format).values
-    scaled = incoming * (huge(candidate) / np.abs(incoming).max())
-    judge.gradient_conforms(candidate, coming_back(candidate, small, scaled), sparse=True)
+def any_size_counts(candidate, case):
+    """Judge what comes back from huge incoming gradients to tensors that are small, and from the smallest ones."""
+    least = candidate.format.least_normal * (4.0 if candidate.dtype == "float16" else 2.0**40)
+    for factor, most in ((2.0**-6, huge(candidate)), (1.0, least)):
+        candidate.begin()
+        asked = times(candidate, case, **dict.fromkeys(case.shapes, factor)).changed(incoming=Texture("few", SEED))
+        incoming = asked.cotangent(candidate.format).values
+        scaled = incoming * (most / np.abs(incoming).max())
+        judge.gradient_conforms(candidate, coming_back(candidate, asked, scaled), sparse=True)
 
 
 @clause("linear.gradient", tier="gradient")
-def test_large_incoming_gradients_of_linear_count(candidate):
-    """As a loss that is scaled hands back. Blind to sums that overflow."""
-    large_ones_count(candidate, dense("linear", 17, 24, 12))
+def test_incoming_gradients_of_linear_may_be_of_any_size(candidate):
+    """As a loss that is scaled hands back, or one that is nearly none. Blind to sums that overflow."""
+    any_size_counts(candidate, dense("linear", 17, 24, 12))
 
 
 @clause("glu.gradient", tier="gradient")
-def test_large_incoming_gradients_of_glu_count(candidate):
-    """As a loss that is scaled hands back. Blind to sums that overflow."""
-    large_ones_count(candidate, dense("glu", 17, 24, 12))
+def test_incoming_gradients_of_glu_may_be_of_any_size(candidate):
+    """As a loss that is scaled hands back, or one that is nearly none. Blind to sums that overflow."""
+    any_size_counts(candidate, dense("glu", 17, 24, 12))
 
 
 @clause("swiglu.gradient", tier="gradient")
-def test_large_incoming_gradients_of_swiglu_count(candidate):
-    """As a loss that is scaled hands back. Blind to sums that overflow."""
-    large_ones_count(candidate, dense("swiglu", 17, 24, 12))
+def test_incoming_gradients_of_swiglu_may_be_of_any_size(candidate):
+    """As a loss that is scaled hands back, or one that is nearly none. Blind to sums that overflow."""
+    any_size_counts(candidate, dense("swiglu", 17, 24, 12))
 
 
 @clause("conv2d.gradient", tier="gradient")
-def test_large_incoming_gradients_of_conv2d_count(candidate):
-    """As a loss that is scaled hands back. Blind to sums that overflow."""
-    large_ones_count(candidate, convolution((1, 4, 9, 10), (5, 4, 3, 3)))
+def test_incoming_gradients_of_conv2d_may_be_of_any_size(candidate):
+    """As a loss that is scaled hands back, or one that is nearly none. Blind to sums that overflow."""
+    any_size_counts(candidate, convolution((1, 4, 9, 10), (5, 4, 3, 3)))
+
+
+def small_meets_large(candidate, operator):
+    """Judge what comes back small to a gate whose other branch is huge."""
+    candidate.begin()
+    case = dense(operator, 9, 8, 6)
+    case = case.changed(shapes={**case.shapes, "c": (6,)}, textures={**case.textures, "c": Texture("normal")})
+    case = holding(candidate, case, c=from_one_to_two(6) * huge(candidate)).changed(incoming=Texture("few", SEED))
+    incoming = case.cotangent(candidate.format).values
+    judge.gradient_conforms(candidate, coming_back(candidate, case, incoming * 2.0**-10), sparse=True)
+
+
+@clause("glu.gradient", tier="gradient")
+def test_small_incoming_gradients_of_glu_meet_a_large_branch(candidate):
+    """What lies between is an ordinary number. Blind to a gate that is shut."""
+    small_meets_large(candidate, "glu")
+
+
+@clause("swiglu.gradient", tier="gradient")
+def test_small_incoming_gradients_of_swiglu_meet_a_large_branch(candidate):
+    """What lies between is an ordinary number. Blind to a gate that is shut."""
+    small_meets_large(candidate, "swiglu")
 
 
 @clause("linear.gradient", tier="gradient", dtypes=("float32", "bfloat16"))
