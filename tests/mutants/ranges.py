@@ -1,6 +1,6 @@
 """Planted bugs at the ends of a dtype's range: what is scaled as a whole, and what overflows on the way.
 
-Of 68 kernels by people who had not seen the laws, those that lived at quick.
+Of 88 kernels by people who had not seen the laws, those that lived at quick.
 """
 
 from __future__ import annotations
