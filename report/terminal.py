@@ -17,6 +17,7 @@ from assay.report.waivers import UNTOLD, USED, Use
 from assay.tests.trial.declared import keys
 from assay.tests.trial.failure import TIERS
 
+SEVERAL = 3  # waivers that were not used, of which each is told
 LONG = 8000  # characters of a script: what is longer stands in a file
 STYLES = {CONFORMS: "green", FAILS: "bold red", REFUSED: "yellow", WAIVED: "magenta"}
 STYLES |= {NOT_PROVIDED: "dim", LEFT_OUT: "dim", "no law": "dim", OUTDATED: "bold red"}
@@ -81,8 +82,7 @@ def report(verdict: Verdict, console: Console) -> None:
         _say(console, f"[dim]{escape(why)}: {escape(', '.join(laws))}[/]")
     for error in verdict.errors:
         _say(console, f"[red]ERROR[/] {escape(error)}")
-    for use in verdict.waivers():
-        _waiver(use, console)
+    _waivers(verdict.waivers(), console)
     console.print(_table(verdict))
     _say(console, "[dim]each cell: examples tried; below, the largest margin, of which 1.0 is the limit[/]")
     provided = verdict.run.implementation.operators
@@ -133,6 +133,16 @@ def _kept_apart(found: failures.Record) -> Path | None:
     except OSError:
         return None
     return path
+
+
+def _waivers(uses: Sequence[Use], console: Console) -> None:
+    """Each that says something of the candidate; of the others, where they are many, how many there are."""
+    untold = [use for use in uses if use.state == UNTOLD]
+    for use in uses if len(untold) <= SEVERAL else [use for use in uses if use.state != UNTOLD]:
+        _waiver(use, console)
+    if len(untold) > SEVERAL:
+        what = f"{len(untold)}: what they cover conforms here, or this run cannot tell; --json says of each why"
+        _say(console, f"[dim]WAIVERS NOT USED[/] {what}")
 
 
 def _waiver(use: Use, console: Console) -> None:

@@ -177,6 +177,16 @@ def test_the_terminal_says_what_is_waived_why_and_until_when(judged):
     assert re.search(r"kernels conforms, \d+ laws? waived", text)
 
 
+@pytest.mark.parametrize(("others", "lines"), [(3, 3), (4, 1)])
+def test_many_waivers_that_were_not_used_are_one_line(judged, others, lines):
+    unused = [LONG.replace('"kernels"', f'"kernels {k}"') for k in range(others)]
+    out = Console(file=StringIO(), width=120)
+    terminal.report(judged(LONG + "".join(unused)), out)
+    said = [line for line in out.file.getvalue().splitlines() if "NOT USED" in line]
+    assert len(said) == lines
+    assert lines > 1 or said[0].startswith("WAIVERS NOT USED 4: ")
+
+
 def test_a_law_without_drawn_examples_is_waived_as_a_whole(monkeypatch, tmp_path):
     law = next(law for law in all_laws() if law.name == "test_max_pool2d_gives_what_the_notes_example_shows")
     monkeypatch.setattr(session, "all_laws", lambda: [law])
