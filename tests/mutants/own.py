@@ -24,7 +24,8 @@ class Own(Mutant):
 
     def implementation(self) -> Implementation:
         made = dict(self.made())
-        return replace(super().implementation(), operators={**right, **made}, vjp=made.pop("vjp"))
+        vjp = made.pop("vjp")
+        return replace(super().implementation(), operators={**right, **made}, vjp=vjp)
 
 
 def last_gate():
