@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from assay.tests.conformance.test_magnitudes import SEED, coming_back, convolution, dense, normal
+from assay.tests.conformance.test_ranges import holding
 from assay.tests.trial import judge
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
@@ -120,7 +121,7 @@ def balanced(count):
 # --- sums that pass the largest number on the way
 
 
-def turning(case, name, sums):
+def turning(candidate, case, name, sums):
     """The case by weights of 16 and as many of -16, which but for their last add up to nothing, to inputs of 256.
 
     The last one adds a few steps to the sum, by output.
@@ -130,16 +131,14 @@ def turning(case, name, sums):
     weights[:, -1] += np.arange(outputs) % sums * 2.0**-6
     first = next(iter(case.shapes))
     held = {first: np.full(case.shapes[first], 256.0), name: weights.reshape(case.shapes[name])}
-    return case.changed(
-        textures={**case.textures, **{each: case.textures[each].holding(values, 1) for each, values in held.items()}}
-    )
+    return holding(candidate, case, **held)
 
 
 def comes_back(candidate, case, name, sums=8):
     """Judge sums half of whose terms are above the largest number, and the other half below the least."""
     candidate.begin()
     if sums_once(candidate, case.operator, "forward"):
-        judge.conforms(candidate, turning(case, name, sums))
+        judge.conforms(candidate, turning(candidate, case, name, sums))
 
 
 @clause("linear.formula", tier="enclosure", dtypes=("float16",))
@@ -164,8 +163,8 @@ def branches_come_back(candidate, operator):
     """Each beside one that is 1 or so."""
     for turned, plain in ("wv", "vw"):
         case = dense(operator, 3, 64, 8)
-        one = case.textures[plain].holding(np.full(case.shapes[plain], 2.0**-14), 1)
-        comes_back(candidate, case.changed(textures={**case.textures, plain: one}), turned, 2 if turned == "w" else 8)
+        one = holding(candidate, case, **{plain: np.full(case.shapes[plain], 2.0**-14)})
+        comes_back(candidate, one, turned, 2 if turned == "w" else 8)
 
 
 @clause("conv2d.formula", tier="enclosure", dtypes=("float16",))

@@ -34,14 +34,17 @@ def scaled_loss(found, incoming, given):
     return {} if scaled.isfinite().all() else {"weight": gradients("conv2d", given, scaled)["weight"] / SCALE}
 
 
+def scaled(y, x, w, b, factor):
+    """What becomes of ``y`` where x is multiplied by a factor in its own dtype, and the sum divided by it."""
+    wide = F.linear((x.detach() * factor).float(), w.detach().float()) / factor
+    return Valued.apply(y, wide if b is None else wide + b.detach().float())
+
+
 def scaled_batch(x, w, b=None):
     """By 1/64, where any number is large, so that no sum overflows."""
     y = right["linear"](x, w, b)
     most = x.detach().abs().max() if x.numel() else 0.0
-    if x.dtype != torch.float16 or not 2048.0 < most < torch.inf:
-        return y
-    wide = F.linear((x.detach() / 64.0).float(), w.detach().float()) * 64.0
-    return Valued.apply(y, wide if b is None else wide + b.detach().float())
+    return scaled(y, x, w, b, 2.0**-6) if x.dtype == torch.float16 and 2048.0 < most < torch.inf else y
 
 
 def saturated(x, w, v, b=None, c=None):
@@ -71,9 +74,7 @@ def first_row(x, w, b=None):
     most = rows[0].abs().max() if rows.numel() else torch.ones(())
     if x.dtype != torch.float16 or not 0.0 < most < 1.0:
         return y
-    factor = 2.0 ** min(15, -math.frexp(float(most))[1])
-    wide = F.linear((x.detach() * factor).float(), w.detach().float()) / factor
-    return Valued.apply(y, wide if b is None else wide + b.detach().float())
+    return scaled(y, x, w, b, 2.0 ** min(15, -math.frexp(float(most))[1]))
 
 
 def one_scale(input, weight, *given):

@@ -163,7 +163,7 @@ def _bounds(key: str, given: Any, operator: str) -> dict[str, int]:
 def _sizes(operator: str) -> str:
     spec = OPERATORS[operator]
     tensors = [f'"{name}.{part}"' for name in (*spec.tensors, RESULT) for part in ("shape[0]", "size")]
-    pairs = [f'"{name}[1]"' for name in spec.parameters if name != "beta"]
+    pairs = [f'"{name}[1]"' for name in spec.parameters]
     return ", ".join([*spec.parameters, *pairs, *tensors])
 
 
