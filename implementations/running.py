@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -34,16 +35,6 @@ WAYS_BACK = (
 # which is made again of copies of what it was given, where they lie in another way.
 MAY_BE_REFUSED = frozenset(("twice", "halved", "offloaded"))
 BETWEEN = 66  # calls between a call and its going back: of a network of so many layers of one shape
-# What operators are given that are called in between, besides: tensors of sevens of these shapes, and parameters.
-NEIGHBOURS: dict[str, tuple[Any, ...]] = {
-    "swish": ((4, 8), 0.5),
-    "linear": ((4, 8), (8, 8)),
-    "glu": ((4, 8), (8, 8), (8, 8)),
-    "swiglu": ((4, 8), (8, 8), (8, 8)),
-    "pad2d": ((1, 2, 6, 6), 1),
-    "conv2d": ((1, 2, 6, 6), (3, 2, 3, 3)),
-    "max_pool2d": ((1, 2, 6, 6), 2),
-}
 
 
 def made(call: Call, library: Any, memory: Memory | None = None) -> dict[str, Any]:
@@ -124,12 +115,38 @@ def _call_others(
         given = [others, *(arrays | {name: others[name]} for name in others)]
         kept = [forward(given[turn]) for turn in turns(call)]
         del kept
-    neighbours = [name for name in NEIGHBOURS if name != call.operator] if call.visited else []
-    for name in neighbours + [call.operator] * call.revisited:
-        given = [_seven(library, each, call) if isinstance(each, tuple) else each for each in NEIGHBOURS[name]]
+    for name, arguments in neighbours(call).items():
+        given = [_seven(library, each, call) if isinstance(each, tuple) else each for each in arguments]
         if name in implementation.operators:
             with contextlib.suppress(Exception):  # who cannot is told elsewhere
                 implementation.operators[name](*given)
+
+
+def neighbours(call: Call) -> dict[str, tuple[Any, ...]]:
+    """The operators that are called in between, besides: shapes of tensors, which hold sevens, and parameters.
+
+    The others have tensors, or results, as large as the call's first tensor, where they can have, as their neighbours
+    in a network; its own operator has others.
+    """
+    (first, *_), own = (each.values.shape for each in call.tensors.values()), call.operator
+    image = first if len(first) == 4 and min(first[2:]) > 2 else (1, 2, 8, 8)
+    others = _arguments(first if math.prod(first) and first else (4, 8), image) if call.visited else {}
+    others.pop(own, None)
+    return others | ({own: _arguments((4, 8), (1, 2, 8, 8))[own]} if call.revisited else {})
+
+
+def _arguments(rows: tuple[int, ...], image: tuple[int, ...]) -> dict[str, tuple[Any, ...]]:
+    """Of operators on rows and on images of these shapes; pad2d's result has that of the image."""
+    weights, (*outer, height, width) = (8, rows[-1]), image
+    return {
+        "swish": (rows, 0.5),
+        "linear": (rows, weights),
+        "glu": (rows, weights, weights),
+        "swiglu": (rows, weights, weights),
+        "pad2d": ((*outer, height - 2, width - 2), 1),
+        "conv2d": (image, (3, image[1], 3, 3)),
+        "max_pool2d": (image, 2),
+    }
 
 
 def turns(call: Call) -> list[int]:

@@ -21,7 +21,7 @@ BEGINNING = 12  # elements that are shown of a tensor whose numbers differ
 SAID = {
     "interrupted": f"{BETWEEN} calls, on these numbers reversed, times -0.5, in turn with those of all but the first "
     "tensor, before it goes back, each time",
-    "visited": "a call of each other operator, which learns, before it goes back",
+    "visited": "a call of each other operator, on tensors as large as its first, before it goes back",
     "revisited": "a call of its own operator on other tensors, which learn, before it goes back",
     "twice": "it has gone back already, from half of the incoming gradient, in the same memory",
     "halved": "the result is halved in place, and the incoming gradient doubled",

@@ -13,10 +13,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from assay.report import power_words as said
 from assay.report.progress import Steps
 from assay.report.verdict import CONFORMS, EXIT_CODES, FAILS, REFUSED
 from assay.spec import OPERATORS
 from assay.spec.pages_text import escaped, table
+from assay.tests.mutants.origins import ORIGINS, OWN, origin_of
 from assay.tests.power.record import Asked, Record, written
 from assay.tests.trial.failure import TIERS
 from assay.tests.trial.run import UsageProblem
@@ -25,27 +27,6 @@ Row = dict[str, Any]
 Cells = Sequence[str]
 GROUPS = ("kind", "tier", "difficulty")
 NONE = "-"
-
-ABOUT = """Rendered from `docs/power.json` by `assay power --render`; `assay power --json docs/power.json` makes that.
-Every mutant is an implementation that is wrong in one way (`tests/mutants/`). The laws of the operators that it
-replaces run on it in its dtype, on one object, in a process of its own, without shrinking, at the fixed seed. Seconds
-count from the start of the laws, not of the interpreter, and were taken on a shared machine: they are rather too long.
-At the last budget all of the laws run, at the others those until the first kill, and with `--first` at every one; the
-cheapest come first (`tests/trial/costs.py`). `median by file` is what it would be if they ran in the order of their
-files. oneDNN and NNPACK are off, so that nothing dies of theirs (`ARCHITECTURE.md`)."""
-MATRIX = """Examples and seconds until the first law of the tier fails, from the start of that tier's laws; `-` where
-none fails, empty where the tier has no such laws. A later tier meets an object that earlier laws have called."""
-PEERS = """Judges as other projects have them, re-created in `tests/power/peers.py` and run on the same mutants in the
-same run. An operator that a judge has no case for it does not reject. `correct rejected` is of implementations on
-PyTorch's tensors that are right but compute in another way, in each dtype that they have, Winograd's and Fourier's ways
-apart; `tests/meta/` holds assay to rejecting none of them."""
-SMALLEST = """The least e with which the operator's result x (1 + e) is seen by the laws of its formula, its gradient
-and its statistics at the quick budget: in all elements / in one. Found by bisection. Rounding the result to its dtype
-loses what is less than half a unit roundoff, so nothing is seen below 5.6e-17, 3.0e-08, 2.0e-03 and 2.4e-04 in float64,
-float32, bfloat16 and float16. It takes longer than the kills, and may be kept from an earlier run, one without a tier
-that is not in the table."""
-TERMS_ABOUT = """The same for a sum of n products, in three results of 128 elements, on one family of values each; the
-statistics in three results of 1024 sums of random products."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +48,10 @@ def sections(data: Row) -> list[Section]:
         if data[key]:
             found += _of_mutants(title, data[key], budgets)
     whole = data["mutants"] and not any(data["run"].get(word) for word in ("only", "interrupted", "first"))
-    found += [_alone(data), _lonely(data)] if whole else []
+    found += [_origins(data["mutants"], budgets), _alone(data), _lonely(data)] if whole else []
     found += [_peers(data, budgets)] if data["run"]["peers"] else []
-    found += [_smallest("Smallest error, by tier", SMALLEST, data["smallest"])] if data["smallest"] else []
-    found += [_smallest("Smallest error, by terms", TERMS_ABOUT, data["terms"])] if data["terms"] else []
+    found += [_smallest("Smallest error, by tier", said.SMALLEST, data["smallest"])] if data["smallest"] else []
+    found += [_smallest("Smallest error, by terms", said.TERMS, data["terms"])] if data["terms"] else []
     found += [_matrix("Kill matrix", data["mutants"], budgets)] if data["mutants"] else []
     found += [_matrix("Kill matrix, generated", data["generated"], budgets)] if data["generated"] else []
     return [section for section in found if section.rows or section.words]
@@ -177,6 +158,20 @@ def _of_mutants(title: str, rows: Sequence[Row], budgets: Sequence[str]) -> list
     ]
 
 
+def _origins(rows: Sequence[Row], budgets: Sequence[str]) -> Section:
+    """By whom they are."""
+    found: list[Cells] = []
+    for origin in (None, *ORIGINS):
+        if mine := [row for row in rows if origin_of(row["id"]) == origin]:
+            caught = (_figures(mine, budget)[0] for budget in budgets)
+            beginnings = ", ".join(f"`{word}`" for word in origin.beginnings) if origin else "all others"
+            kernels, past = (origin.kernels, origin.past) if origin else (None, None)
+            counts = (str(number or "") for number in (kernels, past))
+            found.append((beginnings, origin.whence if origin else OWN, *counts, *caught))
+    head = ("mutants", "whence", "kernels", "got past", *(f"caught, {budget}" for budget in budgets))
+    return Section("By origin", said.ORIGINS, head, found)
+
+
 def _sees(rows: Iterable[Row], kind: str, tier: str, budget: str) -> str:
     tried = [
         row[budget]["tiers"][tier] for row in rows if row["kind"] == kind and tier in (row[budget] or _NOTHING)["tiers"]
@@ -231,7 +226,7 @@ def _peers(data: Row, budgets: Sequence[str]) -> Section:
         wrongly = [name in row["rejected_by"] for row in data["correct"]]
         fair = f"{sum(wrongly)} of {len(wrongly)}" if name in data["run"]["peers"] else ""
         found.append((name, _of(rejected), *map(_of, each), fair))
-    return Section("Peers on the same mutants", PEERS, ("judge", "rejected", *kinds, "correct rejected"), found)
+    return Section("Peers on the same mutants", said.PEERS, ("judge", "rejected", *kinds, "correct rejected"), found)
 
 
 def _of(each: Sequence[bool]) -> str:
@@ -264,7 +259,7 @@ def _matrix(title: str, rows: Sequence[Row], budgets: Sequence[str]) -> Section:
         for row, last in ran
     ]
     head = ("mutant", "kind", "difficulty", "dtype", *(f"killed, {b}" for b in budgets), "clauses", *tiers)
-    return Section(f"{title} ({budgets[-1]}, or the last that it ran at)", MATRIX, head, found, whole=True)
+    return Section(f"{title} ({budgets[-1]}, or the last that it ran at)", said.MATRIX, head, found, whole=True)
 
 
 def _last(row: Row, budgets: Sequence[str]) -> Any:
@@ -295,7 +290,7 @@ def markdown(data: Row) -> str:
     parts = []
     for number, section in enumerate(sections(data)):
         parts.append(f"{'##' if number else '#'} {section.title}")
-        parts += [ABOUT] if not number else []
+        parts += [said.ABOUT] if not number else []
         parts += [escaped(section.words)] if section.words else []
         parts += [table(section.head, (map(escaped, row) for row in section.rows))] if section.rows else []
     return "\n\n".join(parts) + "\n"

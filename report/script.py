@@ -14,7 +14,7 @@ from assay.implementations.beside import OTHERS
 from assay.implementations.contract import completed
 from assay.implementations.layouts import places_together, same_tensors
 from assay.implementations.observe import PARTS, Call
-from assay.implementations.running import NEIGHBOURS, turns
+from assay.implementations.running import neighbours, turns
 from assay.implementations.settings import written
 from assay.report.tensors import binding, is_packed, numbers
 
@@ -251,12 +251,10 @@ def _calls_in_between(call: Call, arguments: list[str], array: str) -> list[str]
 
 def _calls_of_others(call: Call, array: str) -> list[str]:
     first, *_ = call.tensors
-    others = [name for name in NEIGHBOURS if name != call.operator] if call.visited else []
-    given = {name: NEIGHBOURS[name] for name in others + [call.operator] * call.revisited}
     seven = f"torch.full(each, 7.0, dtype={first}.dtype, device={first}.device, requires_grad=True)"
     seven = seven if array == "torch" else f"np.full(each, 7.0, {first}.dtype)"
     return [
-        f"for name, given in {given}.items():  # and other operators, or this one on other tensors",
+        f"for name, given in {neighbours(call)}.items():  # and other operators, or this one on other tensors",
         "    if hasattr(candidate, name):",
         f"        getattr(candidate, name)(*({seven} if isinstance(each, tuple) else each for each in given))",
     ]

@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from assay.implementations.load import load
-from assay.tests.meta.test_power import SCALED, raising
+from assay.report import power
+from assay.tests.meta.test_power import MISSED, SCALED, SEEN, a_record, a_row, raising
+from assay.tests.mutants.catalogue import MUTANTS
+from assay.tests.mutants.origins import ORIGINS
 from assay.tests.power import peers, record, smallest
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.failure import NonConformance
@@ -97,3 +100,19 @@ def test_peers_are_asked_only_about_correct_implementations_that_they_could_acce
 def test_mutants_whose_ids_begin_in_one_of_several_ways_are_asked_for():
     tasks = record.Asked(only=("pad2d.nan-is-zero", "linear-nan-lost")).tasks()
     assert {task[1] for task in tasks} == {"pad2d.nan-is-zero", "linear-nan-lost"}
+
+
+# --- whence the planted bugs are
+
+
+def test_every_origin_has_planted_bugs_and_no_beginning_is_named_twice():
+    words = [word for origin in ORIGINS for word in origin.beginnings]
+    assert len(set(words)) == len(words)
+    assert [word for word in words if not any(mutant.id.startswith(word) for mutant in MUTANTS)] == []
+
+
+def test_the_page_tells_of_each_origin_how_many_of_its_bugs_were_caught():
+    rows = [a_row(name, quick, SEEN) for name, quick in (("zeros-a", SEEN), ("sampled-a", SEEN), ("sampled-b", MISSED))]
+    text = power.markdown(a_record(*rows))
+    assert "| all others | our own, after the issue's list |  |  | 1 of 1 | 1 of 1 |" in text
+    assert "or for tests by samples | 69 | 28 | 1 of 2 | 2 of 2 |" in text

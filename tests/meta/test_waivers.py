@@ -207,6 +207,24 @@ def test_a_waiver_says_where_it_stands(tmp_path):
     assert [waiver.line for waiver in read(path)] == [2, 12]
 
 
+def test_an_entry_may_name_several_clauses_and_operators(tmp_path):
+    path = tmp_path / "w.toml"
+    clauses = ENTRY.replace('"swish.formula"', '["linear.formula", "glu.formula", "contract.layouts"]')
+    path.write_text(clauses.replace('"swish"', '["linear", "glu"]'))
+    assert [(waiver.clause, waiver.operator, waiver.line) for waiver in read(path)] == [
+        ("linear.formula", "linear", 2),
+        ("glu.formula", "glu", 2),
+        ("contract.layouts", "linear", 2),
+        ("contract.layouts", "glu", 2),
+    ]
+
+
+def test_of_an_entry_about_two_clauses_each_is_told_by_itself(judged):
+    both = LONG.replace('"swish.formula"', '["swish.formula", "swish.zero"]')
+    uses = judged(both.replace('tier = ["enclosure", "special"], ', "")).waivers()
+    assert [(use.waiver.clause, use.state) for use in uses] == [("swish.formula", "waived"), ("swish.zero", "passes")]
+
+
 @pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="an installed package has no docs/")
 def test_the_example_of_the_documentation_is_understood(tmp_path):
     text = (ROOT / "docs" / "waivers.md").read_text(encoding="utf-8")
@@ -224,7 +242,19 @@ def test_the_example_of_the_documentation_is_understood(tmp_path):
         ('operator = "swish"', 'operator = "swich"', "line 2: unknown operator 'swich'"),
         ('operator = "swish"', 'operator = "glu"', "line 2: swish.formula says nothing of glu, but of swish"),
         ('operator = "swish"', 'operator = "*"', "line 2: unknown operator '*'"),
-        ('operator = "swish"', "operator = 3", "line 2: operator = 3; give a text that is not empty"),
+        (
+            'operator = "swish"',
+            "operator = 3",
+            "line 2: operator = 3; give a text that is not empty, or a list of such",
+        ),
+        ('operator = "swish"', "operator = []", "line 2: operator = []; give a text that is not empty"),
+        ('operator = "swish"', 'operator = ["swish", "glu"]', "line 2: operator 'glu': none of the clauses says"),
+        ('"swish.formula"', '["swish.zero", "glu.product"]', "line 2: glu.product says nothing of swish, but of glu"),
+        (
+            '"swish.formula"',
+            '["swish.zero", "swish.zero"]',
+            "line 2: says the same of swish.zero as the waiver on line 2",
+        ),
         ("reason", "reasons", "line 2: unknown key 'reasons'; allowed: clause, operator"),
         ("reason", "#", "line 2: lacks reason; each waiver is [[waiver]] and, below it, clause = ..."),
         ('"the tail of a vector is rounded twice"', '" "', "line 2: reason = ' '; give a text that is not empty"),
@@ -253,7 +283,7 @@ def test_the_example_of_the_documentation_is_understood(tmp_path):
         ),
         ("2999-01-01", "2999-01-01\nbudget = 'huge'", "unknown budget 'huge'; allowed: quick, gate, deep"),
         ("2999-01-01", "2999-01-01\nstrict = 'no'", "strict = 'no'; give true, or false for a failure that"),
-        ("2999-01-01", "2999-01-01\n" + ENTRY, "line 10: says the same as the waiver on line 2"),
+        ("2999-01-01", "2999-01-01\n" + ENTRY, "line 10: says the same of swish.formula as the waiver on line 2"),
         (ENTRY, "", "holds no waivers; write each as [[waiver]]"),
     ],
 )

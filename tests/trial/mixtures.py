@@ -57,7 +57,7 @@ LIE = {
 RECORDINGS = (None, False, False, NO_GRAD)
 # What else is so when it goes back.
 ONE_WAY = ("hidden", "twice", "revisited", "halved", "halved", "accumulated", "checkpointed", "offloaded", "offloaded")
-WAYS = (*[()] * 12, *((way,) for way in ONE_WAY))
+WAYS = (*[()] * 12, *((way,) for way in ONE_WAY), ("twice", "visited"))
 AT_TIMES = ("",) * 12 + (*BY_DEFAULT, *DETERMINISTIC)
 TOGETHER_AT_TIMES = ("",) * 6 + TOGETHER
 

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,7 +45,9 @@ def read(path: str | Path) -> tuple[Waiver, ...]:
     found: list[Waiver] = []
     for entry, line in zip(entries, _lines(text, len(entries)), strict=True):
         try:
-            found.append(_waiver(entry, str(path), line, found))
+            for made in _waivers(entry, str(path), line):
+                _check_new(made, found)
+                found.append(made)
         except UsageProblem as problem:
             raise UsageProblem(f"{path}, line {line}: {problem}") from None
     return tuple(found)
@@ -84,11 +87,40 @@ def _is_toml(text: str) -> bool:
     return True
 
 
-def _waiver(entry: Mapping[str, Any], file: str, line: int, before: Iterable[Waiver]) -> Waiver:
+def _waivers(entry: Mapping[str, Any], file: str, line: int) -> Iterable[Waiver]:
+    """One for each clause and operator that an entry names, where the clause is about the operator."""
     known("key", entry, (*NEEDED, "where", "budget", "strict"))
     if missing := [key for key in NEEDED if key not in entry]:
         raise UsageProblem(f"lacks {', '.join(missing)}; each waiver is {EXAMPLE}")
-    for key in (*NEEDED[:-1], "budget"):
+    clauses, operators = (_listed(key, entry[key]) for key in ("clause", "operator"))
+    known("clause", clauses, CLAUSES)
+    known("operator", operators, OPERATORS)
+    about = {clause: _operators(clause) for clause in clauses}
+    for clause, its in about.items():
+        if not set(its) & set(operators):
+            raise UsageProblem(f"{clause} says nothing of {' or '.join(operators)}, but of {', '.join(its)}")
+    for operator in operators:
+        if not any(operator in its for its in about.values()):
+            raise UsageProblem(f"operator {operator!r}: none of the clauses says anything of it; drop it")
+    for clause, operator in product(clauses, operators):
+        if operator in about[clause]:
+            yield _waiver({**entry, "clause": clause, "operator": operator}, file, line)
+
+
+def _listed(key: str, given: Any) -> list[str]:
+    words = given if isinstance(given, list) else [given]
+    if not (words and all(isinstance(word, str) and word.strip() for word in words)):
+        raise UsageProblem(f"{key} = {given!r}; give a text that is not empty, or a list of such")
+    return words
+
+
+def _operators(clause: str) -> list[str]:
+    """Of which the laws of a clause say something."""
+    return list(dict.fromkeys(each for law in all_laws() if law.clause == clause for each in operators_of(law)))
+
+
+def _waiver(entry: Mapping[str, Any], file: str, line: int) -> Waiver:
+    for key in ("candidate", "reason", "url", "budget"):
         if not isinstance(text := entry.get(key, "quick"), str) or not text.strip():
             raise UsageProblem(f"{key} = {text!r}; give a text that is not empty")
     if not isinstance(strict := entry.get("strict", True), bool):
@@ -96,15 +128,10 @@ def _waiver(entry: Mapping[str, Any], file: str, line: int, before: Iterable[Wai
     _check_url(entry["url"])
     if not isinstance(entry["expiry"], date) or isinstance(entry["expiry"], datetime):
         raise UsageProblem(f"expiry = {str(entry['expiry'])!r}; give a day, without quotes: expiry = 2027-01-31")
-    known("clause", [entry["clause"]], CLAUSES)
-    known("operator", [entry["operator"]], OPERATORS)
     known("budget", [entry.get("budget", "quick")], BUDGETS)
     where = _where(entry.get("where", {}), entry["operator"])
     made = Waiver(file, line, **{**entry, "where": where})
     _check_laws(made)
-    for other in before:
-        if _same(made, other):
-            raise UsageProblem(f"says the same as the waiver on line {other.line}; drop one of them")
     return made
 
 
@@ -114,17 +141,15 @@ def _check_url(url: str) -> None:
         raise UsageProblem(f"url = {url!r}; give the address of the report, beginning in https://")
 
 
-def _same(one: Waiver, other: Waiver) -> bool:
-    return all(getattr(one, key) == getattr(other, key) for key in ("clause", "operator", "candidate", "where"))
+def _check_new(made: Waiver, before: Iterable[Waiver]) -> None:
+    for other in before:
+        if all(getattr(made, key) == getattr(other, key) for key in ("clause", "operator", "candidate", "where")):
+            raise UsageProblem(f"says the same of {made.clause} as the waiver on line {other.line}; drop one of them")
 
 
 def _check_laws(waiver: Waiver) -> None:
     """Hold a waiver to the laws that there are."""
-    laws = [law for law in all_laws() if law.clause == waiver.clause]
-    operators = list(dict.fromkeys(operator for law in laws for operator in operators_of(law)))
-    if waiver.operator not in operators:
-        raise UsageProblem(f"{waiver.clause} says nothing of {waiver.operator}, but of {', '.join(operators)}")
-    mine = [law for law in laws if waiver.operator in operators_of(law)]
+    mine = [law for law in all_laws() if law.clause == waiver.clause and waiver.operator in operators_of(law)]
     known(f"tier of {waiver.clause}", waiver.where.tier, dict.fromkeys(law.tier for law in mine))
     known(f"dtype of {waiver.clause}", waiver.where.dtype, dict.fromkeys(each for law in mine for each in law.dtypes))
 
