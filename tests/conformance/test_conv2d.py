@@ -84,7 +84,7 @@ def test_conv2d_with_wide_kernels_is_exact(candidate, case):
 def test_conv2d_of_a_single_one_shows_the_kernel_as_it_stands(candidate, case, place):
     """A one among zeros picks single weights, all different. Blind to sums: no two products meet."""
     textures = {"input": Texture("zeros", 0, ((place, 1.0),)), "weight": Texture("distinct", place)}
-    judge.conforms_exactly(candidate, case.changed(textures={**case.textures, **textures}))
+    judge.conforms_exactly(candidate, case.with_textures(**textures))
 
 
 @clause("conv2d.kernel", tier="exact")

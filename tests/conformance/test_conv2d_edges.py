@@ -57,7 +57,7 @@ def test_conv2d_special_values_reach_their_windows_and_no_other(candidate, case,
 @given(case=few, output=picks, place=picks, value=st.sampled_from((math.inf, -math.inf, math.nan)))
 def test_conv2d_special_values_of_a_channel_reach_all_its_outputs(candidate, case, output, place, value):
     """NaN in a kernel, anything in a bias; no other channel has it. Blind to infinite weights, and to padding."""
-    case = case.changed(textures={**case.textures, "input": Texture("positive", case.pick)})
+    case = case.with_textures(input=Texture("positive", case.pick))
     arguments, (_, _, down, right) = case.arguments(candidate.format), case.shapes["weight"]
     x = np.pad(arguments["input"].values, ((0, 0), (0, 0), (0, down), (0, right)), constant_values=1.0)
     for of in "wb":

@@ -187,7 +187,7 @@ def test_conv2d_by_one_by_one_kernels_is_linear_in_the_channels(candidate, case,
 def plain(case):
     """The case with its weight laid out in order: other layouts, going back, are contract.layouts' matter."""
     weight = replace(case.textures["weight"], layout="contiguous")
-    return case.changed(textures={**case.textures, "weight": weight})
+    return case.with_textures(weight=weight)
 
 
 # Sums of gradients stay under 128 terms: beyond, accumulation in bfloat16, which may be declared, has no bound.

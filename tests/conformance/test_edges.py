@@ -72,7 +72,7 @@ def test_contract_what_comes_back_to_no_features_reaches_the_biases(candidate, o
     """Of whom goes back through such a layer; gates are half open, so that all is exact. Blind to other tensors."""
     case = layer(operator, rows, 0, outputs).changed(incoming=Texture("digits", rows), terms=rows)
     if operator != "linear":
-        case = case.changed(textures={**case.textures, "b": Texture("zeros")})
+        case = case.with_textures(b=Texture("zeros"))
     if not sums_once(candidate, operator, "backward"):
         return
     back = case.cotangent(candidate.format), tuple(name for name in case.shapes if name in "bc")

@@ -21,11 +21,6 @@ GATES = ((-256.0, 256.0), (256.0, -1024.0, 1024.0), (-1024.0,), (-40.0, 40.0, -1
 MODERATE = ("integers", "normal", "positive", "negative", "cancelling")
 
 
-def _holding(case: Case, **textures: Texture) -> Case:
-    """The case with these textures, where it has the tensor."""
-    return case.changed(textures={name: textures.get(name, old) for name, old in case.textures.items()})
-
-
 def _amid(case: Case, output: int, other: float) -> Case:
     """The case with everything that is not of one output overwritten by ``other``, and no zero in x."""
     outputs = case.shapes["w"][0]
@@ -35,7 +30,7 @@ def _amid(case: Case, output: int, other: float) -> Case:
         rest = [k for k in range(length * outputs) if k // max(length, 1) != output % outputs]
         old = case.textures.get(name, Texture())
         changed[name] = Texture(old.family, old.seed, tuple((k, other) for k in rest))
-    return _holding(case, **changed)
+    return case.with_textures(**changed)
 
 
 def _gated_by(case: Case, gates: tuple[float, ...]) -> Case:
@@ -59,7 +54,7 @@ def test_glu_stays_within_its_enclosure(candidate, case):
 @given(case=gated_cases("glu", INTEGERS))
 def test_glu_with_a_gate_of_zero_is_half_of_the_other_branch(candidate, case):
     """With W and b zero the sigmoid is 1/2, so integers give halves. Blind to W and b, which are zero here."""
-    judge.conforms_exactly(candidate, _holding(case, w=Texture("zeros"), b=Texture("zeros")))
+    judge.conforms_exactly(candidate, case.with_textures(w=Texture("zeros"), b=Texture("zeros")))
 
 
 @clause("glu.product", tier="enclosure")
@@ -77,7 +72,7 @@ def test_an_output_of_glu_takes_its_own_rows_alone(candidate, case, output, othe
 @given(case=gated_cases("glu", ("normal", "positive", "negative", "spikes")))
 def test_glu_of_zero_is_the_sigmoid_of_b_times_c(candidate, case):
     """With x = 0 only b and c are left, or nothing without c. Blind to biases that depend on x."""
-    judge.conforms(candidate, _holding(case, x=Texture("zeros")))
+    judge.conforms(candidate, case.with_textures(x=Texture("zeros")))
 
 
 @clause("glu.closed-gate", tier="enclosure")
@@ -86,7 +81,7 @@ def test_a_closed_gate_of_glu_gives_nothing_and_an_open_one_everything(candidate
     """Far below zero the enclosure is next to 0, far above next to V x + c. Blind to gates around zero."""
     x = replace(case.textures["x"], family="positive")
     for gates in GATES:
-        judge.conforms(candidate, _holding(_gated_by(case, gates), x=x))
+        judge.conforms(candidate, _gated_by(case, gates).with_textures(x=x))
 
 
 def of_biases(operator: str, b: Values, c: Values) -> Case:

@@ -36,7 +36,7 @@ def opposed(candidate, case, name, axis):
     values = np.repeat(values.take(range(0, values.shape[axis], 2), axis), 2, axis)
     signs = np.where(np.arange(values.shape[axis]) % 2, -1.0, 1.0)
     held = values * signs.reshape([-1 if k == axis else 1 for k in range(values.ndim)])
-    return case.changed(textures={**case.textures, name: case.textures[name].holding(held, case.terms)})
+    return case.with_textures(**{name: case.textures[name].holding(held, case.terms)})
 
 
 @clause("linear.formula", tier="exact", dtypes=("float64", "float32"))

@@ -115,9 +115,7 @@ def one_laid(
             if layout in TIED and case.operator == "max_pool2d":
                 continue
             ways = (REPEATED + layout, layout) if layout.startswith("expanded") else (layout,)
-            laid = [
-                case.changed(textures={**case.textures, name: replace(case.textures[name], layout=way)}) for way in ways
-            ]
+            laid = [case.with_textures(**{name: replace(case.textures[name], layout=way)}) for way in ways]
             yield laid[0] if len(laid) > 1 else None, laid[-1]
 
 
@@ -233,7 +231,7 @@ def test_contract_tensors_of_any_layout_give_what_the_formula_gives(candidate, o
     for each in dict.fromkeys((layout, *ALWAYS)):
         lies, copy = lying(case, each), copied(case, each)
         first = OPERATORS[operator].tensors[0]
-        mixed = copy.changed(textures={**copy.textures, first: lies.textures[first]})
+        mixed = copy.with_textures(**{first: lies.textures[first]})
         one_answer(candidate, copy, *map(candidate.ask, (copy, lies, mixed)))
 
 

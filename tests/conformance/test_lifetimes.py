@@ -245,7 +245,7 @@ def test_state_weights_whose_elements_only_moved_are_other_weights(candidate, op
     texture, shape = case.textures[name], case.shapes[name]
     held = texture.fill(shape, candidate.format, case.terms).values
     moved = [held, *(np.flip(held, axis) for axis in range(held.ndim)), np.flip(held)]
-    cases = [case.changed(textures={**case.textures, name: texture.holding(values, case.terms)}) for values in moved]
+    cases = [case.with_textures(**{name: texture.holding(values, case.terms)}) for values in moved]
     seen, _ = candidate.answers_in_turn(cases, recording=False)
     are_right(candidate, cases, seen)
 
@@ -259,7 +259,7 @@ def test_state_one_row_of_large_weights_that_is_another_shows(candidate, operato
     texture, shape = case.textures[name], case.shapes[name]
     values = texture.fill(shape, candidate.format, case.terms).values.copy()
     values[shape[0] // 3] = 0.5
-    pruned = case.changed(textures={**case.textures, name: texture.holding(values, case.terms)})
+    pruned = case.with_textures(**{name: texture.holding(values, case.terms)})
     seen, _ = candidate.answers_in_turn([case, pruned], recording=False)
     are_right(candidate, (case, pruned), seen)
 

@@ -144,7 +144,7 @@ def test_conv2d_by_nearly_separable_kernels_stays_within_its_enclosure(candidate
     kernels = np.einsum("ocx,ocy->ocxy", *rng.uniform(0.5, 1.5, (2, 3, 2, 5)))
     kernels = rounded(kernels + 1e-4 * rng.standard_normal(kernels.shape), candidate.format)
     held = case.textures["weight"].holding(kernels, case.terms)
-    judge.conforms(candidate, case.changed(textures={**case.textures, "weight": held}), FEW)
+    judge.conforms(candidate, case.with_textures(weight=held), FEW)
 
 
 @clause("max_pool2d.padding", tier="exact")

@@ -111,7 +111,7 @@ def with_specials(candidate, case):
     )
     for at in rng.sample((0, -1, *(rng.randrange(values.size) for _ in range(3))), 2):
         values.flat[at] = rng.choice((math.inf, -math.inf, math.nan, math.nan))
-    return case.changed(textures={**case.textures, name: texture.holding(values, case.terms)})
+    return case.with_textures(**{name: texture.holding(values, case.terms)})
 
 
 @clause("swish.formula", tier="enclosure", share=SHARE, dtypes=DTYPES)

@@ -21,7 +21,7 @@ def huge(candidate):
 def holding(candidate, case, **values):
     """The case whose tensors hold these values, rounded."""
     held = {name: case.textures[name].holding(rounded(each, candidate.format), 1) for name, each in values.items()}
-    return case.changed(textures={**case.textures, **held})
+    return case.with_textures(**held)
 
 
 def from_one_to_two(shape, seed=SEED):

@@ -47,7 +47,7 @@ def reseeded(case: Case, by: int) -> Case:
 def one_element_changed(case: Case, name: str, place: int) -> Case:
     """The case with another value in one place of one tensor."""
     texture = case.textures[name]
-    return case.changed(textures={**case.textures, name: replace(texture, elements=(*texture.elements, (place, 7.0)))})
+    return case.with_textures(**{name: replace(texture, elements=(*texture.elements, (place, 7.0)))})
 
 
 def answers_are_alike(candidate: Candidate, cases: list[Case], **how: Any) -> None:

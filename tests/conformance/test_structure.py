@@ -28,7 +28,7 @@ def one_hot(candidate, operator):
     case = dense(operator, ROWS, FEATURES, OUTPUTS)
     columns = np.random.default_rng(ROWS).integers(0, FEATURES, ROWS)
     values = (1.0 + np.arange(ROWS)[:, None] % 3) * (columns[:, None] == np.arange(FEATURES))
-    return case.changed(textures={**case.textures, "x": case.textures["x"].holding(values, 1)})
+    return case.with_textures(x=case.textures["x"].holding(values, 1))
 
 
 def one_hot_integers(candidate):
@@ -70,7 +70,7 @@ def test_contract_what_changes_nothing_is_a_copy(candidate, operator):
     else:
         case, name = convolution((2, UNITS, 3, 4), (UNITS, UNITS, 1, 1), padding=0), "weight"
         same = same[:, :, None, None]
-    case = case.changed(textures={**case.textures, name: case.textures[name].holding(same, 1)})
+    case = case.with_textures(**{name: case.textures[name].holding(same, 1)})
     for recording in MODES:
         candidate.begin()
         seen = answered(candidate, case, recording=recording)
@@ -83,7 +83,7 @@ def gates_of_one_kind(candidate, operator):
         candidate.begin()
         case = dense(operator, 5, 1, UNITS)
         ones = {name: Texture("ones") for name in ("x", GATED[operator][0])}
-        case = case.changed(textures={**case.textures, **ones})
+        case = case.with_textures(**ones)
         judge.conforms(candidate, times(candidate, case, w=least * (1.0 + np.arange(UNITS)[:, None] / UNITS)), FEW)
 
 

@@ -37,13 +37,8 @@ SHORT = (*SMALL, 7, 8, 17)
 SPARSE = ("sparse",)
 
 
-def _holding(case: Case, **textures: Texture) -> Case:
-    """The case with these textures, where it has the tensor."""
-    return case.changed(textures={name: textures.get(name, old) for name, old in case.textures.items()})
-
-
 def _with_branch(case: Case, v: Texture, c: Texture) -> Case:
-    return _holding(case, v=v, c=c)
+    return case.with_textures(v=v, c=c)
 
 
 # Gates W x + b of small integers, exact in every order; the other branch is anything.
@@ -81,14 +76,14 @@ def test_swiglu_is_glu_times_the_argument_of_the_gate(candidate, case):
 @given(case=gated_cases("swiglu", INTEGERS))
 def test_swiglu_with_a_gate_of_zero_is_zero(candidate, case):
     """With W and b zero swish gives 0, where GLU's sigmoid gives 1/2. Blind to all gates but zero."""
-    judge.conforms_exactly(candidate, _holding(case, w=Texture("zeros"), b=Texture("zeros")))
+    judge.conforms_exactly(candidate, case.with_textures(w=Texture("zeros"), b=Texture("zeros")))
 
 
 @clause("swiglu.biases", tier="enclosure")
 @given(case=gated_cases("swiglu", ("normal", "positive", "negative", "spikes")))
 def test_swiglu_of_zero_is_the_swish_of_b_times_c(candidate, case):
     """With x = 0 only b and c are left, or nothing without one of them. Blind to biases that depend on x."""
-    judge.conforms(candidate, _holding(case, x=Texture("zeros")))
+    judge.conforms(candidate, case.with_textures(x=Texture("zeros")))
 
 
 @clause("swiglu.class-as-printed", tier="contract", needs=(), dtypes=("float32",))

@@ -76,9 +76,9 @@ def test_state_a_small_step_of_large_weights_shows(candidate, operator):
     for k, sample in enumerate(ones):
         sample[17 * k + 5] = 1.0
     alone = {first: case.textures[first].holding(ones.reshape(case.shapes[first]), case.terms)}
-    case = case.changed(textures={**case.textures, **alone})
+    case = case.with_textures(**alone)
     steps = {name: stepped(candidate, case, name) for name in others}
-    cases = [case, case.changed(textures={**case.textures, **steps})]
+    cases = [case, case.with_textures(**steps)]
     seen, _ = candidate.answers_in_turn(cases, recording=False)
     are_right(candidate, cases, seen)
 
@@ -97,7 +97,7 @@ def test_state_weights_that_were_zeros_count_when_they_are_no_longer(candidate, 
     """As of a branch that began as nothing, in training and in inference. Blind to what every call has wrong."""
     case = biased(operator)
     nothing = {name: Texture("zeros") for name in OPERATORS[operator].tensors[1:] if name in case.shapes}
-    cases = [case.changed(textures={**case.textures, **nothing}), case]
+    cases = [case.with_textures(**nothing), case]
     for mode in (BACK, NO_GRAD, False, None):
         candidate.begin()
         seen, _ = candidate.answers_in_modes(cases, (mode, mode))

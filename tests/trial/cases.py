@@ -112,6 +112,11 @@ class Case:
         """This case with other fields."""
         return replace(self, **changes)
 
+    def with_textures(self, **textures: Texture) -> Case:
+        """This case with other textures of the tensors that it has."""
+        mine = {name: texture for name, texture in textures.items() if name in self.shapes}
+        return replace(self, textures={**self.textures, **mine})
+
 
 def _case(
     draw: Draw, operator: str, shapes: dict[str, Index], parameters: dict[str, Any], families: Any, **more: Any
@@ -151,7 +156,7 @@ def swish_cases(draw: Draw, families: tuple[str, ...] = REALS, sizes: tuple[int,
     case = _case(draw, "swish", shapes, {}, families)
     value = draw(_among((0.5, 2.0, -1.0, 1.702, 0.0, 1.0, 3.25, 16.0, -7.0, 0.1)))
     if isinstance(beta, tuple):
-        return case.changed(textures={**case.textures, "beta": Texture("zeros", 0, ((0, value),))})
+        return case.with_textures(beta=Texture("zeros", 0, ((0, value),)))
     return case.changed(parameters={"beta": value} if beta == "float" else {})
 
 

@@ -197,7 +197,7 @@ class Search:
             if tensor == "incoming":
                 state[name] = state[name].changed(incoming=texture)
             elif tensor:
-                state[name] = state[name].changed(textures={**state[name].textures, tensor: texture})
+                state[name] = state[name].with_textures(**{tensor: texture})
             else:
                 state[name] = texture
         return state
