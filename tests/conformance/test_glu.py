@@ -160,13 +160,22 @@ def test_glu_refuses_sizes_that_do_not_match(candidate, features, outputs, off):
 
 
 def refuses_sizes(candidate, operator, features, outputs, off):
-    """Hold a gate to refusing each of its weights and biases where an axis is off by so much, in turn."""
+    """Hold a gate to refusing each of its weights and biases where an axis is off by so much, and weights turned."""
     for wrong, axis in (("w", 1), ("v", 1), ("b", 0), ("c", 0), ("w", 0), ("v", 0)):
         sizes = {"x": [2, features], "w": [outputs, features], "v": [outputs, features]}
         sizes |= {} if (wrong, axis) in (("w", 0), ("v", 0)) else {"b": [outputs], "c": [outputs]}
         sizes[wrong][axis] += off
-        arguments = {name: Argument(np.ones(shape)) for name, shape in sizes.items()}
-        judge.refuses(candidate, operator, arguments, f"for tensors of the sizes {sizes}")
+        is_refused(candidate, operator, sizes)
+    others = outputs + (outputs == features)
+    turned = {"x": (2, features), "w": (features, others), "v": (features, others)}
+    for biases in ({}, {"b": (others,), "c": (others,)}):
+        is_refused(candidate, operator, turned | biases)
+
+
+def is_refused(candidate, operator, sizes):
+    """Hold a gate to refusing tensors of these sizes."""
+    arguments = {name: Argument(np.ones(shape)) for name, shape in sizes.items()}
+    judge.refuses(candidate, operator, arguments, f"for tensors of the sizes {sizes}")
 
 
 @clause("glu.formula", tier="special")

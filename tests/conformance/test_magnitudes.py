@@ -233,7 +233,11 @@ def coming_back(candidate, case, incoming):
 
 INCOMING = {
     **{name: (dense(name, 130, 40, 34), dense(name, 128, 48, 64)) for name in ("linear", "glu", "swiglu")},
-    "conv2d": (convolution((1, 4, 36, 36), (5, 4, 3, 3)), convolution((2, 16, 12, 12), (32, 16, 3, 3))),
+    "conv2d": (
+        convolution((1, 4, 36, 36), (5, 4, 3, 3)),
+        convolution((2, 16, 12, 12), (32, 16, 3, 3)),
+        convolution((2, 16, 12, 12), (32, 16, 1, 1), padding=0),
+    ),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from assay.implementations.observe import NO_GRAD
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, MODES
@@ -29,11 +31,19 @@ def whole(operator):
     return case.changed(parameters={}) if operator == "swish" else case
 
 
+def lying_otherwise(case):
+    """Its first tensor channels-last, or transposed."""
+    name, shape = next(iter(case.shapes.items()))
+    layout = {1: "strided", 2: "transposed", 4: "channels_last"}[len(shape)]
+    return case.with_textures(**{name: replace(case.textures[name], layout=layout)})
+
+
 @clause("contract.threads", tier="state", operators=ALL)
 def test_state_calls_of_several_threads_are_right(candidate, operator):
     """On other numbers, in training and in inference. Blind to what is rarer, where a kernel is not Python."""
     case = lasting(operator)
-    for each, recording in (*((case, mode) for mode in (*MODES, NO_GRAD)), (larger(operator), False)):
+    others = ((larger(operator), False), (lying_otherwise(case), None))
+    for each, recording in (*((case, mode) for mode in (*MODES, NO_GRAD)), *others):
         candidate.begin()
         plain, beside = (candidate.answer(each, recording=recording, beside=beside) for beside in (False, True))
         one_answer(candidate, each, plain, beside)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -101,6 +102,16 @@ def test_state_weights_that_were_zeros_count_when_they_are_no_longer(candidate, 
     for mode in (BACK, NO_GRAD, False, None):
         candidate.begin()
         seen, _ = candidate.answers_in_modes(cases, (mode, mode))
+        are_right(candidate, cases, seen)
+
+
+@clause("contract.memoryless", tier="state", operators=("swish", *LEARNING), gradient=True)
+def test_state_what_was_frozen_may_learn(candidate, operator):
+    """The same tensors, on the same numbers, as in fine-tuning. Blind to what every call has wrong."""
+    for case, mode in itertools.product((learned(operator), biased(operator)), (None, NO_GRAD)):
+        candidate.begin()
+        cases = [case] * 3
+        seen, _ = candidate.answers_in_modes(cases, (mode, mode, BACK))
         are_right(candidate, cases, seen)
 
 

@@ -25,6 +25,7 @@ SIZES = ((128, 64, 64), (131, 70, 66))  # rows, features, outputs
 STALLING = ((4200, 64, 72), (20, 72, 4200))
 TOKENS, CUBE = (128, 512, 512), (1024, 1024, 1024)
 HALVES = ("bfloat16", "float16")
+PLACES = 260 * 270  # float16 counts to 65504
 BLOCK = 32  # rows, or outputs, of which one has an incoming gradient
 WEIGHTS = {"linear": "w", "glu": "wv", "swiglu": "wv"}
 BIASES = {"linear": "b", "glu": "bc", "swiglu": "bc"}
@@ -257,3 +258,29 @@ def test_glu_of_a_thousand_cubed_keeps_the_digits_of_x(candidate, case):
 def test_swiglu_of_a_thousand_cubed_keeps_the_digits_of_x(candidate, case):
     """One feature an output, at all of its digits. Blind to digits of weights, and to those that a sum hides."""
     judge.conforms(candidate, case, FEW)
+
+
+def what_a_mean_hands_back(candidate, operator, shapes):
+    """Judge the bias' gradient where one small number, at one address, comes back from all places."""
+    if not sums_once(candidate, operator, "backward"):
+        return
+    candidate.begin()
+    case = Case(operator, shapes, dict.fromkeys(shapes, Texture("ones")), {}, PLACES)
+    incoming = Texture("ones", 0, (), "expanded_all").holding(np.full(case.result_shape, 2.0**-8), 1)
+    bias = [*shapes][-1]
+    seen = candidate.ask_gradient(case.changed(incoming=incoming), [bias], alone=True)
+    expected = rounded(np.full(shapes[bias], PLACES * 2.0**-8), candidate.format)
+    judge.same_arrays(candidate, "not all places count", seen.gradients[bias], expected, f"gradient of {bias}")
+
+
+@clause("linear.gradient", tier="gradient")
+def test_a_mean_over_more_rows_than_float16_can_count_comes_back_to_the_bias(candidate):
+    """Blind to counts of fewer rows that are rounded."""
+    what_a_mean_hands_back(candidate, "linear", {"x": (PLACES, 1), "w": (2, 1), "b": (2,)})
+
+
+@clause("conv2d.gradient", tier="gradient")
+def test_a_mean_over_more_places_than_float16_can_count_comes_back_to_the_bias(candidate):
+    """Blind to counts of fewer places that are rounded."""
+    image = {"input": (1, 1, 260, PLACES // 260), "weight": (2, 1, 1, 1), "bias": (2,)}
+    what_a_mean_hands_back(candidate, "conv2d", image)

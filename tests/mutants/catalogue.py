@@ -37,6 +37,7 @@ from assay.tests.mutants import (
     mixed,
     networks,
     networks_back,
+    outliers,
     overlooked,
     owed,
     owed_back,
@@ -129,6 +130,7 @@ KINDS = (
     sampled_more,
     own,
     ranges,
+    outliers,
 )
 WITNESSES = (witnesses, witnesses_of_images)
 
