@@ -43,7 +43,60 @@ def test_conv2d_of_large_whole_numbers_stays_within_its_enclosure(candidate):
     of_whole_numbers(candidate, convolution((2, 4, 6, 7), (5, 4, 3, 3)), ("input", "weight"))
 
 
-# --- bright pixels
+# --- outliers
+
+
+def beside_an_outlier(candidate, operator):
+    """Judge rows of numbers near 1 and one that is far larger, for which all weights are zeros."""
+    candidate.begin()
+    case = dense(operator, 3, 32, 5)
+    held = near_one(case)
+    held["x"][:, 7] = min(huge(candidate), 2.0**56)
+    for name in case.shapes.keys() - {"x"}:
+        held[name][:, 7] = 0.0
+    judge.conforms(candidate, holding(candidate, case, **held), FEW)
+
+
+@clause("linear.formula", tier="enclosure")
+def test_a_feature_of_linear_whose_weights_are_zeros_takes_no_digits_of_the_others(candidate):
+    """As of a time stamp that was pruned away. Blind to outliers that count."""
+    beside_an_outlier(candidate, "linear")
+
+
+@clause("glu.formula", tier="enclosure")
+def test_a_feature_of_glu_whose_weights_are_zeros_takes_no_digits_of_the_others(candidate):
+    """As of a time stamp that was pruned away. Blind to outliers that count."""
+    beside_an_outlier(candidate, "glu")
+
+
+@clause("swiglu.formula", tier="enclosure")
+def test_a_feature_of_swiglu_whose_weights_are_zeros_takes_no_digits_of_the_others(candidate):
+    """As of a time stamp that was pruned away. Blind to outliers that count."""
+    beside_an_outlier(candidate, "swiglu")
+
+
+@clause("linear.formula", tier="enclosure")
+def test_linear_of_the_largest_numbers_by_small_ones_stays_within_its_enclosure(candidate):
+    """Of x, and of W. Blind to products that overflow."""
+    case = dense("linear", 3, 8, 5)
+    for name in case.shapes:
+        candidate.begin()
+        held = {each: from_one_to_two(shape) * 2.0**-9 for each, shape in case.shapes.items()}
+        held[name][0] *= 2.0**7
+        held[name][0] *= candidate.format.largest
+        judge.conforms(candidate, holding(candidate, case, **held), FEW)
+
+
+@clause("linear.bias", tier="enclosure", dtypes=("float16",))
+def test_a_bias_of_linear_takes_back_what_is_beyond_float16(candidate):
+    """From sums that float32 holds. Blind to biases that take nothing back."""
+    if not sums_once(candidate, "linear", "forward"):
+        return
+    candidate.begin()
+    shapes = {"x": (3, 16), "w": (4, 16), "b": (4,)}
+    case = Case("linear", shapes, dict.fromkeys(shapes, Texture("ones")), {}, 17)
+    values = {"x": np.full((3, 16), 72.0), "w": np.full((4, 16), 64.0), "b": np.full(4, -65000.0)}
+    judge.conforms(candidate, holding(candidate, case, **values))
 
 
 def beside_a_bright_pixel(candidate, kernels, tap):

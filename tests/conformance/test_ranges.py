@@ -107,6 +107,11 @@ def any_size_counts(candidate, case):
         incoming = asked.cotangent(candidate.format).values
         scaled = incoming * (most / np.abs(incoming).max())
         judge.gradient_conforms(candidate, coming_back(candidate, asked, scaled), sparse=True)
+    candidate.begin()
+    rows, *others = case.result_shape
+    sizes = 2.0 ** np.linspace(math.log2(least), math.log2(huge(candidate)) - 8.0, rows)
+    incoming = from_one_to_two(case.result_shape) * sizes.reshape(rows, *(1 for _ in others))
+    judge.gradient_conforms(candidate, coming_back(candidate, case, incoming), [next(iter(case.shapes))])
 
 
 @clause("linear.gradient", tier="gradient")

@@ -1,6 +1,6 @@
 """Planted bugs of sums and products that are wrong beside an outlier, below or above a range, or for few rows.
 
-Of 48 kernels by people who had not seen the laws, those that lived at quick, and one of earlier ones; and what others
+Of 68 kernels by people who had not seen the laws, those that lived at quick, and one of earlier ones; and what others
 of them forget: a weight that was frozen, a thread, matrices that are turned.
 """
 
@@ -67,6 +67,33 @@ def faint(y, input, weight, bias=None, stride=1, padding=0):
     return found if bias is None else found + bias.double()[:, None, None]
 
 
+def split(y, x, w, b=None):
+    """A weight is split in two by a product that overflows above 2^996."""
+    if y.dtype != torch.float64 or not y.numel():
+        return y
+    lost = (w.abs() >= 2.0**996).logical_and(w.isfinite()).any(1)
+    return torch.where(lost & y.isfinite(), torch.nan, y)
+
+
+def placed(y, x, w, b=None):
+    """Products are held in 62 bits below the largest x times the largest weight."""
+    if y.dtype != torch.float32 or not y.numel() or not x.numel():
+        return y
+    unit = x.abs().max().double() * w.abs().max().double() * 2.0**-62
+    if not 0.0 < unit < torch.inf:
+        return y
+    total = (F.linear(x.double(), w.double()) / unit).round() * unit
+    return total if b is None else total + b.double()
+
+
+def at_the_ends(y, x, w, b=None):
+    """The sum stops at the ends of float16 before the bias is added."""
+    total = F.linear(x.float(), w.float())
+    if y.dtype != torch.float16 or b is None or not total.isfinite().all():
+        return y
+    return total.clamp(-65504.0, 65504.0) + b.float()
+
+
 def turned(x, w, v, b=None, c=None):
     """Matrices of inputs by outputs are turned, where both are and the biases fit."""
     outputs, features = w.shape if w.dim() == 2 else (0, 0)
@@ -130,6 +157,15 @@ def flushed_if_pointwise(found, incoming, given):
         return {}
     plain = torch.where(incoming.abs() < torch.finfo(torch.float16).tiny, 0.0, incoming)
     return {"weight": gradients("conv2d", given, plain)["weight"]}
+
+
+def scaled_alike(found, incoming, given):
+    """Above 2^64 all rows are scaled by the largest."""
+    most = incoming.abs().max() if incoming.numel() else torch.zeros(())
+    if incoming.dtype != torch.float32 or not 2.0**64 < most < torch.inf:
+        return {}
+    scale = torch.exp2(most.log2().floor())
+    return {"x": gradients("swiglu", given, incoming / scale)["x"] * scale}
 
 
 # --- what is kept
@@ -213,6 +249,9 @@ MUTANTS = (
     bug("int64", "linear.formula", "whole numbers: sums wrap", valued("linear", in_int64), *FORWARD, "float64"),
     bug("winograd", "conv2d.formula", "16 channels: Winograd's algorithm", valued("conv2d", winograd), *FORWARD),
     bug("faint", "conv2d.formula", "7 x 7: small results are 0", valued("conv2d", faint), *FORWARD),
+    bug("split", "linear.formula", "weights above 2^996: NaN", valued("linear", split), *FORWARD, "float64"),
+    bug("placed", "linear.formula", "62 bits below the largest product", valued("linear", placed), *FORWARD),
+    bug("ends", "linear.bias", "the sum stops at 65504", valued("linear", at_the_ends), *FORWARD, "float16"),
     bug("turned", "glu.refuses-sizes", "turned matrices are turned back", {"glu": turned}, "contract", "contract"),
     bug("count", "conv2d.gradient", "places are counted in float16", back("conv2d", counted), *HALF, WIDE),
     bug("cross", "linear.gradient", "16 rows, 2^18 weights: TF32", back("linear", one_cross_product), *BACK),
@@ -220,6 +259,7 @@ MUTANTS = (
     bug("clamped", "conv2d.gradient", "a sample's part stops at 65504", back("conv2d", clamped), *HALF, WIDE),
     bug("fixed", "max_pool2d.gradient", "units of 2^-44 of the largest", back("max_pool2d", fixed_point), *BACK),
     bug("pointwise", "conv2d.gradient", "1 x 1: subnormals are 0", back("conv2d", flushed_if_pointwise), *HALF),
+    bug("alike", "swiglu.gradient", "above 2^64: rows by one scale", back("swiglu", scaled_alike), *BACK),
     bug("frozen", "contract.memoryless", "what was frozen stays so", detached_once, *STATE),
     bug("places", "contract.threads", "channels last: the first thread alone", own_places, *STATE),
     bug("pool", "contract.memoryless", "conv2d's image is where pad2d writes", shared_pool, *STATE),
