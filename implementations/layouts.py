@@ -21,6 +21,9 @@ import numpy as np
 # ``expanded_ends`` is of one sample and one column, as a mean over both, weighted by channels, hands back.
 # ``expanded_all`` repeats one element, as the sum of all does; rows of ``expanded_frames`` are windows of a signal that
 # overlap by half. ``offset_even`` begins 8 bytes later in float32.
+# One more, which laws of images alone ask for: ``within`` is cut out of the middle of a larger image, and what lies
+# around it is no number.
+WITHIN, AROUND = "within", 3
 LAYOUTS = (
     "contiguous",
     "offset",
@@ -68,7 +71,9 @@ def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...
     strides, size = [0] * len(shape), step
     for axis in reversed(_order(len(shape), layout)):
         strides[axis] = size
-        size *= max(shape[axis], 1) + (axis in longer)
+        size *= max(shape[axis], 1) + (2 * AROUND if layout == WITHIN else 1) * (axis in longer)
+    if layout == WITHIN:
+        offset = AROUND * sum(strides[axis] for axis in longer)
     if layout == "expanded_frames" and len(shape) > 1:
         strides[-2] = (shape[-1] + 1) // 2
     once = _once(len(shape), layout)
@@ -106,6 +111,7 @@ def _longer(ndim: int, layout: str) -> Collection[int]:
     if layout == "strided":
         return range(ndim)
     axes = {"cropped": (ndim - 1,), "transposed_cropped": (0,), "swapped_last_cropped": (ndim - 1,)}
+    axes |= {WITHIN: tuple(range(max(ndim - 2, 0), ndim))}
     axes |= {"chunked": (1,), "channels_last_chunked": (1,), "channels_last_cropped": (2, 3)}
     return axes.get(layout, ())
 

@@ -6,11 +6,12 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.implementations.layouts import LAYOUTS, ORDERS, TIED, TOGETHER, distinct, same_tensors
+from assay.implementations.layouts import LAYOUTS, ORDERS, TIED, TOGETHER, WITHIN, distinct, same_tensors
 from assay.implementations.observe import Observation
 from assay.reference.tensor import Index
 from assay.spec import OPERATORS
@@ -129,6 +130,23 @@ def test_contract_wide_tensors_in_one_memory_give_what_others_give(candidate, op
         candidate.begin()
         each = case.changed(shapes={name: shapes[name] for name in names})
         one_answer(candidate, each, *(candidate.answer(each, together=together) for together in ("", *TOGETHER)))
+
+
+PADDED: dict[str, dict[str, Any]] = {
+    "pad2d": {"padding": 2},
+    "conv2d": {"stride": 1, "padding": 1},
+    "max_pool2d": {"kernel_size": 3, "stride": 1, "padding": 1},
+}
+
+
+@clause("contract.layouts", tier="contract", operators=tuple(PADDED))
+def test_contract_an_image_within_a_larger_one_gives_what_it_gives_alone(candidate, operator):
+    """Padding is zeros, or minus infinity, whatever lies there. Blind to padding of more than three."""
+    candidate.begin()
+    case = spread(operator, 0).changed(parameters=PADDED[operator])
+    name = next(iter(case.shapes))
+    within = case.with_textures(**{name: replace(case.textures[name], layout=WITHIN)})
+    one_answer(candidate, case, *(candidate.answer(each) for each in (case, within)))
 
 
 def of_one_shape(operator: str, size: int) -> dict[str, Index]:

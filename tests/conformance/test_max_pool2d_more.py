@@ -150,3 +150,15 @@ def test_max_pool2d_gradients_of_minus_infinity_at_the_border_reach_no_other_win
             others[[place for _, positions in asked for place in positions]] = False
             astray = seen.gradients["input"].ravel()[others]
             judge.same_arrays(candidate, "an element of another window has a derivative", astray, np.zeros_like(astray))
+
+
+@clause("max_pool2d.padding", tier="special")
+def test_windows_of_negative_zeros_alone_are_zeros_at_the_border(candidate):
+    """Padding is less than they are. Blind to the sign of a zero."""
+    candidate.begin()
+    images = np.full((1, 2, 6, 7), -0.0)
+    images[0, 1, 3:, 4:] = 1.0
+    got = candidate.values("max_pool2d", images, 3, 1, 1)
+    expected = np.zeros_like(images)
+    expected[0, 1, 2:, 3:] = 1.0
+    judge.same_arrays(candidate, "the largest of negative zeros is not zero", got, expected)

@@ -130,6 +130,19 @@ def test_pixels_out_of_reach_of_a_bright_one_keep_their_digits(candidate):
         beside_a_bright_pixel(candidate, (3, 2, 7, 7), tap)
 
 
+@clause("conv2d.formula", tier="enclosure")
+def test_weights_near_1_keep_their_digits_beside_one_that_is_far_larger(candidate):
+    """Under pixels that are seen one at a time, of one channel and of four. Blind to kernels of other sizes."""
+    for inputs, outputs in ((1, 3), (4, 5)):
+        candidate.begin()
+        case = convolution((1, inputs, 12, 13), (outputs, inputs, 3, 3))
+        held = near_one(case)
+        held["input"] *= np.zeros((12, 13))
+        held["input"][0, 0, ::3, ::3] = from_one_to_two((4, 5))
+        held["weight"][:, 0, 0, 0] = min(huge(candidate), 2.0**56)
+        judge.conforms(candidate, holding(candidate, case, **held), 4 * FEW)
+
+
 # --- what comes back
 
 

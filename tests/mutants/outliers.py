@@ -1,6 +1,6 @@
 """Planted bugs of sums and products that are wrong beside an outlier, below or above a range, or for few rows.
 
-Of 68 kernels by people who had not seen the laws, those that lived at quick, and one of earlier ones; and what others
+Of 100 kernels by people who had not seen the laws, those that lived at quick, and one of earlier ones; and what others
 of them forget: a weight that was frozen, a thread, matrices that are turned.
 """
 
@@ -20,7 +20,7 @@ from assay.tests.mutants.dispatched import BACK, back
 from assay.tests.mutants.gradients import gradients
 from assay.tests.mutants.mutant import Mutant
 from assay.tests.mutants.networks import valued
-from assay.tests.mutants.precision import tf32_chopped
+from assay.tests.mutants.precision import Valued, tf32_chopped
 
 right = load("torch").operators
 
@@ -92,6 +92,44 @@ def at_the_ends(y, x, w, b=None):
     if y.dtype != torch.float16 or b is None or not total.isfinite().all():
         return y
     return total.clamp(-65504.0, 65504.0) + b.float()
+
+
+def of_rank_one(y, input, weight, bias=None, stride=1, padding=0):
+    """Kernels of one channel that are nearly a column by a row, measured by their largest weight, are just that."""
+    if weight.shape[1] != 1 or min(weight.shape[2:]) < 3 or not y.numel() or not weight.isfinite().all():
+        return y
+    wide = weight.double()
+    at = wide.abs().flatten(1).argmax(1)
+    one = torch.arange(len(weight))
+    row, column = at // weight.shape[3], at % weight.shape[3]
+    most = wide.flatten(1)[one, at]
+    product = wide[one, 0, :, column][:, :, None] * wide[one, 0, row][:, None] / most[:, None, None]
+    near = (product - wide[:, 0]).abs().amax((1, 2)) <= 2.0**-12 * most.square()
+    kernels = torch.where(near[:, None, None], product, wide[:, 0])[:, None]
+    return F.conv2d(input.double(), kernels, None if bias is None else bias.double(), stride, padding)
+
+
+def as_bits(y, input, kernel_size, stride=None, padding=0):
+    """Where no number is below zero their bits are compared, as integers, and those of minus infinity around them."""
+    if y.dtype != torch.bfloat16 or not y.numel() or not (input >= 0).all():
+        return y
+    (down, across), bits = pair(padding), input.contiguous().view(torch.int16).float()
+    around = F.pad(bits, (across, across, down, down), value=-128.0)
+    return right["max_pool2d"](around, kernel_size, stride).to(torch.int16).view(torch.bfloat16)
+
+
+def haloed(x, padding):
+    """A view amid a larger image is taken to have its zeros there."""
+    y = right["pad2d"](x, padding)
+    if not padding or x.dim() < 2 or x.stride(-1) != 1 or not x.numel():
+        return y
+    row, start, left = x.stride(-2), x.storage_offset(), padding * (x.stride(-2) + 1)
+    last = start + sum((size - 1) * step for size, step in zip(x.shape, x.stride(), strict=True)) + left
+    fits = (
+        row >= x.shape[-1] + 2 * padding and start >= left and last < x.untyped_storage().nbytes() // x.element_size()
+    )
+    apart = all(n == 1 or step >= row * y.shape[-2] for n, step in zip(x.shape[:-2], x.stride()[:-2], strict=True))
+    return Valued.apply(y, x.detach().as_strided(y.shape, x.stride(), start - left)) if fits and apart else y
 
 
 def turned(x, w, v, b=None, c=None):
@@ -252,6 +290,17 @@ MUTANTS = (
     bug("split", "linear.formula", "weights above 2^996: NaN", valued("linear", split), *FORWARD, "float64"),
     bug("placed", "linear.formula", "62 bits below the largest product", valued("linear", placed), *FORWARD),
     bug("ends", "linear.bias", "the sum stops at 65504", valued("linear", at_the_ends), *FORWARD, "float16"),
+    bug("rank", "conv2d.formula", "one channel: nearly of rank one", valued("conv2d", of_rank_one), *FORWARD),
+    bug(
+        "bits",
+        "max_pool2d.padding",
+        "-0.0 alone, at the border: -inf",
+        valued("max_pool2d", as_bits),
+        "value",
+        "special",
+        "bfloat16",
+    ),
+    bug("halo", "contract.layouts", "what is around a view is its padding", {"pad2d": haloed}, "layout", "contract"),
     bug("turned", "glu.refuses-sizes", "turned matrices are turned back", {"glu": turned}, "contract", "contract"),
     bug("count", "conv2d.gradient", "places are counted in float16", back("conv2d", counted), *HALF, WIDE),
     bug("cross", "linear.gradient", "16 rows, 2^18 weights: TF32", back("linear", one_cross_product), *BACK),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from assay.implementations.layouts import LAYOUTS, ORDERS
+from assay.implementations.layouts import LAYOUTS, ORDERS, WITHIN
 from assay.implementations.load import DIRECTIONS
 from assay.reference.arithmetic.formats import STORAGE
 from assay.spec import CLAUSES, OPERATORS
@@ -198,7 +198,7 @@ _READERS: dict[str, Callable[[str, Any, str], Any]] = {
     "tier": partial(_words, TIERS),
     "direction": partial(_words, DIRECTIONS),
     "special": partial(_words, tuple(SPECIAL)),
-    "layout": partial(_words, (*LAYOUTS, *ORDERS)),
+    "layout": partial(_words, (*LAYOUTS, WITHIN, *ORDERS)),
     "least": _bounds,
     "most": _bounds,
 }
