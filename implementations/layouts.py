@@ -21,9 +21,6 @@ import numpy as np
 # ``expanded_ends`` is of one sample and one column, as a mean over both, weighted by channels, hands back.
 # ``expanded_all`` repeats one element, as the sum of all does; rows of ``expanded_frames`` are windows of a signal that
 # overlap by half. ``offset_even`` begins 8 bytes later in float32.
-# One more, which laws of images alone ask for: ``within`` is cut out of the middle of a larger image, and what lies
-# around it is no number.
-WITHIN, AROUND = "within", 3
 LAYOUTS = (
     "contiguous",
     "offset",
@@ -55,6 +52,9 @@ TIED = LAYOUTS[-6:]  # which make ties in the windows of a plane
 # Tensors of three axes and of four in all orders of these, from the outermost in memory to the innermost: "axes 2013"
 # are heads that were computed one by one and stacked, "axes 2310" the kernels of TensorFlow, "axes 1230" is CHWN.
 ORDERS = tuple(f"axes {''.join(order)}" for ndim in (3, 4) for order in itertools.permutations("0123"[:ndim]))
+# One more, which laws of images alone ask for: ``within`` is cut out of the middle of a larger image, and what lies
+# around it is no number.
+WITHIN, AROUND = "within", 3
 
 # How tensors may lie in one memory: in the order of the arguments, from the last on, by rows in turn, in order and
 # each with its axes in reverse, as the parts of a fused weight that is stored so, or in order and as much apart as the
