@@ -99,7 +99,7 @@ def test_images_of_the_smallest_numbers_keep_their_digits_beside_an_outlier(cand
 
 
 def any_size_counts(candidate, case):
-    """Judge what comes back from huge incoming gradients to small tensors, from the smallest ones, and from rows of all."""
+    """Judge what comes back from huge incoming gradients to small tensors, from the smallest, and from rows of all."""
     least = candidate.format.least_normal * (4.0 if candidate.dtype == "float16" else 2.0**40)
     for factor, most in ((2.0**-6, huge(candidate)), (1.0, least)):
         candidate.begin()
