@@ -68,10 +68,10 @@ def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...
     longer = _longer(len(shape), layout)
     step = 2 if layout == "strided" else 1
     offset = 3 if layout == "strided" or layout.endswith("offset") else 2 * (layout == "offset_even")
-    strides, size = [0] * len(shape), step
+    strides, size, gap = [0] * len(shape), step, 2 * AROUND if layout == WITHIN else 1
     for axis in reversed(_order(len(shape), layout)):
         strides[axis] = size
-        size *= max(shape[axis], 1) + (2 * AROUND if layout == WITHIN else 1) * (axis in longer)
+        size *= max(shape[axis], 1) + gap * (axis in longer)
     if layout == WITHIN:
         offset = AROUND * sum(strides[axis] for axis in longer)
     if layout == "expanded_frames" and len(shape) > 1:
@@ -111,9 +111,8 @@ def _longer(ndim: int, layout: str) -> Collection[int]:
     if layout == "strided":
         return range(ndim)
     axes = {"cropped": (ndim - 1,), "transposed_cropped": (0,), "swapped_last_cropped": (ndim - 1,)}
-    axes |= {WITHIN: tuple(range(max(ndim - 2, 0), ndim))}
     axes |= {"chunked": (1,), "channels_last_chunked": (1,), "channels_last_cropped": (2, 3)}
-    return axes.get(layout, ())
+    return (axes | {WITHIN: tuple(range(ndim)[-2:])}).get(layout, ())
 
 
 def _once(ndim: int, layout: str) -> Collection[int]:

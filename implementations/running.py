@@ -34,6 +34,7 @@ WAYS_BACK = (
 # Those of them that may be refused by an error: by who goes back once, or needs its result again, and by a checkpoint,
 # which is made again of copies of what it was given, where they lie in another way.
 MAY_BE_REFUSED = frozenset(("twice", "halved", "offloaded"))
+ROWS, IMAGE = (4, 8), (1, 2, 8, 8)  # what other operators are given in between, unless the call has such tensors
 BETWEEN = 66  # calls between a call and its going back: of a network of so many layers of one shape
 
 
@@ -129,10 +130,10 @@ def neighbours(call: Call) -> dict[str, tuple[Any, ...]]:
     in a network; its own operator has others.
     """
     (first, *_), own = (each.values.shape for each in call.tensors.values()), call.operator
-    image = first if len(first) == 4 and min(first[2:]) > 2 else (1, 2, 8, 8)
-    others = _arguments(first if math.prod(first) and first else (4, 8), image) if call.visited else {}
+    image = first if len(first) == 4 and min(first[2:]) > 2 else IMAGE
+    others = _arguments(first if math.prod(first) and first else ROWS, image) if call.visited else {}
     others.pop(own, None)
-    return others | ({own: _arguments((4, 8), (1, 2, 8, 8))[own]} if call.revisited else {})
+    return others | ({own: _arguments(ROWS, IMAGE)[own]} if call.revisited else {})
 
 
 def _arguments(rows: tuple[int, ...], image: tuple[int, ...]) -> dict[str, tuple[Any, ...]]:

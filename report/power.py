@@ -18,7 +18,7 @@ from assay.report.progress import Steps
 from assay.report.verdict import CONFORMS, EXIT_CODES, FAILS, REFUSED
 from assay.spec import OPERATORS
 from assay.spec.pages_text import escaped, table
-from assay.tests.mutants.origins import ORIGINS, OWN, origin_of
+from assay.tests.mutants.origins import ORIGINS, OURS, origin_of
 from assay.tests.power.record import Asked, Record, written
 from assay.tests.trial.failure import TIERS
 from assay.tests.trial.run import UsageProblem
@@ -161,13 +161,12 @@ def _of_mutants(title: str, rows: Sequence[Row], budgets: Sequence[str]) -> list
 def _origins(rows: Sequence[Row], budgets: Sequence[str]) -> Section:
     """By whom they are."""
     found: list[Cells] = []
-    for origin in (None, *ORIGINS):
+    for origin in (OURS, *ORIGINS):
         if mine := [row for row in rows if origin_of(row["id"]) == origin]:
             caught = (_figures(mine, budget)[0] for budget in budgets)
-            beginnings = ", ".join(f"`{word}`" for word in origin.beginnings) if origin else "all others"
-            kernels, past = (origin.kernels, origin.past) if origin else (None, None)
-            counts = (str(number or "") for number in (kernels, past))
-            found.append((beginnings, origin.whence if origin else OWN, *counts, *caught))
+            beginnings = ", ".join(f"`{word}`" for word in origin.beginnings) or "all others"
+            counts = (str(number or "") for number in (origin.kernels, origin.past))
+            found.append((beginnings, origin.whence, *counts, *caught))
     head = ("mutants", "whence", "kernels", "got past", *(f"caught, {budget}" for budget in budgets))
     return Section("By origin", said.ORIGINS, head, found)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -92,6 +92,12 @@ def demand(seen: Observation, holds: bool, otherwise: str) -> None:
         raise NonConformance(f"{seen.call.operator} {otherwise}", [seen.call])
 
 
+def are_refused(candidate: Candidate, operator: str, sizes: Mapping[str, Sequence[int]]) -> None:
+    """Hold the candidate to raising an error on tensors of these sizes."""
+    arguments = {name: Argument(np.ones(shape)) for name, shape in sizes.items()}
+    judge.refuses(candidate, operator, arguments, f"for tensors of the sizes {sizes}")
+
+
 def readable(seen: Observation, found: object) -> None:
     """Raise unless this was found: a result of which it cannot be said is another clause's matter."""
     if not found:
@@ -119,6 +125,11 @@ def lying(case: Case, layout: str) -> Case:
     """The case with all its tensors, and the incoming gradient, in one layout."""
     textures = {name: replace(texture, layout=layout) for name, texture in case.textures.items()}
     return case.changed(textures=textures, incoming=replace(case.incoming, layout=layout))
+
+
+def one_lying(case: Case, name: str, layout: str) -> Case:
+    """The case with one of its tensors in a layout."""
+    return case.with_textures(**{name: replace(case.textures[name], layout=layout)})
 
 
 def copied(case: Case, layout: str) -> Case:

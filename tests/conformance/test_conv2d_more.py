@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 from hypothesis import given
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from assay.implementations.arrays import Argument
 from assay.reference.conv2d import pair, parameter_count
 from assay.reference.linear import linear
+from assay.tests.conformance.test_contract import one_lying
 from assay.tests.trial import judge
 from assay.tests.trial.cases import SMALL, WIDE, conv2d_cases
 from assay.tests.trial.failure import RAISED, NonConformance
@@ -186,8 +186,7 @@ def test_conv2d_by_one_by_one_kernels_is_linear_in_the_channels(candidate, case,
 
 def plain(case):
     """The case with its weight laid out in order: other layouts, going back, are contract.layouts' matter."""
-    weight = replace(case.textures["weight"], layout="contiguous")
-    return case.with_textures(weight=weight)
+    return one_lying(case, "weight", "contiguous")
 
 
 # Sums of gradients stay under 128 terms: beyond, accumulation in bfloat16, which may be declared, has no bound.

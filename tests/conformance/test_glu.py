@@ -9,7 +9,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.implementations.arrays import Argument, Values
+from assay.implementations.arrays import Values
+from assay.tests.conformance.test_contract import are_refused
 from assay.tests.trial import judge
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import SMALL, Case, gated_cases
@@ -165,17 +166,11 @@ def refuses_sizes(candidate, operator, features, outputs, off):
         sizes = {"x": [2, features], "w": [outputs, features], "v": [outputs, features]}
         sizes |= {} if (wrong, axis) in (("w", 0), ("v", 0)) else {"b": [outputs], "c": [outputs]}
         sizes[wrong][axis] += off
-        is_refused(candidate, operator, sizes)
+        are_refused(candidate, operator, sizes)
     others = outputs + (outputs == features)
     turned = {"x": (2, features), "w": (features, others), "v": (features, others)}
     for biases in ({}, {"b": (others,), "c": (others,)}):
-        is_refused(candidate, operator, turned | biases)
-
-
-def is_refused(candidate, operator, sizes):
-    """Hold a gate to refusing tensors of these sizes."""
-    arguments = {name: Argument(np.ones(shape)) for name, shape in sizes.items()}
-    judge.refuses(candidate, operator, arguments, f"for tensors of the sizes {sizes}")
+        are_refused(candidate, operator, turned | biases)
 
 
 @clause("glu.formula", tier="special")

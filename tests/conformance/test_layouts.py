@@ -24,6 +24,7 @@ from assay.tests.conformance.test_contract import (
     SUMMED,
     copied,
     lying,
+    one_lying,
 )
 from assay.tests.trial.alike import one_answer
 from assay.tests.trial.candidate import Candidate
@@ -116,7 +117,7 @@ def one_laid(
             if layout in TIED and case.operator == "max_pool2d":
                 continue
             ways = (REPEATED + layout, layout) if layout.startswith("expanded") else (layout,)
-            laid = [case.with_textures(**{name: replace(case.textures[name], layout=way)}) for way in ways]
+            laid = [one_lying(case, name, way) for way in ways]
             yield laid[0] if len(laid) > 1 else None, laid[-1]
 
 
@@ -144,8 +145,7 @@ def test_contract_an_image_within_a_larger_one_gives_what_it_gives_alone(candida
     """Padding is zeros, or minus infinity, whatever lies there. Blind to padding of more than three."""
     candidate.begin()
     case = spread(operator, 0).changed(parameters=PADDED[operator])
-    name = next(iter(case.shapes))
-    within = case.with_textures(**{name: replace(case.textures[name], layout=WITHIN)})
+    within = one_lying(case, next(iter(case.shapes)), WITHIN)
     one_answer(candidate, case, *(candidate.answer(each) for each in (case, within)))
 
 

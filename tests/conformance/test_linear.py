@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from assay.implementations.arrays import Argument
+from assay.tests.conformance.test_contract import are_refused
 from assay.tests.trial import judge
 from assay.tests.trial.cases import SMALL, Case, linear_cases
 from assay.tests.trial.laws import clause
@@ -234,5 +234,4 @@ def test_linear_refuses_sizes_that_do_not_match(candidate, features, outputs, of
     right = {"x": (2, features), "w": (outputs, features), "b": (outputs,)}
     turned = {"x": (2, features), "w": (features, outputs + (outputs == features))}
     for sizes in (right | {"w": (outputs, features + off)}, right | {"b": (outputs + off,)}, turned):
-        arguments = {name: Argument(np.ones(shape)) for name, shape in sizes.items()}
-        judge.refuses(candidate, "linear", arguments, f"for tensors of the sizes {sizes}")
+        are_refused(candidate, "linear", sizes)

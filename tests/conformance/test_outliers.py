@@ -6,7 +6,7 @@ import numpy as np
 
 from assay.tests.conformance.test_magnitudes import FEW, SEED, coming_back, convolution, dense
 from assay.tests.conformance.test_ranges import from_one_to_two, holding, huge, near_one
-from assay.tests.conformance.test_wide_gradients import Slight, are_on_lines
+from assay.tests.conformance.test_wide_gradients import Slight, are_on_lines, of_ones
 from assay.tests.conformance.test_wide_gradients import dense as biased
 from assay.tests.trial import judge
 from assay.tests.trial.cases import Case
@@ -94,7 +94,7 @@ def test_a_bias_of_linear_takes_back_what_is_beyond_float16(candidate):
         return
     candidate.begin()
     shapes = {"x": (3, 16), "w": (4, 16), "b": (4,)}
-    case = Case("linear", shapes, dict.fromkeys(shapes, Texture("ones")), {}, 17)
+    case = of_ones("linear", shapes, 17)
     values = {"x": np.full((3, 16), 72.0), "w": np.full((4, 16), 64.0), "b": np.full(4, -65000.0)}
     judge.conforms(candidate, holding(candidate, case, **values))
 
@@ -196,8 +196,6 @@ def samples_cancel(candidate, case, names):
     """Judge what comes back to parameters where each sample's part overflows float16, and their sum does not."""
     if sums_once(candidate, case.operator, "backward"):
         candidate.begin()
-        first = next(iter(case.shapes))
-        case = holding(candidate, case, **{first: np.ones(case.shapes[first])})
         incoming = np.full(case.result_shape, 128.0)
         incoming[1] *= -1.0
         incoming.reshape(2, -1)[1, ::64] = 64.0
@@ -207,19 +205,15 @@ def samples_cancel(candidate, case, names):
 @clause("linear.gradient", tier="gradient", dtypes=("float16",))
 def test_sequences_whose_parts_of_a_gradient_of_linear_overflow_cancel(candidate):
     """Of two, as under a loss that is scaled. Blind to sums that overflow themselves."""
-    case = dense("linear", 2, 2, 2)
     shapes = {"x": (2, 1024, 2), "w": (2, 2), "b": (2,)}
-    case = case.changed(shapes=shapes, textures={**case.textures, "b": Texture("zeros")}, terms=2048)
-    samples_cancel(candidate, case, ["w", "b"])
+    samples_cancel(candidate, of_ones("linear", shapes, 2048), ["w", "b"])
 
 
 @clause("conv2d.gradient", tier="gradient", dtypes=("float16",))
 def test_images_whose_parts_of_a_gradient_of_conv2d_overflow_cancel(candidate):
     """Of two, as under a loss that is scaled. Blind to sums that overflow themselves."""
-    case = convolution((2, 1, 32, 32), (2, 1, 1, 1), padding=0)
-    shapes = {**case.shapes, "bias": (2,)}
-    case = case.changed(shapes=shapes, textures={**case.textures, "bias": Texture("zeros")}, terms=2048)
-    samples_cancel(candidate, case, ["weight", "bias"])
+    shapes = {"input": (2, 1, 32, 32), "weight": (2, 1, 1, 1), "bias": (2,)}
+    samples_cancel(candidate, of_ones("conv2d", shapes, 2048), ["weight", "bias"])
 
 
 def few_rows_of_a_large_layer(candidate, operator):

@@ -33,6 +33,11 @@ def near_one(case):
     return {name: from_one_to_two(shape, k) for k, (name, shape) in enumerate(case.shapes.items())}
 
 
+def by_row(numbers, tensor):
+    """A number for each row of a tensor, to multiply it by."""
+    return numbers.reshape(-1, *[1] * (tensor.ndim - 1))
+
+
 def small_beside_an_outlier(candidate, case, **others):
     """Judge a batch whose first number is huge, and all others near the least normal one, by weights near 1."""
     candidate.begin()
@@ -48,9 +53,9 @@ def of_all_sizes(candidate, case):
     for name, turn in itertools.product(case.shapes, (1, -1)):
         candidate.begin()
         held, most = near_one(case), math.log2(huge(candidate)) - 7.0
-        rows, *others = case.shapes[name]
+        rows = len(held[name])
         sizes = 2.0 ** np.round(np.linspace(math.log2(candidate.format.least_normal) + 1.0, most, rows))[::turn]
-        held[name] *= sizes.reshape(rows, *(1 for _ in others))
+        held[name] *= by_row(sizes, held[name])
         judge.conforms(candidate, holding(candidate, case, **held), FEW)
 
 
@@ -108,9 +113,9 @@ def any_size_counts(candidate, case):
         scaled = incoming * (most / np.abs(incoming).max())
         judge.gradient_conforms(candidate, coming_back(candidate, asked, scaled), sparse=True)
     candidate.begin()
-    rows, *others = case.result_shape
-    sizes = 2.0 ** np.linspace(math.log2(least), math.log2(huge(candidate)) - 8.0, rows)
-    incoming = from_one_to_two(case.result_shape) * sizes.reshape(rows, *(1 for _ in others))
+    incoming = from_one_to_two(case.result_shape)
+    sizes = 2.0 ** np.linspace(math.log2(least), math.log2(huge(candidate)) - 8.0, len(incoming))
+    incoming *= by_row(sizes, incoming)
     judge.gradient_conforms(candidate, coming_back(candidate, case, incoming), [next(iter(case.shapes))])
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from assay.implementations.observe import NO_GRAD
 from assay.spec import OPERATORS
-from assay.tests.conformance.test_contract import ALL, MODES
+from assay.tests.conformance.test_contract import ALL, MODES, one_lying
 from assay.tests.conformance.test_lifetimes import LASTING, lasting
 from assay.tests.trial.alike import one_answer
 from assay.tests.trial.laws import clause
@@ -35,7 +33,7 @@ def lying_otherwise(case):
     """Its first tensor channels-last, transposed, or every second element of a larger one."""
     name, shape = next(iter(case.shapes.items()))
     layout = {2: "transposed", 4: "channels_last"}.get(len(shape), "strided")
-    return case.with_textures(**{name: replace(case.textures[name], layout=layout)})
+    return one_lying(case, name, layout)
 
 
 @clause("contract.threads", tier="state", operators=ALL)

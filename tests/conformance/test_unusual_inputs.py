@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from assay.implementations.arrays import Argument
-from assay.tests.conformance.test_contract import MODES, demand, takes
+from assay.tests.conformance.test_contract import MODES, are_refused, demand, takes
 from assay.tests.conformance.test_layers import not_finite
 from assay.tests.conformance.test_magnitudes import KEPT_SUBNORMAL, SEED, convolution, dense, times
 from assay.tests.trial import judge
@@ -258,8 +258,7 @@ def multiples_are_refused(candidate, operator, **weights):
         for batch in ((rows,), (2, rows)):
             sizes = {"x": (*batch, features * factor)}
             sizes |= {name: (5, features)[:axes] for name, axes in weights.items()}
-            arguments = {name: Argument(np.ones(shape)) for name, shape in sizes.items()}
-            judge.refuses(candidate, operator, arguments, f"for tensors of the sizes {sizes}")
+            are_refused(candidate, operator, sizes)
 
 
 def misfits_are_refused(candidate, operator, given):
@@ -270,8 +269,7 @@ def misfits_are_refused(candidate, operator, given):
         candidate.begin()
         sizes = {each: list(fitting[each]) for each in "x" + given}
         sizes[name][-1 if name == "x" else 0] += off
-        arguments = {each: Argument(np.ones(shape)) for each, shape in sizes.items()}
-        judge.refuses(candidate, operator, arguments, f"for tensors of the sizes {sizes}")
+        are_refused(candidate, operator, sizes)
 
 
 @clause("glu.refuses-sizes", tier="contract")

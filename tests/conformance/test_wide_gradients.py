@@ -260,12 +260,17 @@ def test_swiglu_of_a_thousand_cubed_keeps_the_digits_of_x(candidate, case):
     judge.conforms(candidate, case, FEW)
 
 
+def of_ones(operator, shapes, terms):
+    """A layer of these shapes that holds ones."""
+    return Case(operator, shapes, dict.fromkeys(shapes, Texture("ones")), {}, terms)
+
+
 def what_a_mean_hands_back(candidate, operator, shapes):
     """Judge the bias' gradient where one small number, at one address, comes back from all places."""
     if not sums_once(candidate, operator, "backward"):
         return
     candidate.begin()
-    case = Case(operator, shapes, dict.fromkeys(shapes, Texture("ones")), {}, PLACES)
+    case = of_ones(operator, shapes, PLACES)
     incoming = Texture("ones", 0, (), "expanded_all").holding(np.full(case.result_shape, 2.0**-8), 1)
     bias = [*shapes][-1]
     seen = candidate.ask_gradient(case.changed(incoming=incoming), [bias], alone=True)

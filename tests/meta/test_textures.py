@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument, arrays_of
-from assay.implementations.layouts import LAYOUTS, distinct, strides_of
+from assay.implementations.layouts import LAYOUTS, WITHIN, distinct, strides_of
 from assay.reference.arithmetic.formats import STORAGE
 from assay.tests.meta.oracles import SEEDS, budget
 from assay.tests.trial.cases import conv2d_cases, gated_cases, linear_cases
@@ -162,6 +162,13 @@ def test_channels_last_lies_as_torchs():
     assert strides_of((2, 3, 4, 5, 6), "channels_last")[1] == like.stride()
     larger = torch.zeros(2, 3, 5, 6).contiguous(memory_format=torch.channels_last)
     assert strides_of((2, 3, 4, 5), "channels_last_cropped")[1] == larger[..., :-1, :-1].stride()
+
+
+def test_an_image_within_a_larger_one_has_three_rows_and_columns_around_it():
+    import torch
+
+    inner = torch.zeros(2, 3, 10, 11)[..., 3:-3, 3:-3]
+    assert strides_of((2, 3, 4, 5), WITHIN)[1:] == (inner.stride(), inner.storage_offset())
 
 
 def test_a_layout_is_read_where_it_is_written_and_shares_its_memory():

@@ -43,9 +43,9 @@ ORIGINS = (
     Origin(("edges-", "own-", "ranges-"), f"seven {BLIND}: edges, a vjp of its own, ends of ranges", 184, 57),
     Origin(("outliers-",), f"six {BLIND}: numbers, gradients of their own, images, gates", 100, 21),
 )
-OWN = "our own, after the issue's list"
+OURS = Origin((), "our own, after the issue's list")
 
 
-def origin_of(identifier: str) -> Origin | None:
-    """Whence a mutant is; None if it is our own."""
-    return next((each for each in ORIGINS if identifier.startswith(each.beginnings)), None)
+def origin_of(identifier: str) -> Origin:
+    """Whence a mutant is."""
+    return next((each for each in ORIGINS if identifier.startswith(each.beginnings)), OURS)

@@ -21,6 +21,7 @@ from assay.tests.mutants.gradients import gradients
 from assay.tests.mutants.mutant import Mutant
 from assay.tests.mutants.networks import valued
 from assay.tests.mutants.precision import Valued, tf32_chopped
+from assay.tests.mutants.reported import channels_last
 
 right = load("torch").operators
 
@@ -125,9 +126,8 @@ def haloed(x, padding):
         return y
     row, start, left = x.stride(-2), x.storage_offset(), padding * (x.stride(-2) + 1)
     last = start + sum((size - 1) * step for size, step in zip(x.shape, x.stride(), strict=True)) + left
-    fits = (
-        row >= x.shape[-1] + 2 * padding and start >= left and last < x.untyped_storage().nbytes() // x.element_size()
-    )
+    whole = x.untyped_storage().nbytes() // x.element_size()
+    fits = row >= x.shape[-1] + 2 * padding and start >= left and last < whole
     apart = all(n == 1 or step >= row * y.shape[-2] for n, step in zip(x.shape[:-2], x.stride()[:-2], strict=True))
     return Valued.apply(y, x.detach().as_strided(y.shape, x.stride(), start - left)) if fits and apart else y
 
@@ -183,7 +183,7 @@ def fixed_point(found, incoming, given):
     """Where windows overlap: units of 2^-44 of the largest."""
     kernel, stride = pair(given["kernel_size"]), pair(given.get("stride") or given["kernel_size"])
     most = incoming.abs().max() if incoming.numel() else torch.zeros(())
-    if incoming.dtype != torch.float32 or kernel <= stride or not most.isfinite() * most > 0.0:
+    if incoming.dtype != torch.float32 or kernel <= stride or not 0.0 < most < torch.inf:
         return {}
     unit = most.double() * 2.0**-44
     return {"input": ((found["input"].double() / unit).round() * unit).float()}
@@ -228,45 +228,22 @@ def own_places():
     mine.places = {}
 
     def max_pool2d(input, kernel_size, stride=None, padding=0):
-        if input.dim() == 4 and not input.is_contiguous() and input.is_contiguous(memory_format=torch.channels_last):
+        if input.dim() == 4 and channels_last(input):
             mine.places[kernel_size] = input.shape
         return right["max_pool2d"](input, kernel_size, stride, padding)
 
     return {"max_pool2d": max_pool2d}
 
 
-NOTHING: dict[str, dict[str, object]] = {}
-WIDE: dict[str, dict[str, object]] = {"conv2d.backward.float16": {}}  # PyTorch declares that it sums in float16
-
-
-class Padded(torch.autograd.Function):
-    """conv2d by its padded image, which goes back to the pool that pad2d takes its results from."""
-
-    @staticmethod
-    def forward(ctx, pool, input, weight, bias, stride, padding):
-        ctx.pool, ctx.how = pool, (stride, padding)
-        ctx.save_for_backward(input, weight, bias)
-        return F.conv2d(input, weight, bias, stride, padding)
-
-    @staticmethod
-    def backward(ctx, g):
-        input, weight, bias = ctx.saved_tensors
-        stride, padding = ctx.how
-        given = {"input": input, "weight": weight, "bias": bias, "stride": stride, "padding": padding}
-        found = gradients("conv2d", given, g)
-        image = F.pad(input, 2 * [pair(padding)[1]] + 2 * [pair(padding)[0]]) if any(pair(padding)) else input.data
-        if image.is_contiguous():
-            ctx.pool[image.shape, image.dtype].append(image)
-        return None, *(found.get(name) for name in ("input", "weight", "bias")), None, None
-
-
 def shared_pool():
-    """Without padding the image is the caller's own."""
+    """Gone back, conv2d hands its padded image to pad2d, which writes to it; without padding it is the caller's own."""
     pool = defaultdict(list)
 
-    def conv2d(input, weight, bias=None, stride=1, padding=0):
-        right["conv2d"](input, weight, bias, stride, padding)
-        return Padded.apply(pool, input, weight, bias, stride, padding)
+    def handed_over(found, incoming, given):
+        image = given["input"]
+        if not any(pair(given.get("padding", 0))) and image.is_contiguous():
+            pool[image.shape, image.dtype].append(image.data)
+        return {}
 
     def pad2d(x, padding):
         y = right["pad2d"](x, padding)
@@ -275,13 +252,14 @@ def shared_pool():
             free.pop().copy_(y.detach())
         return y
 
-    return {"conv2d": conv2d, "pad2d": pad2d}
+    return {**back("conv2d", handed_over), "pad2d": pad2d}
 
 
-def bug(name, clause, words, operators, kind="gradient", tier="gradient", dtype="float32", declares=NOTHING):
-    return Mutant(f"outliers-{name}", clause, words, operators, dtype, kind, tier, "rare", declares)
+def bug(name, clause, words, operators, kind="gradient", tier="gradient", dtype="float32", declares=None):
+    return Mutant(f"outliers-{name}", clause, words, operators, dtype, kind, tier, "rare", declares or {})
 
 
+WIDE: dict[str, dict[str, object]] = {"conv2d.backward.float16": {}}  # PyTorch declares that it sums in float16
 FORWARD, STATE, HALF = ("value", "enclosure"), ("state", "state"), (*BACK, "float16")
 MUTANTS = (
     bug("int64", "linear.formula", "whole numbers: sums wrap", valued("linear", in_int64), *FORWARD, "float64"),

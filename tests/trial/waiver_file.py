@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import partial
 from itertools import product
@@ -17,7 +17,7 @@ from assay.implementations.load import DIRECTIONS
 from assay.reference.arithmetic.formats import STORAGE
 from assay.spec import CLAUSES, OPERATORS
 from assay.tests.trial.failure import TIERS
-from assay.tests.trial.laws import BUDGETS, all_laws
+from assay.tests.trial.laws import BUDGETS, Law, all_laws
 from assay.tests.trial.run import operators_of
 from assay.tests.trial.usage import UsageProblem, known
 from assay.tests.trial.waivers import ONE_OF_A_PAIR, RESULT, SPECIAL, Waiver, Where
@@ -95,16 +95,19 @@ def _waivers(entry: Mapping[str, Any], file: str, line: int) -> Iterable[Waiver]
     clauses, operators = (_listed(key, entry[key]) for key in ("clause", "operator"))
     known("clause", clauses, CLAUSES)
     known("operator", operators, OPERATORS)
-    about = {clause: _operators(clause) for clause in clauses}
+    laws = all_laws()
+    about = {clause: _laws_by_operator(clause, laws) for clause in clauses}
     for clause, its in about.items():
-        if not set(its) & set(operators):
+        if not its.keys() & set(operators):
             raise UsageProblem(f"{clause} says nothing of {' or '.join(operators)}, but of {', '.join(its)}")
     for operator in operators:
         if not any(operator in its for its in about.values()):
             raise UsageProblem(f"operator {operator!r}: none of the clauses says anything of it; drop it")
     for clause, operator in product(clauses, operators):
         if operator in about[clause]:
-            yield _waiver({**entry, "clause": clause, "operator": operator}, file, line)
+            made = _waiver({**entry, "clause": clause, "operator": operator}, file, line)
+            _check_laws(made, about[clause][operator])
+            yield made
 
 
 def _listed(key: str, given: Any) -> list[str]:
@@ -114,9 +117,13 @@ def _listed(key: str, given: Any) -> list[str]:
     return words
 
 
-def _operators(clause: str) -> list[str]:
-    """Of which the laws of a clause say something."""
-    return list(dict.fromkeys(each for law in all_laws() if law.clause == clause for each in operators_of(law)))
+def _laws_by_operator(clause: str, laws: Iterable[Law]) -> dict[str, list[Law]]:
+    """The laws of a clause, by the operators of which they say something."""
+    found: dict[str, list[Law]] = {}
+    for law in laws:
+        for operator in operators_of(law) if law.clause == clause else ():
+            found.setdefault(operator, []).append(law)
+    return found
 
 
 def _waiver(entry: Mapping[str, Any], file: str, line: int) -> Waiver:
@@ -130,9 +137,7 @@ def _waiver(entry: Mapping[str, Any], file: str, line: int) -> Waiver:
         raise UsageProblem(f"expiry = {str(entry['expiry'])!r}; give a day, without quotes: expiry = 2027-01-31")
     known("budget", [entry.get("budget", "quick")], BUDGETS)
     where = _where(entry.get("where", {}), entry["operator"])
-    made = Waiver(file, line, **{**entry, "where": where})
-    _check_laws(made)
-    return made
+    return Waiver(file, line, **{**entry, "where": where})
 
 
 def _check_url(url: str) -> None:
@@ -147,11 +152,10 @@ def _check_new(made: Waiver, before: Iterable[Waiver]) -> None:
             raise UsageProblem(f"says the same of {made.clause} as the waiver on line {other.line}; drop one of them")
 
 
-def _check_laws(waiver: Waiver) -> None:
-    """Hold a waiver to the laws that there are."""
-    mine = [law for law in all_laws() if law.clause == waiver.clause and waiver.operator in operators_of(law)]
-    known(f"tier of {waiver.clause}", waiver.where.tier, dict.fromkeys(law.tier for law in mine))
-    known(f"dtype of {waiver.clause}", waiver.where.dtype, dict.fromkeys(each for law in mine for each in law.dtypes))
+def _check_laws(waiver: Waiver, laws: Sequence[Law]) -> None:
+    """Hold a waiver to the laws that it is about."""
+    known(f"tier of {waiver.clause}", waiver.where.tier, dict.fromkeys(law.tier for law in laws))
+    known(f"dtype of {waiver.clause}", waiver.where.dtype, dict.fromkeys(each for law in laws for each in law.dtypes))
 
 
 # --- where
