@@ -15,10 +15,11 @@ from assay.tests.conformance.test_contract import (
     lying,
     own_memory,
 )
-from assay.tests.conformance.test_layouts import give_what_copies_give, spread
+from assay.tests.conformance.test_layouts import give_what_copies_give
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
+from assay.tests.trial.layers import spread
 
 DTYPES = ("float32", "bfloat16")
 # Kernels, strides and paddings for which layers of images have code of their own, beside those of `spread`.

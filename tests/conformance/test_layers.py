@@ -20,22 +20,12 @@ from assay.tests.trial.alike import one_answer, right_alike
 from assay.tests.trial.candidate import well_formed
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
+from assay.tests.trial.layers import LAYERS, of_integers
 from assay.tests.trial.plain import GRADIENTS, convolved, linear, values_of
 from assay.tests.trial.sweeps import Sweep
 from assay.tests.trial.textures import Texture, rounded
 from assay.tests.trial.whole import are_all, going_back, gradients_are_rounded_once, integers_are_exact, sums_once
 
-# Of 2^16 elements and more, given and returned; a matrix as wide as it is high, so that a result fits into its input.
-MATRICES = {"x": (260, 256), "w": (256, 256), "v": (256, 256), "b": (256,)}
-WIDE = {
-    "swish": ({"x": (4, 128, 130)}, {"beta": -1.5}),
-    "linear": ({name: MATRICES[name] for name in "xwb"}, {}),
-    "glu": ({name: MATRICES[name] for name in "xwv"}, {}),
-    "swiglu": ({name: MATRICES[name] for name in "xwv"}, {}),
-    "pad2d": ({"x": (2, 8, 64, 66)}, {"padding": 1}),
-    "conv2d": ({"input": (9, 16, 22, 24), "weight": (16, 16, 3, 3)}, {"stride": 1, "padding": 1}),
-    "max_pool2d": ({"input": (2, 16, 66, 66)}, {"kernel_size": 2, "stride": 1}),
-}
 HEAVY = {"x": (12, 1024), "w": (1024, 1024)}  # of 2^20 weights, and few samples
 # Rows, features and outputs; features are no multiple of a tile, or one row meets a thousand of them, or all are of 16.
 MATRIX_SIZES = ((4, 100, 40), (33, 72, 48), (1, 1024, 16), (32, 64, 48))
@@ -48,19 +38,12 @@ FEW = 12  # elements of a result, the corners among them
 VALUES = (math.nan, math.inf, -math.inf)
 
 
-def layer(operator, shapes, parameters):
-    """A case of integers so small that sums of their products are exact."""
-    textures = {name: Texture("tiled integers", k) for k, name in enumerate(shapes)}
-    terms = math.prod(next((shapes[name][1:] for name in ("w", "weight") if name in shapes), ()))
-    return Case(operator, shapes, textures, parameters, terms)
-
-
 @clause("contract.inputs-unchanged", tier="contract", operators=ALL)
 def test_contract_no_input_of_a_large_layer_is_written_to(candidate, operator):
     """2^16 elements, which a result may fit into, in training and in inference. Blind to what is put back."""
     for recording in MODES:
         candidate.begin()
-        seen = answered(candidate, layer(operator, *WIDE[operator]), recording=recording)
+        seen = answered(candidate, of_integers(operator, *LAYERS[operator].wide), recording=recording)
         demand(seen, not seen.changed, f"wrote to its input {' and '.join(seen.changed)}")
 
 
@@ -68,7 +51,7 @@ def test_contract_no_input_of_a_large_layer_is_written_to(candidate, operator):
 def test_state_results_of_large_layers_stay_as_they_are(candidate, operator):
     """2^16 elements in inference, through eight further calls. Blind to buffers that are used again later."""
     candidate.begin()
-    case = layer(operator, *WIDE[operator])
+    case = of_integers(operator, *LAYERS[operator].wide)
     for recording in (None, False):
         stay_as_they_are(candidate, [reseeded(case, k) for k in range(LATER)], recording=recording)
 
@@ -77,7 +60,7 @@ def test_state_results_of_large_layers_stay_as_they_are(candidate, operator):
 def test_state_results_of_large_layers_are_right_in_inference(candidate, operator):
     """2^16 elements, and those that are sampled. Blind to what every call has wrong."""
     candidate.begin()
-    case = layer(operator, *WIDE[operator])
+    case = of_integers(operator, *LAYERS[operator].wide)
     one_answer(candidate, case, *(candidate.answer(case, recording=recording) for recording in (*MODES, NO_GRAD)))
 
 
@@ -102,7 +85,7 @@ def test_state_new_values_of_large_weights_give_their_own_result(candidate, oper
     """2^20 weights, written over in place, exactly on integers. Blind to memory of more than one call."""
     for recording in MODES:
         candidate.begin()
-        case = layer(operator, HEAVY, {})
+        case = of_integers(operator, HEAVY, {})
         seen, _ = candidate.answers_in_turn([case, reseeded(case, 1)], recording=recording)
         right_alike(*(partial(is_exact, candidate, each) for each in seen))
 

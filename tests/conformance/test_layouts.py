@@ -31,20 +31,9 @@ from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import RAISED, NonConformance
 from assay.tests.trial.laws import clause
+from assay.tests.trial.layers import LAYERS, spread
 from assay.tests.trial.textures import REPEATED, Texture
-from assay.tests.trial.usual import Blocks
 
-# Four axes where an operator takes them, and a thousand elements.
-MATRICES = {"x": (2, 3, 8, 24), **dict.fromkeys("wv", (40, 24)), **dict.fromkeys("bc", (40,))}
-SPREAD = {
-    "swish": ({"x": (2, 3, 9, 24)}, {"beta": -1.5}),
-    "linear": ({name: MATRICES[name] for name in "xwb"}, {}),
-    "glu": (MATRICES, {}),
-    "swiglu": (MATRICES, {}),
-    "pad2d": ({"x": (2, 4, 24, 26)}, {"padding": 1}),
-    "conv2d": ({"input": (3, 8, 9, 10), "weight": (16, 8, 3, 3), "bias": (16,)}, {"stride": 1, "padding": 1}),
-    "max_pool2d": ({"input": (2, 8, 12, 11)}, {"kernel_size": 2, "stride": 2, "padding": 0}),
-}
 # PyTorch's conv2d may refuse to go back from weights of one channel, repeated (docs/findings.md, 3).
 OF_INPUTS = tuple(layout for layout in LAYOUTS[1:] if layout not in (*TIED, "expanded_second"))
 ANY = (*LAYOUTS[1:], *ORDERS)
@@ -70,15 +59,6 @@ SAME = {
     "conv2d": ("weight = input", "weight = input.T"),
 }
 SQUARES = (2, 3, 8, 17, 32, 45, 64, 100, 129)
-
-
-def spread(operator: str, seed: int) -> Case:
-    """A layer of normal numbers; in pooling no window has a tie."""
-    shapes, parameters = SPREAD[operator]
-    textures = {name: Texture("normal", seed + k) for k, name in enumerate(shapes)}
-    textures |= {"input": Blocks("ties", seed)} if operator == "max_pool2d" else {}
-    terms = {"conv2d": 72, "linear": 24, "glu": 24, "swiglu": 24}.get(operator, 1)
-    return Case(operator, shapes, textures, parameters, terms, seed, Texture("few", seed + 9))
 
 
 def plain_cases(operator: str, seed: int) -> list[Case]:
@@ -155,7 +135,7 @@ def of_one_shape(operator: str, size: int) -> dict[str, Index]:
         return {"x": (1,), "beta": (1,)}
     if operator == "conv2d":
         return dict.fromkeys(("input", "weight"), (3, min(size, 17), min(size, 17), 3))
-    return {name: (size,) * min(len(shape), 2) for name, shape in SPREAD[operator][0].items()}
+    return {name: (size,) * min(len(shape), 2) for name, shape in LAYERS[operator].spread[0].items()}
 
 
 def tied(candidate: Candidate, operator: str, seed: int) -> Iterator[tuple[Case, str]]:
@@ -166,7 +146,7 @@ def tied(candidate: Candidate, operator: str, seed: int) -> Iterator[tuple[Case,
         for name, (other, turned) in same_tensors(ties).items():
             held = textures[other].fill(shapes[other], candidate.format).values
             textures[name] = textures[other].holding(held.T if turned else held, 1)
-        parameters = SPREAD[operator][1] if operator == "conv2d" else {}
+        parameters = LAYERS[operator].spread[1] if operator == "conv2d" else {}
         candidate.calls.clear()
         yield Case(operator, shapes, textures, parameters, 9 * size**2, seed, Texture("few", seed)), ties
 

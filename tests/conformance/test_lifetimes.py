@@ -16,29 +16,17 @@ from assay.implementations.settings import SETTINGS
 from assay.implementations.surroundings import ONCE
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, MODES, SUMMED
-from assay.tests.conformance.test_layers import WIDE, layer
 from assay.tests.conformance.test_state import changed_nothing, refusals, reseeded, stay_as_they_are
 from assay.tests.trial import judge
 from assay.tests.trial.alike import one_answer, right_alike
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import clause
+from assay.tests.trial.layers import LAYERS, completed, lasting, of_reals, of_samples, wide
 from assay.tests.trial.textures import Texture
-from assay.tests.trial.usual import Blocks
 
 OFTEN, OTHERS = 260, 66  # calls of one kind, and others after them, whose results are kept
-LAYERS = 3
+OF_ONE_SHAPE = 3  # layers
 FEW = 12  # elements of a result, the corners among them
-# A thousand elements or more, and weights of thousands.
-MATRICES = {"x": (8, 128), "w": (128, 128), "v": (128, 128), "b": (128,)}
-LASTING = {
-    "swish": ({"x": (3, 37, 38)}, {"beta": -1.5}),
-    "linear": ({name: MATRICES[name] for name in "xwb"}, {}),
-    "glu": ({name: MATRICES[name] for name in "xwv"}, {}),
-    "swiglu": ({name: MATRICES[name] for name in "xwv"}, {}),
-    "pad2d": ({"x": (2, 3, 14, 15)}, {"padding": 1}),
-    "conv2d": ({"input": (2, 32, 8, 8), "weight": (64, 32, 3, 3)}, {"stride": 1, "padding": 1}),
-    "max_pool2d": ({"input": (2, 8, 17, 17)}, {"kernel_size": 2, "stride": 1}),
-}
 # Weights of 2^18 elements and more.
 HEAVY = {
     "linear": {"x": (2, 1024), "w": (264, 1024), "b": (264,)},
@@ -54,29 +42,9 @@ IMAGES = ((8, 4, 12, 16), (8, 4, 16, 12), (4, 8, 12, 16), (8, 12, 4, 16))
 AXES = (((3, 1, 1), (1, 1, 0)), ((2, 2, 0), (3, 2, 0)), ((3, 2, 1), (1, 2, 0)), ((2, 3, 0), (2, 4, 1)))
 
 
-def lasting(operator, **shapes):
-    """A layer of normal numbers, for a while; in pooling no window has a tie."""
-    own, parameters = LASTING[operator]
-    shapes = {**own, **shapes}
-    return of_reals(layer(operator, shapes, parameters)).changed(pick=7, incoming=Texture("few", 3))
-
-
-def of_reals(case):
-    """The case of normal numbers; in pooling no window has a tie."""
-    textures = {name: Texture("normal", k) for k, name in enumerate(case.shapes)}
-    return case.changed(textures=textures | ({"input": Blocks("ties")} if case.operator == "max_pool2d" else {}))
-
-
 def are_right(candidate, cases, seen):
     """Judge few elements of each answer, where some answers are right."""
     right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in zip(cases, seen, strict=True)))
-
-
-def begin_anew(candidate):
-    """Start an example in a new process, where the candidate has one."""
-    candidate.begin()
-    if candidate.implementation.worker:
-        candidate.implementation.worker.renew()
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)
@@ -84,7 +52,7 @@ def test_state_the_first_call_of_a_process_is_as_right_as_the_second(candidate, 
     """What is made when first used is made by then, in training and in inference. Blind to a process that is old."""
     case = lasting(operator)
     for recording in MODES:
-        begin_anew(candidate)
+        candidate.begin(anew=True)
         first, second = (candidate.answer(case, recording=recording) for _ in range(2))
         one_answer(candidate, case, second, first)
 
@@ -94,7 +62,7 @@ def test_state_the_first_call_of_a_process_leaves_settings_and_random_numbers_al
     """Whose shapes nobody has asked about either. Blind to what is made once: threads, say, and filters of warnings."""
     case = lasting(operator)
     for recording in MODES:
-        begin_anew(candidate)
+        candidate.begin(anew=True)
         seen = candidate.observe(operator, case.arguments(candidate.format), recording=recording, watched=True)
         changed_nothing(candidate, seen, ", at the first call of a process", ONCE)
 
@@ -117,9 +85,9 @@ def test_state_what_comes_after_hundreds_of_calls_is_as_right_as_before(candidat
 @clause("contract.memoryless", tier="state", operators=ALL)
 def test_state_calls_in_other_dtypes_change_no_result(candidate, operator):
     """Of large layers of one size, when they come first. Blind to dtypes that the candidate does not have."""
-    case = of_reals(layer(operator, *WIDE[operator]))
+    case = wide(operator)
     for recording in MODES:
-        begin_anew(candidate)
+        candidate.begin(anew=True)
         for dtype in sorted(candidate.implementation.offered(), reverse=recording is None):
             other = replace(candidate, dtype=dtype)
             if dtype != candidate.dtype:
@@ -131,14 +99,12 @@ def test_state_calls_in_other_dtypes_change_no_result(candidate, operator):
 @clause("contract.memoryless", tier="state", operators=SUMMED, dtypes=("float32",))
 def test_state_layers_of_one_shape_give_their_own_results(candidate, operator):
     """As the layers of a model do, in turn, in inference, of one row too. Blind to more than a dozen calls."""
-    name = OPERATORS[operator].tensors[0]
-    for samples in (1, LASTING[operator][0][name][0]):
+    for case in (of_samples(operator, 1), lasting(operator)):
         candidate.begin()
-        case = lasting(operator, **{name: (samples, *LASTING[operator][0][name][1:])})
-        cases = [reseeded(case, k) for k in range(LAYERS)]
+        cases = [reseeded(case, k) for k in range(OF_ONE_SHAPE)]
         seen = [candidate.answer(each, recording=False) for each in cases * 4]
-        for k in range(LAYERS):
-            one_answer(candidate, cases[k], *seen[k::LAYERS])
+        for k in range(OF_ONE_SHAPE):
+            one_answer(candidate, cases[k], *seen[k::OF_ONE_SHAPE])
 
 
 @clause("contract.results-kept", tier="state", operators=ALL, dtypes=("float32", "bfloat16"))
@@ -152,10 +118,9 @@ def test_state_dozens_of_results_stay_as_they_are(candidate, operator):
 @clause("contract.memoryless", tier="state", operators=tuple(name for name in ALL if name != "swish"))
 def test_state_batches_of_other_sizes_give_their_own_results(candidate, operator):
     """As of a server: larger, smaller, the same rounded up; from one on. Blind to what every call has wrong."""
-    name = OPERATORS[operator].tensors[0]
     for sizes in (BATCHES, sorted(BATCHES)):
         candidate.begin()
-        cases = [lasting(operator, **{name: (size, *LASTING[operator][0][name][1:])}) for size in sizes]
+        cases = [of_samples(operator, size) for size in sizes]
         seen, _ = candidate.answers_in_turn(cases, recording=False)
         are_right(candidate, cases, seen)
 
@@ -254,7 +219,7 @@ def test_state_weights_whose_elements_only_moved_are_other_weights(candidate, op
 def test_state_one_row_of_large_weights_that_is_another_shows(candidate, operator):
     """As after pruning, in inference. Blind to what every call has wrong."""
     candidate.begin()
-    case = of_reals(layer(operator, *WIDE[operator]))
+    case = wide(operator)
     name = "weight" if operator == "conv2d" else "w"
     texture, shape = case.textures[name], case.shapes[name]
     values = texture.fill(shape, candidate.format, case.terms).values.copy()
@@ -308,23 +273,22 @@ def test_state_parts_of_one_memory_give_their_own_results(candidate, operator):
 @clause("contract.memoryless", tier="state", operators=ALL)
 def test_state_other_settings_change_no_large_result(candidate, operator):
     """Of large layers, or few samples, by default dtype, determinism, threads. Blind to what every call has wrong."""
-    (shapes, parameters), (first, *_) = WIDE[operator], OPERATORS[operator].tensors
+    (shapes, parameters), (first, *_) = LAYERS[operator].wide, OPERATORS[operator].tensors
     for samples in (*shapes[first][:1], 1, 2, 3, 5, 11):  # fewer than there are threads, too, or as few planes
         candidate.begin()
         planes = (samples, 1) if operator in ("pad2d", "max_pool2d") and samples > 2 else (samples,)
-        case = of_reals(layer(operator, {**shapes, first: (*planes, *shapes[first][len(planes) :])}, parameters))
+        case = of_reals(operator, {**shapes, first: (*planes, *shapes[first][len(planes) :])}, parameters)
         one_answer(candidate, case, *(candidate.answer(case, setting=each) for each in ("", *SETTINGS)))
 
 
 @clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
 def test_state_other_settings_change_no_gradient(candidate, operator):
     """Of large layers, by default dtype, determinism, number of threads. Blind to what every call has wrong."""
-    shapes, parameters = WIDE[operator]
-    biases = {name: shapes["w"][:1] for name in "bc" if "v" in shapes}
-    learned = [({"x": (4, 32, 34), "beta": (1,)}, {})] * (operator == "swish")
-    for each, given in [({**shapes, **biases}, parameters), *learned]:
+    shapes, parameters = LAYERS[operator].wide
+    layers = [(shapes, parameters), ({"x": (4, 32, 34), "beta": (1,)}, {})]
+    for each, given in layers if operator == "swish" else [(completed(operator, shapes), parameters)]:
         candidate.begin()
-        case = of_reals(layer(operator, each, given)).changed(incoming=Texture("normal", 5))
+        case = of_reals(operator, each, given).changed(incoming=Texture("normal", 5))
         one_answer(candidate, case, *(candidate.ask_gradient(case, setting=setting) for setting in ("", *SETTINGS)))
 
 
@@ -332,5 +296,5 @@ def test_state_other_settings_change_no_gradient(candidate, operator):
 def test_state_large_layers_go_back_twice(candidate, operator):
     """In two parts, of 2^16 elements. Blind to what every call has wrong."""
     candidate.begin()
-    case = of_reals(layer(operator, *WIDE[operator])).changed(incoming=Texture("few", 5))
+    case = wide(operator)
     one_answer(candidate, case, *(candidate.ask_gradient(case, twice=twice) for twice in (False, True)))

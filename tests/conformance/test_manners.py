@@ -22,9 +22,9 @@ from assay.tests.conformance.test_contract import (
     batched,
     going_back_writes_to_no_input,
 )
-from assay.tests.conformance.test_layers import FEW, layer
+from assay.tests.conformance.test_layers import FEW
 from assay.tests.conformance.test_layouts import comes_back, give_what_copies_give
-from assay.tests.conformance.test_lifetimes import are_right, begin_anew, of_reals
+from assay.tests.conformance.test_lifetimes import are_right
 from assay.tests.conformance.test_state import (
     ONE_WAY,
     answers_are_alike,
@@ -39,48 +39,19 @@ from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import RAISED, NonConformance
 from assay.tests.trial.laws import clause
+from assay.tests.trial.layers import LAYERS, of_reals
 from assay.tests.trial.textures import Texture
 from assay.tests.trial.whole import gradients_are_exact, gradients_are_rounded_once, sums_once
 
-# Of 2^16 elements and more, given and returned; of one row; of many outputs, and many rows; and, without biases, of one
-# row and features that are no power of two. Planes of three axes to five.
-MATRICES = (
-    *(
-        {"x": (rows, features), **dict.fromkeys("wv", (outputs, features)), **dict.fromkeys("bc", (outputs,))}
-        for rows, features, outputs in ((257, 264, 264), (1, 1056, 72), (5, 24, 520), (4200, 6, 3))
-    ),
-    {"x": (1, 1000), **dict.fromkeys("wv", (40, 1000))},
-)
-LARGE = {
-    "swish": (({"x": (8, 128, 130), "beta": ()}, {}), ({"x": (4, 128, 130)}, {"beta": -1.5}), ({"x": (96, 96)}, {})),
-    "linear": tuple(({name: shapes[name] for name in "xwb" if name in shapes}, {}) for shapes in MATRICES),
-    **dict.fromkeys(("glu", "swiglu"), tuple((shapes, {}) for shapes in MATRICES)),
-    "pad2d": (
-        ({"x": (2, 8, 64, 66)}, {"padding": 1}),
-        ({"x": (5, 128, 130)}, {"padding": 6}),
-        ({"x": (2, 3, 4, 8, 10)}, {"padding": 1}),
-    ),
-    "conv2d": (
-        ({"input": (2, 64, 9, 10), "weight": (128, 64, 3, 3), "bias": (128,)}, {"stride": 1, "padding": 1}),
-        ({"input": (2, 16, 92, 94), "weight": (20, 16, 1, 1), "bias": (20,)}, {"stride": 2, "padding": 0}),
-        ({"input": (2, 72, 5, 6), "weight": (68, 72, 1, 1), "bias": (68,)}, {"stride": 1, "padding": 0}),
-        ({"input": (1, 272, 5, 6), "weight": (12, 272, 3, 3), "bias": (12,)}, {"stride": 1, "padding": 1}),
-    ),
-    "max_pool2d": (
-        ({"input": (2, 8, 34, 128)}, {"kernel_size": 2, "stride": 2}),
-        ({"input": (2, 8, 34, 128)}, {"kernel_size": 3, "stride": 1, "padding": 1}),
-        ({"input": (2, 8, 34, 128)}, {"kernel_size": 4, "stride": 4}),
-    ),
-}
 DTYPES = ("float32", "bfloat16")
 WAYS = (*ONE_WAY, ("accumulated",))
 
 
 def large_layers(candidate: Candidate, operator: str) -> Iterator[Case]:
     """Layers of normal numbers, to which few incoming gradients come back; in pooling no window has a tie."""
-    for shapes, parameters in LARGE[operator]:
+    for each in LAYERS[operator].mannered:
         candidate.begin()
-        yield of_reals(layer(operator, shapes, parameters)).changed(pick=7, incoming=Texture("few", 3))
+        yield of_reals(operator, *each).changed(pick=7, incoming=Texture("few", 3))
 
 
 @clause("contract.layouts", tier="contract", operators=ALL)
@@ -160,7 +131,7 @@ def test_state_large_layers_with_biases_and_without_are_told_apart(candidate, op
     for case in large_layers(candidate, operator):
         bare = case.changed(shapes={name: shape for name, shape in case.shapes.items() if len(shape) > 1})
         for cases in ([case, bare, case], [bare, case, bare]):
-            begin_anew(candidate)
+            candidate.begin(anew=True)
             are_right(candidate, cases, [candidate.answer(each, recording=False) for each in cases])
 
 
@@ -182,7 +153,7 @@ def test_state_parts_of_one_large_memory_have_their_own_gradients(candidate, ope
 def test_state_gradients_in_other_dtypes_change_none_of_a_large_layer(candidate, operator):
     """Of layers of its sizes, when they come first. Blind to dtypes that the candidate does not have."""
     for case in large_layers(candidate, operator):
-        begin_anew(candidate)
+        candidate.begin(anew=True)
         for dtype in sorted({*candidate.implementation.offered()} - {candidate.dtype}):
             other = replace(candidate, dtype=dtype)
             with suppress(NonConformance):  # who dies of it does so in another dtype

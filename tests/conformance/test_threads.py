@@ -5,27 +5,21 @@ from __future__ import annotations
 from assay.implementations.observe import NO_GRAD
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, MODES, one_lying
-from assay.tests.conformance.test_lifetimes import LASTING, lasting
 from assay.tests.trial.alike import one_answer
 from assay.tests.trial.laws import clause
+from assay.tests.trial.layers import LAYERS, completed, lasting, of_samples
 
-LEFT_OUT = {
-    "swish": {"beta": (1,)},
-    "conv2d": {"bias": (64,)},
-    **{gate: {"b": (128,), "c": (128,)} for gate in ("glu", "swiglu")},
-}
 MORE = 17  # times as many samples: what is put on a stack no longer fits, from 2^14 elements on
 
 
 def larger(operator):
     first = OPERATORS[operator].tensors[0]
-    samples, *others = LASTING[operator][0][first]
-    return lasting(operator, **{first: (MORE * samples, *others)})
+    return of_samples(operator, MORE * LAYERS[operator].lasting[0][first][0])
 
 
 def whole(operator):
     """With all of its tensors: the biases, or beta."""
-    case = lasting(operator, **LEFT_OUT.get(operator, {}))
+    case = lasting(operator, **completed(operator, LAYERS[operator].lasting[0]))
     return case.changed(parameters={}) if operator == "swish" else case
 
 

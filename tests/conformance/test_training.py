@@ -10,29 +10,26 @@ import numpy as np
 from assay.implementations.observe import NO_GRAD
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, demand, trained_together
-from assay.tests.conformance.test_layers import WIDE, layer
-from assay.tests.conformance.test_lifetimes import BATCHES, LASTING, are_right, lasting, of_reals
+from assay.tests.conformance.test_lifetimes import BATCHES, are_right
 from assay.tests.conformance.test_state import answers_are_alike, reseeded
 from assay.tests.trial.alike import one_answer
 from assay.tests.trial.candidate import BACK
 from assay.tests.trial.laws import clause
+from assay.tests.trial.layers import LAYERS, completed, lasting, of_reals, of_samples
 from assay.tests.trial.plain import GRADIENTS, values_of
 from assay.tests.trial.textures import Texture, rounded
 
 LEARNING = ("linear", "glu", "swiglu", "conv2d")
 # Steps, and evaluations in between, each on other values in the same memory.
 LIFE = (BACK, NO_GRAD, False, BACK, NO_GRAD, NO_GRAD, False, False)
-BIASES = {"linear": "b", "glu": "bc", "swiglu": "bc", "conv2d": ("bias",)}
 
 
 def biased(operator):
     """A layer of 2^16 elements, or of hundreds of outputs, with biases and few incoming gradients; swish with beta."""
     if operator == "swish":
         return learned(operator)
-    shapes, parameters = WIDE[operator]
-    outputs = shapes["weight" if operator == "conv2d" else "w"][0]
-    shapes = shapes | {name: (outputs,) for name in BIASES[operator]}
-    return of_reals(layer(operator, shapes, parameters)).changed(incoming=Texture("few", 5))
+    shapes, parameters = LAYERS[operator].wide
+    return of_reals(operator, completed(operator, shapes), parameters).changed(incoming=Texture("few", 5))
 
 
 def parts_give_what_the_whole_gives(candidate, case, whole):
@@ -129,21 +126,9 @@ def test_state_the_inputs_gradient_alone_is_of_the_weights_of_then(candidate, op
 def test_state_batches_of_other_sizes_have_their_own_gradients(candidate, operator):
     """The last one of an epoch is smaller. Blind to what every call has wrong."""
     candidate.begin()
-    name = OPERATORS[operator].tensors[0]
-    cases = [lasting(operator, **{name: (size, *LASTING[operator][0][name][1:])}) for size in BATCHES]
+    cases = [of_samples(operator, size) for size in BATCHES]
     candidate.compared()
     answers_are_alike(candidate, cases, back=True)
-
-
-# Clauses of the gradients, and an operator's layer in small.
-SMALL = {
-    "swish": {"x": (3, 5)},
-    "linear": {"x": (3, 4), "w": (5, 4), "b": (5,)},
-    "glu": {"x": (3, 4), **dict.fromkeys("wv", (5, 4)), **dict.fromkeys("bc", (5,))},
-    "conv2d": {"input": (2, 3, 5, 6), "weight": (4, 3, 3, 3), "bias": (4,)},
-    "max_pool2d": {"input": (2, 3, 6, 8)},
-}
-SMALL["swiglu"] = SMALL["glu"]
 
 
 def overflows_are_seen(candidate, operator):
@@ -152,8 +137,7 @@ def overflows_are_seen(candidate, operator):
     What it reaches is where a gradient of the same layer from this element alone is not zero: numpy's, too, for a
     transform leaves next to nothing where nothing belongs.
     """
-    parameters = {"conv2d": {"stride": 1, "padding": 1}, "max_pool2d": {"kernel_size": 2}}.get(operator, {})
-    case = of_reals(layer(operator, SMALL[operator], parameters))
+    case = of_reals(operator, *LAYERS[operator].small)
     place = math.prod(case.result_shape) // 2
     for value in (1.0, math.inf, -math.inf, math.nan):
         candidate.begin()

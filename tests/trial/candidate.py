@@ -82,10 +82,12 @@ class Candidate:
         """The same one, put something that counts nowhere and is shown to nobody."""
         return replace(self, tally=Tally(), calls=[], shown=False)
 
-    def begin(self) -> None:
-        """Another example starts."""
+    def begin(self, anew: bool = False) -> None:
+        """Another example starts, in a new process if asked and the candidate has one."""
         self.tally.examples += 1
         self.calls.clear()
+        if anew and self.implementation.worker:
+            self.implementation.worker.renew()
 
     def ask(self, case: Case) -> Observation:
         """The well-formed answer to a case.

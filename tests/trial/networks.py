@@ -95,7 +95,7 @@ def untied(case: Case) -> Case:
 
 def layers(operator: str, rng: random.Random) -> Iterator[Case]:
     """All of an operator: with biases and without, as they lie and channels-last; a large one in one layout."""
-    for case in LAYERS[operator]:
+    for case in KNOWN_LAYERS[operator]:
         biases = [name for name in ("b", "c", "bias") if name in case.shapes]
         layouts = ("contiguous", "channels_last") if "input" in case.shapes or operator == "pad2d" else ("contiguous",)
         ways = list(product((True, False) if biases else (False,), layouts))
@@ -126,7 +126,7 @@ def _pooling(image: tuple[int, ...], kernel: Any, stride: Any, padding: int) -> 
     return Case("max_pool2d", {"input": image}, {}, {"kernel_size": kernel, "stride": stride, "padding": padding})
 
 
-LAYERS = {
+KNOWN_LAYERS = {
     **{operator: [_dense(operator, *layer) for layer in MATRICES] for operator in ("linear", "glu", "swiglu")},
     "conv2d": [_convolution(*layer) for layer in CONVOLUTIONS],
     "max_pool2d": [_pooling(*layer) for layer in POOLINGS],

@@ -25,7 +25,7 @@ from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.large import AXES, SEEDS, SHAPED, USUAL
 from assay.tests.trial.mixtures import MIXTURES, mixtures
-from assay.tests.trial.networks import LAYERS, layers, untied
+from assay.tests.trial.networks import KNOWN_LAYERS, layers, untied
 from assay.tests.trial.patterned import PATTERNED, PATTERNS, patterned
 from assay.tests.trial.textures import Texture
 from assay.tests.trial.usual import Blocks, as_given
@@ -275,7 +275,7 @@ for each in ("linear", "glu", "swiglu", "conv2d"):
     MADE[each]["of networks"] = partial(_of_networks, each)
 for each in ("pad2d", "max_pool2d"):
     MADE[each]["of networks"] = partial(_planes_of_networks, each)
-for each in LAYERS:
+for each in KNOWN_LAYERS:
     MADE[each]["layers"] = partial(layers, each)
 
 
