@@ -47,14 +47,18 @@ def test_conv2d_of_large_whole_numbers_stays_within_its_enclosure(candidate):
 
 
 def beside_an_outlier(candidate, operator):
-    """Judge rows of numbers near 1 and one that is far larger, for which all weights are zeros."""
-    candidate.begin()
+    """Judge rows of numbers near 1 and one that is far larger, where all weights are zeros; and huge weights, too.
+
+    These meet zeros in their turn, and the product of both, which nobody asks for, overflows.
+    """
     case = dense(operator, 3, 32, 5)
-    held = near_one(case)
-    held["x"][:, 7] = min(huge(candidate), 2.0**56)
-    for name in case.shapes.keys() - {"x"}:
-        held[name][:, 7] = 0.0
-    judge.conforms(candidate, holding(candidate, case, **held), FEW)
+    for large, weights in ((min(huge(candidate), 2.0**56), False), (huge(candidate), True)):
+        candidate.begin()
+        held = near_one(case)
+        held["x"][:, 7], held["x"][:, 19] = large, 0.0 if weights else 1.0
+        for name in case.shapes.keys() - {"x"}:
+            held[name][:, 7], held[name][:, 19] = 0.0, large if weights else 1.0
+        judge.conforms(candidate, holding(candidate, case, **held), FEW)
 
 
 @clause("linear.formula", tier="enclosure")
@@ -87,16 +91,32 @@ def test_linear_of_the_largest_numbers_by_small_ones_stays_within_its_enclosure(
         judge.conforms(candidate, holding(candidate, case, **held), FEW)
 
 
+def takes_back(candidate, operator, shapes):
+    """Judge sums of 73728, to which the last tensor, a bias, adds -65000."""
+    if sums_once(candidate, operator, "forward"):
+        candidate.begin()
+        first, *_, weight, bias = shapes
+        numbers = {**dict.fromkeys(shapes, 0.0), first: 72.0, weight: 64.0, bias: -65000.0}
+        values = {name: np.full(shapes[name], number) for name, number in numbers.items()}
+        judge.conforms(candidate, holding(candidate, of_ones(operator, shapes, 17), **values))
+
+
 @clause("linear.bias", tier="enclosure", dtypes=("float16",))
 def test_a_bias_of_linear_takes_back_what_is_beyond_float16(candidate):
     """From sums that float32 holds. Blind to biases that take nothing back."""
-    if not sums_once(candidate, "linear", "forward"):
-        return
-    candidate.begin()
-    shapes = {"x": (3, 16), "w": (4, 16), "b": (4,)}
-    case = of_ones("linear", shapes, 17)
-    values = {"x": np.full((3, 16), 72.0), "w": np.full((4, 16), 64.0), "b": np.full(4, -65000.0)}
-    judge.conforms(candidate, holding(candidate, case, **values))
+    takes_back(candidate, "linear", {"x": (3, 16), "w": (4, 16), "b": (4,)})
+
+
+@clause("glu.biases", tier="enclosure", dtypes=("float16",))
+def test_a_bias_of_glu_takes_back_what_is_beyond_float16(candidate):
+    """From sums that float32 holds, beside open gates. Blind to biases that take nothing back."""
+    takes_back(candidate, "glu", {"x": (3, 16), "w": (4, 16), "v": (4, 16), "c": (4,)})
+
+
+@clause("conv2d.bias", tier="enclosure", dtypes=("float16",))
+def test_a_bias_of_conv2d_takes_back_what_is_beyond_float16(candidate):
+    """From sums that float32 holds. Blind to biases that take nothing back."""
+    takes_back(candidate, "conv2d", {"input": (1, 16, 3, 3), "weight": (4, 16, 1, 1), "bias": (4,)})
 
 
 def beside_a_bright_pixel(candidate, kernels, tap):

@@ -104,7 +104,10 @@ def test_images_of_the_smallest_numbers_keep_their_digits_beside_an_outlier(cand
 
 
 def any_size_counts(candidate, case):
-    """Judge what comes back from huge incoming gradients to small tensors, from the smallest, and from rows of all."""
+    """Judge what comes back from huge gradients to small tensors, from the smallest ones, and from ones of all sizes.
+
+    Rows of all sizes come back to the input, outputs or channels of all sizes to the weights.
+    """
     least = candidate.format.least_normal * (4.0 if candidate.dtype == "float16" else 2.0**40)
     for factor, most in ((2.0**-6, huge(candidate)), (1.0, least)):
         candidate.begin()
@@ -112,11 +115,13 @@ def any_size_counts(candidate, case):
         incoming = asked.cotangent(candidate.format).values
         scaled = incoming * (most / np.abs(incoming).max())
         judge.gradient_conforms(candidate, coming_back(candidate, asked, scaled), sparse=True)
-    candidate.begin()
-    incoming = from_one_to_two(case.result_shape)
-    sizes = 2.0 ** np.linspace(math.log2(least), math.log2(huge(candidate)) - 8.0, len(incoming))
-    incoming *= by_row(sizes, incoming)
-    judge.gradient_conforms(candidate, coming_back(candidate, case, incoming), [next(iter(case.shapes))])
+    first, *weights = case.shapes
+    for axis, names in ((0, [first]), (1, weights)):
+        candidate.begin()
+        incoming = from_one_to_two(case.result_shape)
+        along = np.moveaxis(incoming, axis, 0)
+        along *= by_row(2.0 ** np.linspace(math.log2(least), math.log2(huge(candidate)) - 8.0, len(along)), along)
+        judge.gradient_conforms(candidate, coming_back(candidate, case, incoming), names)
 
 
 @clause("linear.gradient", tier="gradient")
@@ -140,7 +145,7 @@ def test_incoming_gradients_of_swiglu_may_be_of_any_size(candidate):
 @clause("conv2d.gradient", tier="gradient")
 def test_incoming_gradients_of_conv2d_may_be_of_any_size(candidate):
     """As a loss that is scaled hands back, or one that is nearly none. Blind to sums that overflow."""
-    any_size_counts(candidate, convolution((1, 4, 9, 10), (5, 4, 3, 3)))
+    any_size_counts(candidate, convolution((3, 4, 5, 6), (5, 4, 3, 3)))
 
 
 def small_meets_large(candidate, operator):
@@ -163,6 +168,30 @@ def test_small_incoming_gradients_of_glu_meet_a_large_branch(candidate):
 def test_small_incoming_gradients_of_swiglu_meet_a_large_branch(candidate):
     """What lies between is an ordinary number. Blind to a gate that is shut."""
     small_meets_large(candidate, "swiglu")
+
+
+def lost_products_count(candidate, operator):
+    """Judge what comes back to W where the result, a product of gate and branch, underflows, or overflows."""
+    small = candidate.format.least_subnormal**0.6
+    lost = (small, small, 1.0), (1.0 / small, 1.0 / small, small)
+    for gate, branch, incoming in lost if operator == "swiglu" else ((math.log(small), small, 1.0 / small),):
+        candidate.begin()
+        case = dense(operator, 3, 4, 5)
+        values = {"x": np.full((3, 4), 0.25), "w": np.full((5, 4), gate), "v": from_one_to_two((5, 4)) * branch}
+        asked = holding(candidate, case, **values)
+        judge.gradient_conforms(candidate, coming_back(candidate, asked, np.full((3, 5), incoming)), ["w"])
+
+
+@clause("glu.gradient", tier="gradient")
+def test_gradients_of_glu_count_where_the_result_is_lost(candidate):
+    """It underflows, and what comes back is large. Blind to branches that are won back by other means."""
+    lost_products_count(candidate, "glu")
+
+
+@clause("swiglu.gradient", tier="gradient")
+def test_gradients_of_swiglu_count_where_the_result_is_lost(candidate):
+    """It underflows, or overflows. Blind to branches that are won back by other means."""
+    lost_products_count(candidate, "swiglu")
 
 
 @clause("linear.gradient", tier="gradient", dtypes=("float32", "bfloat16"))
