@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from assay.implementations import settings
+from assay.implementations.going_back import GoingBack
 from assay.implementations.layouts import memory_of, overlap, places_together, strided
 
 Values = npt.NDArray[np.float64]
@@ -72,7 +71,12 @@ class TorchArrays:
 
     def overwrite(self, array: Any, values: Values) -> None:
         """Write other values into a tensor's memory; ``data`` does not bump the tensor's version counter."""
-        array.data.copy_(self.torch.from_numpy(np.array(values)))
+        with self.torch.inference_mode(array.is_inference()):
+            array.data.copy_(self.torch.from_numpy(np.array(values)))
+
+    def fits(self, array: Any, recording: bool | str | None) -> bool:
+        """Whether it may be given in this mode: what was made in inference mode, in that alone."""
+        return recording is False or not array.is_inference()
 
     def parameter(self, array: Any) -> Any:
         """The tensor as a model holds it that learns no more."""
@@ -140,93 +144,17 @@ class TorchArrays:
     def gradients(
         self, run: Any, arrays: dict[str, Any], names: Sequence[str], incoming: Any, *how: str, between: Any = None
     ) -> tuple[Any, dict[str, Any]]:
-        """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``, in these ways of `Call`.
-
-        ``between`` is called before it goes back, each time. If "recurrent", it has run on another first tensor as
-        well, in the same graph, from which zeros come back. If "twice", it has gone back before from half of
-        ``incoming``, in whose memory the whole is then, if it can: what `torch.compile` makes refuses. If "halved", the
-        result is, in place, and it goes back from twice ``incoming``, with the same gradients, if it can. If "hidden",
-        it is given clones of the tensors, as results of other layers; what is written to them is written to these. If
-        "offloaded", what is kept to go back is copied. If "checkpointed", it runs once more. If "elsewhere", another
-        thread goes back.
-        """
-        leaves = {name: arrays[name].requires_grad_() for name in names}
-        given = arrays | {name: leaf.clone() for name, leaf in leaves.items()} if "hidden" in how else arrays
-        with self._offloading() if "offloaded" in how else contextlib.nullcontext():
-            result = self._checkpointed(run, given) if "checkpointed" in how else run(given)
-        results, incomings = [result], [incoming]
-        if "recurrent" in how:
-            other = run(given | dict(list(self.turned(arrays).items())[:1]))
-            if other.requires_grad:
-                results.append(other)
-                incomings.append(self.torch.zeros_like(other))
-        if between:
-            between()
-        if not all(self.is_array(each) and each.requires_grad for each in results):
-            return result, dict.fromkeys(leaves)
-        try:
-            back = partial(self._back, results, list(leaves.values()), incomings, how, between)
-            found = in_another_thread(back) if "elsewhere" in how else back()
-        except Exception as problem:
-            problem.__notes__ = [*getattr(problem, "__notes__", ()), "going back"]  # Python 3.10 has no `add_note`
-            raise
-        if "hidden" in how:
-            self._written_back(given, leaves)
-        return result, dict(zip(leaves, found, strict=True))
-
-    def _back(
-        self, results: list[Any], leaves: list[Any], incomings: list[Any], how: Sequence[str], between: Any
-    ) -> Any:
-        if "halved" in how:
-            results, incomings = [each.mul_(0.5) for each in results], [2.0 * each for each in incomings]
-        back = partial(self.torch.autograd.grad, results, leaves, allow_unused=True)
-        if "twice" in how:
-            halves = [0.5 * each for each in incomings]
-            with contextlib.suppress(Exception):  # who refuses to go back twice gives no wrong number
-                back(halves, retain_graph=True)
-            if between:
-                between()
-            incomings = [self._put(each, half) for each, half in zip(incomings, halves, strict=True)]
-        return back(incomings)
-
-    def _put(self, array: Any, memory: Any) -> Any:
-        """The array in this memory, without a word, or where it is, if it lies in another way."""
-        if array.stride() != memory.stride():
-            return array
-        memory.data.copy_(array)
-        return memory
+        """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``, as `GoingBack` says."""
+        return GoingBack(self, how, between).gradients(run, arrays, names, incoming)
 
     def turned(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """Each array with its numbers in reverse, times -0.5."""
         return {name: -0.5 * each.flip(tuple(range(each.ndim))) for name, each in arrays.items()}
 
-    def _checkpointed(self, run: Any, given: dict[str, Any]) -> Any:
-        """Made once more as a whole: what stops it early is an exception, which TorchScript turns into an error."""
-        checkpoint = importlib.import_module("torch.utils.checkpoint")
-        with checkpoint.set_checkpoint_early_stop(False):
-            return checkpoint.checkpoint(run, given, use_reentrant=False)
-
-    def _offloading(self) -> Any:
-        """As activations are kept in another memory, or compressed, until they are wanted."""
-        hooks, contiguous = self.torch.autograd.graph.saved_tensors_hooks, self.torch.contiguous_format
-        return hooks(lambda kept: kept.detach().clone(memory_format=contiguous), lambda kept: kept)
-
-    def _written_back(self, given: dict[str, Any], leaves: dict[str, Any]) -> None:
-        with self.torch.no_grad():
-            for name, leaf in leaves.items():
-                if not ((given[name] == leaf) | (leaf != leaf)).all():
-                    leaf.copy_(given[name])
-
     def synchronise(self, device: str) -> None:
         """Wait until everything that was started on ``device`` has ended."""
         if device.startswith("cuda"):
             self.torch.cuda.synchronize()
-
-
-def in_another_thread(back: Callable[[], Any]) -> Any:
-    """What it gives there."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(back).result()
 
 
 def _numpy_dtypes() -> dict[str, Any]:
@@ -254,6 +182,9 @@ class NumpyArrays:
 
     def overwrite(self, array: Any, values: Values) -> None:
         array[...] = values
+
+    def fits(self, array: Any, recording: bool | str | None) -> bool:
+        return True
 
     def parameter(self, array: Any) -> Any:
         return array

@@ -19,7 +19,7 @@ LINES = 200  # of a call, between which others are made at most
 SECONDS = 2.0  # after which no other call is made between lines, nor the call itself once more
 WAIT = 0.5  # seconds that a line waits: who holds a lock meanwhile has thought of threads
 # Modules whose lines are none of a candidate's: what calls it, but not the adapters that lie beside that.
-CALLING = ("arrays", "beside", "contract", "layouts", "observe", "running", "settings")
+CALLING = ("arrays", "beside", "contract", "going_back", "layouts", "observe", "running", "settings")
 OURS = {f"{__name__.rpartition('.')[0]}.{name}" for name in CALLING}
 LIBRARIES = sys.stdlib_module_names | {"torch", "numpy"}
 Answer = TypeVar("Answer")

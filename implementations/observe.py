@@ -54,9 +54,10 @@ class Call:
     part: int = 0  # of this number, from 1 on, of the same memory, are all tensors but the first; none if 0
     halved: bool = False  # the result is, in place, before going back from twice what comes in
     hidden: bool = False  # the tensors are results of others, and none is a leaf
+    residual: bool = False  # another tensor is added to the result: one tensor comes back to both
     checkpointed: bool = False  # it is made once more while going back
     offloaded: bool = False  # what it keeps to go back lies elsewhere meanwhile, and comes back as contiguous copies
-    recurrent: bool = False  # it is made on another first tensor as well, in one graph, from which zeros come back
+    recurrent: bool = False  # it is made on another first tensor, too, and all have other uses: zeros come back there
     elsewhere: bool = False  # another thread goes back, as an engine's own threads do
     accumulated: bool = False  # the inputs have gradients already, to which nothing is to be added
     beside: bool = False  # it is made in a thread of its own, over and over, while others make it on other numbers
@@ -72,6 +73,11 @@ class Call:
     def is_even(self) -> bool:
         """Whether the sizes of its tensors add up to an even number: so of half of all calls, and of each once more."""
         return sum(sum(tensor.values.shape) for tensor in self.tensors.values()) % 2 == 0
+
+    @property
+    def as_in_inference(self) -> bool:
+        """Whether tensors that are written over between calls are made in inference mode: where half of all are."""
+        return self.recording is False and self.is_even
 
     @property
     def kind(self) -> tuple[str, str, bool]:
@@ -146,11 +152,12 @@ class Memory:
         if call.part and name != next(iter(call.tensors)):
             return self._part(library, name, argument, call)
         last = self.arrays.get(name)
-        if last is not None and tuple(last.shape) == argument.values.shape:
+        if last is not None and tuple(last.shape) == argument.values.shape and library.fits(last, call.recording):
             library.overwrite(last, argument.values)
             return last
-        made = library.make(argument, call.dtype, call.device)
-        self.arrays[name] = library.parameter(made) if name in call.parameters else made
+        with library.recording(False if call.as_in_inference else None):
+            made = library.make(argument, call.dtype, call.device)
+            self.arrays[name] = library.parameter(made) if name in call.parameters else made
         return self.arrays[name]
 
     def _part(self, library: Any, name: str, argument: Argument, call: Call) -> Any:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.implementations.arrays import Argument, in_another_thread, made_together
+from assay.implementations.arrays import Argument, made_together
 from assay.implementations.beside import beside_others
 from assay.implementations.contract import Implementation, completed
+from assay.implementations.going_back import in_another_thread
 from assay.implementations.layouts import same_tensors
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ WAYS_BACK = (
     "twice",
     "halved",
     "hidden",
+    "residual",
     "checkpointed",
     "offloaded",
     "recurrent",
@@ -76,13 +78,13 @@ def run(implementation: Implementation, call: Call, library: Any, arrays: dict[s
 def _once(implementation: Implementation, call: Call, library: Any, arrays: dict[str, Any], incoming: Any) -> Answer:
     function = implementation.operators[call.operator]
 
-    def forward(given: Mapping[str, Any]) -> Any:
-        return function(*(given.get(name, value) for name, value in call.arguments_to_give().items()))
+    def forward(given: Mapping[str, Any], through: Any = _called) -> Any:
+        return through(function, *(given.get(name, value) for name, value in call.arguments_to_give().items()))
 
     library.poison(call.poison, call.dtype, call.device)
     if incoming is None:
         with library.recording(call.recording), library.under(call.setting):
-            return forward(arrays), {}
+            return forward(arrays, _of_a_view if is_of_a_view(call) else _called), {}
     between = partial(_call_others, implementation, call, library, forward, arrays)
     with library.under(call.setting):
         if implementation.vjp is None:
@@ -91,6 +93,29 @@ def _once(implementation: Implementation, call: Call, library: Any, arrays: dict
             return found
         back = partial(implementation.vjp, call.operator, completed(call.operator, {**call.arguments, **arrays}))
         return forward(arrays), dict(_by_vjp(call, back, incoming, between))
+
+
+def _called(function: Callable[..., Any], *given: Any) -> Any:
+    return function(*given)
+
+
+def is_of_a_view(call: Call) -> bool:
+    """Whether its first tensor is a view, which nobody else holds, of a memory that others do."""
+    return call.recording is False and not call.in_turn and bool(call.tensors)
+
+
+def _of_a_view(function: Callable[..., Any], first: Any, *others: Any) -> Any:
+    """The first is a view that nobody else holds: ``function(*given)`` would hold it, in a tuple."""
+    match others:
+        case ():
+            return function(first[...])
+        case (second,):
+            return function(first[...], second)
+        case (second, third):
+            return function(first[...], second, third)
+        case (second, third, fourth):
+            return function(first[...], second, third, fourth)
+    return function(first[...], *others)
 
 
 def _by_vjp(call: Call, back: Callable[[Any], Any], incoming: Any, between: Callable[[], None]) -> Any:

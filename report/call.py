@@ -26,10 +26,12 @@ SAID = {
     "twice": "it has gone back already, from half of the incoming gradient, in the same memory",
     "halved": "the result is halved in place, and the incoming gradient doubled",
     "hidden": "the tensors are results of others: clones",
-    "checkpointed": "it is made once more while going back, from a checkpoint",
+    "residual": "another tensor is added to the result, and one gradient comes back to both",
+    "checkpointed": "it is made once more while going back, from a checkpoint; that result is told",
     "offloaded": "what it keeps to go back are contiguous copies, which a hook makes",
     "elsewhere": "another thread goes back",
-    "recurrent": "in one graph with it a call on its first tensor reversed, times -0.5; zeros come back there",
+    "recurrent": "in one graph with it clones of all tensors, and a call on its first one reversed, times -0.5, "
+    "from which zeros come back",
     "accumulated": "the inputs have gradients already, of ones",
     "beside": f"in a thread, while {OTHERS} others call it on these numbers reversed and negated",
 }

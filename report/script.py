@@ -14,7 +14,7 @@ from assay.implementations.beside import OTHERS
 from assay.implementations.contract import completed
 from assay.implementations.layouts import places_together, same_tensors
 from assay.implementations.observe import PARTS, Call
-from assay.implementations.running import neighbours, turns
+from assay.implementations.running import is_of_a_view, neighbours, turns
 from assay.implementations.settings import written
 from assay.report.tensors import binding, is_packed, numbers
 
@@ -58,11 +58,15 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]], by_
     if array == "torch":
         new = [name for name in call.parameters if made.get(name) != call.tensors[name].values.shape]
         lines += [f"{name} = torch.nn.Parameter({name}, requires_grad=False)" for name in new]
+        if call.in_turn and call.recording is False and lines:
+            mode = f"with torch.inference_mode({call.as_in_inference or not new}):  # where the tensors are made"
+            lines = [mode, *(f"    {line}" for line in lines)]
     given = call.arguments_to_give()
     arguments = [name if isinstance(value, Argument) else repr(value) for name, value in given.items()]
     if call.beside:
         return lines + _beside_lines(call, arguments, array, by_vjp)
     if call.cotangent is None:
+        arguments[0] += "[...]" * is_of_a_view(call)
         in_inference = array == "torch" and call.recording is not None
         mode = f"with torch.{call.recording or 'inference_mode'}():"
         unrecorded = f"{mode} " if in_inference and call.in_turn else ""
@@ -133,8 +137,8 @@ def _gradient_lines(call: Call, arguments: list[str], array: str, by_vjp: bool) 
     made = [f"result = {run}"]
     if call.checkpointed:
         lines += ["import torch.utils.checkpoint"]
-        run = f"torch.utils.checkpoint.checkpoint(lambda: {run}, use_reentrant=False)"
-        made = ["with torch.utils.checkpoint.set_checkpoint_early_stop(False):", f"    result = {run}"]
+        run = f"torch.utils.checkpoint.checkpoint(lambda: made.append({run}) or made[-1], use_reentrant=False)"
+        made = ["made = []", "with torch.utils.checkpoint.set_checkpoint_early_stop(False):", f"    result = {run}"]
     if call.offloaded:
         copied = "lambda kept: kept.detach().clone(memory_format=torch.contiguous_format)"
         hooks = f"with torch.autograd.graph.saved_tensors_hooks({copied}, lambda kept: kept):"
@@ -169,10 +173,15 @@ def _going_back(call: Call, arguments: list[str]) -> list[str]:
     first, *others = arguments
     names, results, incomings, lines = ", ".join(call.differentiate), "result", "incoming", list[str]()
     if call.recurrent:
-        lines.append(f"other = candidate.{call.operator}({', '.join((TURNED['torch'].format(first), *others))})")
-        results, incomings = "[result, other]", "[incoming, torch.zeros_like(other)]"
+        lines.append(f"others = [each.clone() for each in ({names},)]")
+        lines.append(f"others.append(candidate.{call.operator}({', '.join((TURNED['torch'].format(first), *others))}))")
+        results, incomings = "[result, *others]", "[incoming, *map(torch.zeros_like, others)]"
     between = _between(call, arguments, "torch")
     lines += between
+    if call.residual:
+        lines += ["stream = torch.zeros_like(result, requires_grad=True)"]
+        results, incomings = "(result + stream) * incoming", "torch.ones_like(incoming)"
+        names += ", stream"
     if call.twice:
         lines += ["half = 0.5 * incoming", f"torch.autograd.grad(result, [{names}], half, retain_graph=True)"]
         lines += between
@@ -182,8 +191,10 @@ def _going_back(call: Call, arguments: list[str]) -> list[str]:
     if call.elsewhere:
         lines += ["from concurrent.futures import ThreadPoolExecutor"]
         grad = _elsewhere(grad)
-    back = f"dict(zip({list(call.differentiate)!r}, {grad}))"
-    return lines + _shown(f"(result, {back})" if call.in_turn else back, call)
+    told = [*call.differentiate, *["what came back"] * call.residual]
+    back = f"dict(zip({told!r}, {grad}))"
+    again = ["print('the result that was made again:', made[-1])"] * call.checkpointed
+    return lines + _shown(f"(result, {back})" if call.in_turn else back, call) + again
 
 
 def _elsewhere(asked: str) -> str:

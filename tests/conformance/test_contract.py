@@ -222,7 +222,7 @@ def test_contract_going_back_writes_to_no_input(candidate, operator, data):
 def going_back_writes_to_no_input(candidate: Candidate, case: Case) -> None:
     first, *others = case.shapes
     alone = [{"differentiate": tuple(names)} for names in ((first,), others) if names]
-    for way in ({}, {"accumulated": True}, {"hidden": True}, *alone):
+    for way in ({}, {"accumulated": True}, {"hidden": True}, {"residual": True}, *alone):
         seen = answered(candidate, case, back=True, **way)
         demand(seen, not seen.changed, f"wrote to its input {' and '.join(seen.changed)}, forward or back")
 

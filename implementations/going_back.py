@@ -1,0 +1,127 @@
+"""Going back through PyTorch's graph, in the ways that a `Call` says."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+
+def in_another_thread(back: Callable[[], Any]) -> Any:
+    """What it gives there."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(back).result()
+
+
+@dataclass(frozen=True)
+class GoingBack:
+    """How a result is made, and gone back from. ``library`` has PyTorch's tensors.
+
+    ``between`` is called before it goes back, each time. If "recurrent", it has run on another first tensor as well, in
+    the same graph, in which the tensors have other uses, too: zeros come back from all of them. If "twice", it has gone
+    back before from half of what comes in, in whose memory the whole is then, if it can: what `torch.compile` makes
+    refuses. If "halved", the result is, in place, and it goes back from twice what comes in, with the same gradients,
+    if it can. If "hidden", it is given clones of the tensors, as results of other layers; what is written to them is
+    written to these. If "residual", a stream is added to the result, and what is written to what comes back to both is
+    written to what comes in. If "offloaded", what is kept to go back is copied. If "checkpointed", it runs once more,
+    and that result is given. If "elsewhere", another thread goes back.
+    """
+
+    library: Any
+    how: Sequence[str]
+    between: Callable[[], object] | None = None
+
+    @property
+    def torch(self) -> Any:
+        return self.library.torch
+
+    def gradients(
+        self, run: Any, arrays: dict[str, Any], names: Sequence[str], incoming: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``."""
+        leaves = {name: arrays[name].requires_grad_() for name in names}
+        hidden, residual = "hidden" in self.how, "residual" in self.how
+        given = arrays | {name: leaf.clone() for name, leaf in leaves.items()} if hidden else arrays
+        made = self._made(run, given)
+        results = [made[0], *(self._others(run, arrays, leaves) if "recurrent" in self.how else ())]
+        if self.between:
+            self.between()
+        if not all(self.library.is_array(each) and each.requires_grad for each in results):
+            return made[0], dict.fromkeys(leaves)
+        incomings, wanted = [incoming, *map(self.torch.zeros_like, results[1:])], list(leaves.values())
+        if residual:
+            wanted.append(self.torch.zeros_like(made[0], requires_grad=True))
+            results, incomings = [(made[0] + wanted[-1]) * incoming], [self.torch.ones_like(incoming)]
+        found = self._asked(results, wanted, incomings)
+        for copy, array in ((given[name], leaf) for name, leaf in leaves.items() if hidden):
+            self._written_back(copy, array)
+        if residual:
+            self._written_back(found[-1], incoming)
+        return made[-1], dict(zip(leaves, found, strict=False))
+
+    def _made(self, run: Any, given: Mapping[str, Any]) -> list[Any]:
+        """All results that are made: once more, from a checkpoint, when it goes back."""
+        with self._offloading() if "offloaded" in self.how else contextlib.nullcontext():
+            return self._checkpointed(run, given) if "checkpointed" in self.how else [run(given)]
+
+    def _others(self, run: Any, arrays: Mapping[str, Any], leaves: Mapping[str, Any]) -> list[Any]:
+        """Other uses of the tensors in the same graph, of which a call is the last."""
+        uses = [leaf.clone() for leaf in leaves.values()]
+        other = run({**arrays, **dict(list(self.library.turned(arrays).items())[:1])})
+        return [*uses, *[other] * other.requires_grad]
+
+    def _asked(self, results: list[Any], wanted: list[Any], incomings: list[Any]) -> list[Any]:
+        back = partial(self._back, results, wanted, incomings)
+        try:
+            return list(in_another_thread(back) if "elsewhere" in self.how else back())
+        except Exception as problem:
+            problem.__notes__ = [*getattr(problem, "__notes__", ()), "going back"]  # Python 3.10 has no `add_note`
+            raise
+
+    def _back(self, results: list[Any], wanted: list[Any], incomings: list[Any]) -> Any:
+        if "halved" in self.how:
+            results, incomings = [each.mul_(0.5) for each in results], [2.0 * each for each in incomings]
+        back = partial(self.torch.autograd.grad, results, wanted, allow_unused=True)
+        if "twice" in self.how:
+            halves = [0.5 * each for each in incomings]
+            with contextlib.suppress(Exception):  # who refuses to go back twice gives no wrong number
+                back(halves, retain_graph=True)
+            if self.between:
+                self.between()
+            incomings = [_put(each, half) for each, half in zip(incomings, halves, strict=True)]
+        return back(incomings)
+
+    def _checkpointed(self, run: Any, given: Mapping[str, Any]) -> list[Any]:
+        """Made once more as a whole: what stops it early is an exception, which TorchScript turns into an error."""
+        checkpoint, found = importlib.import_module("torch.utils.checkpoint"), list[Any]()
+
+        def run_and_keep() -> Any:
+            found.append(run(given))
+            return found[-1]
+
+        with checkpoint.set_checkpoint_early_stop(False):
+            checkpoint.checkpoint(run_and_keep, use_reentrant=False)
+        return found
+
+    def _offloading(self) -> Any:
+        """As activations are kept in another memory, or compressed, until they are wanted."""
+        hooks, contiguous = self.torch.autograd.graph.saved_tensors_hooks, self.torch.contiguous_format
+        return hooks(lambda kept: kept.detach().clone(memory_format=contiguous), lambda kept: kept)
+
+    def _written_back(self, copy: Any, array: Any) -> None:
+        """What was written to its copy is written to the array."""
+        with self.torch.no_grad():
+            if not ((copy == array) | (array != array)).all():
+                array.copy_(copy)
+
+
+def _put(array: Any, memory: Any) -> Any:
+    """The array in this memory, without a word, or where it is, if it lies in another way."""
+    if array.stride() != memory.stride():
+        return array
+    memory.data.copy_(array)
+    return memory
