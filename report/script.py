@@ -57,10 +57,8 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]], by_
     lines += _put_together(call, array) if call.together else []
     if array == "torch":
         new = [name for name in call.parameters if made.get(name) != call.tensors[name].values.shape]
-        lines += [f"{name} = torch.nn.Parameter({name}, requires_grad=False)" for name in new]
-        if call.in_turn and call.recording is False and lines:
-            mode = f"with torch.inference_mode({call.as_in_inference or not new}):  # where the tensors are made"
-            lines = [mode, *(f"    {line}" for line in lines)]
+        parameters = [f"{name} = torch.nn.Parameter({name}, requires_grad=False)" for name in new]
+        lines += _in_inference(parameters, call.in_turn and call.as_in_inference)
     given = call.arguments_to_give()
     arguments = [name if isinstance(value, Argument) else repr(value) for name, value in given.items()]
     if call.beside:
@@ -85,10 +83,16 @@ def _all_tensors(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) ->
             lines += [] if again else binding(f"{name}s", Argument(np.zeros((PARTS, *value.values.shape))), call, array)
             lines += [f"{name} = {name}s[{call.part - 1}]"]
         if again or (call.part and number):
-            lines += _written_over(name, value, array)
+            again = array == "torch" and call.recording is False
+            lines += _in_inference(_written_over(name, value, array), again)
         else:
-            lines += binding(name, value, replace(call, dtype=call.dtype_of(name), mixed=False), array)
+            new = binding(name, value, replace(call, dtype=call.dtype_of(name), mixed=False), array)
+            lines += _in_inference(new, array == "torch" and call.in_turn and call.as_in_inference)
     return lines
+
+
+def _in_inference(lines: list[str], on: bool) -> list[str]:
+    return ["with torch.inference_mode():", *(f"    {line}" for line in lines)] if on and lines else lines
 
 
 def _shown(answer: str, call: Call, under: str = "") -> list[str]:

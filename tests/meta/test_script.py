@@ -15,7 +15,8 @@ from assay.implementations.arrays import Argument, arrays_of, made_together
 from assay.implementations.contract import Implementation
 from assay.implementations.layouts import LAYOUTS, TOGETHER
 from assay.implementations.load import load
-from assay.implementations.observe import Call, observe
+from assay.implementations.observe import Call, observe, observe_in_turn
+from assay.implementations.running import WAYS_BACK
 from assay.report.script import script
 from assay.report.tensors import SPELLED_OUT
 from assay.tests.trial.textures import laid
@@ -232,6 +233,43 @@ def test_who_differentiates_is_asked_in_the_script_what_the_judge_asks(tmp_path,
     (tmp_path / "script.py").write_text(script("", array, [call], "wrong", by_vjp=True))
     runpy.run_path(str(tmp_path / "script.py"), {"candidate": types.SimpleNamespace(**operators, vjp=vjp)})
     assert asked == judged and len(asked) == ASKED[ways]
+
+
+@pytest.mark.parametrize("way", WAYS_BACK)
+def test_in_each_way_back_the_script_asks_what_the_judge_asks(tmp_path, capsys, way):
+    """On the same numbers, as often, and told the same gradient."""
+    asked = []
+
+    def swish(x, beta=None):
+        asked.append(x.tolist())
+        return 2.0 * x
+
+    values = Argument(np.array([1.0, 2.0]))
+    call = Call("swish", {"x": values}, "float32", "cpu", values, ("x",), **{way: True})
+    seen = observe(Implementation("own", {"swish": swish}), call)
+    judged, asked[:] = list(asked), []
+    (tmp_path / "script.py").write_text(script("", "torch", [call], "wrong"))
+    runpy.run_path(str(tmp_path / "script.py"), {"candidate": types.SimpleNamespace(swish=swish)})
+    assert asked == judged and not seen.fault and not seen.changed
+    assert seen.gradients["x"].tolist() == [2.0, 4.0] and "'x': tensor([2., 4.])" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (1, 2), (2, 1), (2, 2)])
+@pytest.mark.parametrize("recording", [None, False])
+def test_tensors_are_made_in_inference_mode_in_the_script_where_they_are_for_the_judge(tmp_path, sizes, recording):
+    asked = []
+
+    def swish(x, beta):
+        asked.append((x.tolist(), x.is_inference(), beta.is_inference(), type(beta)))
+        return 2.0 * x
+
+    tensors = [{"x": Argument(np.ones(size)), "beta": Argument(np.ones(1))} for size in sizes]
+    calls = [Call("swish", each, "float32", "cpu", recording=recording, in_turn=True) for each in tensors]
+    observe_in_turn(Implementation("own", {"swish": swish}), calls)
+    judged, asked[:] = list(asked), []
+    (tmp_path / "script.py").write_text(script("", "torch", calls, "wrong"))
+    runpy.run_path(str(tmp_path / "script.py"), {"candidate": types.SimpleNamespace(swish=swish)})
+    assert asked == judged and len(asked) == 2
 
 
 @pytest.mark.parametrize("back", [False, True])
