@@ -71,6 +71,22 @@ def test_padding_is_zeros_in_inference_whatever_is_at_the_edge(candidate):
             judge.same_arrays(candidate, what, seen.output, pad2d(*values_of(seen)))
 
 
+@clause("conv2d.special", tier="special")
+def test_a_nan_of_a_kernel_reaches_images_of_its_channel_that_hold_nothing_but_zeros(candidate):
+    """Half of the channels are dead. Blind to infinities of kernels, and to declared spreading."""
+    if candidate.precision("conv2d").reaches_further:
+        candidate.tally.left_out = "spreading is declared, or an algorithm that spreads"
+        return
+    for channels in (2, 24):
+        image, weight = np.ones((2, channels, 6, 8)), np.ones((8, channels, 3, 3))
+        image[:, : channels // 2], weight[5, 0, 1, 2] = 0.0, math.nan
+        expected = np.zeros((2, 8, 4, 6))
+        expected[:, 5] = math.nan
+        held = {"input": image, "weight": weight, "bias": None, "stride": 1, "padding": 0}
+        what = "a NaN of a kernel does not reach images that are zero, or reaches another channel"
+        what_is_not_finite(candidate, "conv2d", held, what, expected)
+
+
 def rows_of_nan_are_nan(candidate, operator, weights):
     """Give x rows of nothing but NaN, as of tokens that are lost already, among many others."""
     held = {"x": np.ones((ROWS, FEATURES)), **dict.fromkeys(weights, np.ones((OUTPUTS, FEATURES)))}

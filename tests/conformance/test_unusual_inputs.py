@@ -71,10 +71,10 @@ def what_is_not_finite(candidate, operator, held, what, expected):
 
 
 def a_nan_reaches_rows_of_zeros(candidate, operator):
-    """Give each weight in turn a NaN in one output, where some rows of x are padding. Zero times NaN is NaN."""
+    """Give each weight in turn a NaN in one output, where rows of x are padding, or features dead: 0 NaN is NaN."""
     rows, outputs, weights = 12, 10, "w" if operator == "linear" else "wv"
-    for name, features in itertools.product(weights, (24, 64)):
-        x = np.ones((rows, features)) * (np.arange(rows) % 3 > 0)[:, None]
+    for name, features, dead in itertools.product(weights, (24, 64), (0, 16)):
+        x = np.ones((rows, features)) * (np.arange(rows) % 3 > 0)[:, None] * (np.arange(features) >= dead)
         held = {"x": x, **dict.fromkeys(weights, np.ones((outputs, features)))}
         held[name] = np.where(np.arange(outputs * features).reshape(outputs, features) == 4 * features + 7, math.nan, 1)
         expected = np.where(np.arange(outputs) == 4, math.nan, np.zeros((rows, outputs)))
