@@ -50,6 +50,7 @@ class Call:
     revisited: bool = False  # and by one of this operator, on other tensors and parameters
     twice: bool = False  # it has gone back before, from half of what comes in
     in_turn: bool = False  # on the memory of the call before, if there was one
+    inferred: bool = False  # tensors that are new are made in inference mode, too
     mixed: bool = False  # the second tensor is of another dtype
     part: int = 0  # of this number, from 1 on, of the same memory, are all tensors but the first; none if 0
     halved: bool = False  # the result is, in place, before going back from twice what comes in
@@ -73,11 +74,6 @@ class Call:
     def is_even(self) -> bool:
         """Whether the sizes of its tensors add up to an even number: so of half of all calls, and of each once more."""
         return sum(sum(tensor.values.shape) for tensor in self.tensors.values()) % 2 == 0
-
-    @property
-    def as_in_inference(self) -> bool:
-        """Whether tensors that are written over between calls are made in inference mode: where half of all are."""
-        return self.recording is False and self.is_even
 
     @property
     def kind(self) -> tuple[str, str, bool]:
@@ -155,7 +151,7 @@ class Memory:
         if last is not None and tuple(last.shape) == argument.values.shape and library.fits(last, call.recording):
             library.overwrite(last, argument.values)
             return last
-        with library.recording(False if call.as_in_inference else None):
+        with library.recording(False if call.inferred else None):
             made = library.make(argument, call.dtype, call.device)
             self.arrays[name] = library.parameter(made) if name in call.parameters else made
         return self.arrays[name]

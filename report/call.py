@@ -50,6 +50,7 @@ def inputs(call: Call) -> list[str]:
     lines += [f"{', '.join(call.parameters)}: parameters"] * bool(call.parameters and call.cotangent)
     lines += [f"in inference: no gradients are recorded{frozen}"] * (call.recording is False)
     lines += ["no gradients are recorded"] * (call.recording == NO_GRAD)
+    lines += ["the tensors are made in inference mode, and written over there"] * call.inferred
     lines += [f"while PyTorch is set to {call.setting}"] * bool(call.setting)
     return lines + [f"all tensors in one memory, {call.together}"] * bool(call.together)
 

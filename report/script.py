@@ -58,7 +58,7 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]], by_
     if array == "torch":
         new = [name for name in call.parameters if made.get(name) != call.tensors[name].values.shape]
         parameters = [f"{name} = torch.nn.Parameter({name}, requires_grad=False)" for name in new]
-        lines += _in_inference(parameters, call.in_turn and call.as_in_inference)
+        lines += _in_inference(parameters, call.inferred)
     given = call.arguments_to_give()
     arguments = [name if isinstance(value, Argument) else repr(value) for name, value in given.items()]
     if call.beside:
@@ -87,7 +87,7 @@ def _all_tensors(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) ->
             lines += _in_inference(_written_over(name, value, array), again)
         else:
             new = binding(name, value, replace(call, dtype=call.dtype_of(name), mixed=False), array)
-            lines += _in_inference(new, array == "torch" and call.in_turn and call.as_in_inference)
+            lines += _in_inference(new, array == "torch" and call.inferred)
     return lines
 
 

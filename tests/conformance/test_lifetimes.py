@@ -232,10 +232,11 @@ def test_state_one_row_of_large_weights_that_is_another_shows(candidate, operato
 @clause("contract.memoryless", tier="state", operators=SUMMED, dtypes=("float32", "bfloat16"))
 def test_state_new_values_of_hundreds_of_thousands_of_weights_give_their_own_result(candidate, operator):
     """Written over in place, in inference. Blind to what every call has wrong."""
-    candidate.begin()
     cases = [reseeded(lasting(operator, **HEAVY[operator]), k) for k in range(2)]
-    seen, _ = candidate.answers_in_turn(cases, recording=False)
-    are_right(candidate, cases, seen)
+    for inferred in (False, True):
+        candidate.begin()
+        seen, _ = candidate.answers_in_turn(cases, recording=False, inferred=inferred)
+        are_right(candidate, cases, seen)
 
 
 @clause("contract.memoryless", tier="state", operators=("linear", "glu", "swiglu", "conv2d", "max_pool2d"))

@@ -72,8 +72,8 @@ def test_state_new_values_in_the_same_memory_give_their_own_result(candidate, op
     """Written over the old ones, without a word, in inference after some calls. Blind to memory of earlier laws."""
     case = data.draw(CASES[operator](VALUES))
     answers_are_alike(candidate, [case, reseeded(case, 1)])
-    for recording in (False, NO_GRAD):
-        answers_are_alike(candidate, [*[case] * WARM, reseeded(case, 1)], recording=recording)
+    for recording, inferred in ((False, False), (False, True), (NO_GRAD, False)):
+        answers_are_alike(candidate, [*[case] * WARM, reseeded(case, 1)], recording=recording, inferred=inferred)
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)

@@ -255,21 +255,21 @@ def test_in_each_way_back_the_script_asks_what_the_judge_asks(tmp_path, capsys, 
 
 
 @pytest.mark.parametrize("sizes", [(1, 1), (1, 2), (2, 1), (2, 2)])
-@pytest.mark.parametrize("recording", [None, False])
-def test_tensors_are_made_in_inference_mode_in_the_script_where_they_are_for_the_judge(tmp_path, sizes, recording):
-    asked = []
+@pytest.mark.parametrize(("recording", "inferred"), [(None, False), (False, False), (False, True)])
+def test_the_script_makes_tensors_in_inference_mode_where_the_judge_does(tmp_path, sizes, recording, inferred):
+    asked, more = [], {"recording": recording, "inferred": inferred, "in_turn": True}
 
     def swish(x, beta):
         asked.append((x.tolist(), x.is_inference(), beta.is_inference(), type(beta)))
         return 2.0 * x
 
     tensors = [{"x": Argument(np.ones(size)), "beta": Argument(np.ones(1))} for size in sizes]
-    calls = [Call("swish", each, "float32", "cpu", recording=recording, in_turn=True) for each in tensors]
+    calls = [Call("swish", each, "float32", "cpu", **more) for each in tensors]
     observe_in_turn(Implementation("own", {"swish": swish}), calls)
     judged, asked[:] = list(asked), []
     (tmp_path / "script.py").write_text(script("", "torch", calls, "wrong"))
     runpy.run_path(str(tmp_path / "script.py"), {"candidate": types.SimpleNamespace(swish=swish)})
-    assert asked == judged and len(asked) == 2
+    assert asked == judged and [each[1:3] for each in asked] == [(inferred, inferred)] * 2
 
 
 @pytest.mark.parametrize("back", [False, True])

@@ -122,17 +122,21 @@ class Candidate:
         recording: bool | str | None = None,
         wanted: Sequence[str] = (),
         parts: bool = False,
+        inferred: bool = False,
     ) -> tuple[list[Observation], list[Values]]:
         """The well-formed answers to cases, each on the memory of the last, and what they hold after the last call.
 
         Going ``back``, with the gradients of the ``wanted`` tensors, or of all; else with their ``recording`` as in
-        `answer`. All tensors but the first are ``parts`` of a memory, one behind the other, if that is wanted.
+        `answer`. All tensors but the first are ``parts`` of a memory, one behind the other, if that is wanted; all are
+        made in inference mode, if ``inferred``.
 
         Raises:
             NonConformance: as `ask`, and as `ask_gradient`.
         """
         calls = [self._asking(case, BACK if back else recording, wanted) for case in cases]
-        return self._answered(cases, [replace(call, part=k * parts) for k, call in enumerate(calls, 1)])
+        return self._answered(
+            cases, [replace(call, part=k * parts, inferred=inferred) for k, call in enumerate(calls, 1)]
+        )
 
     def answers_in_modes(
         self, cases: Sequence[Case], modes: Sequence[bool | str | None]
