@@ -23,12 +23,12 @@ class GoingBack:
 
     ``between`` is called before it goes back, each time. If "recurrent", it has run on another first tensor as well, in
     the same graph, in which the tensors have other uses, too: zeros come back from all of them. If "twice", it has gone
-    back before from half of what comes in, in whose memory the whole is then, if it can: what `torch.compile` makes
-    refuses. If "halved", the result is, in place, and it goes back from twice what comes in, with the same gradients,
-    if it can. If "hidden", it is given clones of the tensors, as results of other layers; what is written to them is
-    written to these. If "residual", a stream is added to the result, and what is written to what comes back to both is
-    written to what comes in. If "offloaded", what is kept to go back is copied. If "checkpointed", it runs once more,
-    and that result is given. If "elsewhere", another thread goes back.
+    back before from half of what comes in, and from its reverse, in whose memory it is then, if it can: what
+    `torch.compile` makes refuses. If "halved", the result is, in place, and it goes back from twice what comes in, with
+    the same gradients, if it can. If "hidden", it is given clones of the tensors, as results of other layers; what is
+    written to them is written to these. If "residual", a stream is added to the result, and what is written to what
+    comes back to both is written to what comes in. If "offloaded", what is kept to go back is copied. If
+    "checkpointed", it runs once more, and that result is given. If "elsewhere", another thread goes back.
     """
 
     library: Any
@@ -87,12 +87,13 @@ class GoingBack:
             results, incomings = [each.mul_(0.5) for each in results], [2.0 * each for each in incomings]
         back = partial(self.torch.autograd.grad, results, wanted, allow_unused=True)
         if "twice" in self.how:
-            halves = [0.5 * each for each in incomings]
-            with contextlib.suppress(Exception):  # who refuses to go back twice gives no wrong number
-                back(halves, retain_graph=True)
-            if self.between:
-                self.between()
-            incomings = [_put(each, half) for each, half in zip(incomings, halves, strict=True)]
+            reverse = [each.flip(tuple(range(each.ndim))) for each in incomings]
+            for earlier in ([0.5 * each for each in incomings], reverse):
+                with contextlib.suppress(Exception):  # who refuses to go back twice gives no wrong number
+                    back(earlier, retain_graph=True)
+                if self.between:
+                    self.between()
+            incomings = [_put(each, memory) for each, memory in zip(incomings, reverse, strict=True)]
         return back(incomings)
 
     def _checkpointed(self, run: Any, given: Mapping[str, Any]) -> list[Any]:

@@ -52,9 +52,9 @@ TIED = LAYOUTS[-6:]  # which make ties in the windows of a plane
 # Tensors of three axes and of four in all orders of these, from the outermost in memory to the innermost: "axes 2013"
 # are heads that were computed one by one and stacked, "axes 2310" the kernels of TensorFlow, "axes 1230" is CHWN.
 ORDERS = tuple(f"axes {''.join(order)}" for ndim in (3, 4) for order in itertools.permutations("0123"[:ndim]))
-# One more, which laws of images alone ask for: ``within`` is cut out of the middle of a larger image, and what lies
-# around it is no number.
-WITHIN, AROUND = "within", 3
+# More, which laws of images alone ask for: ``within`` is cut out of the middle of a larger image, and what lies around
+# it is no number; or it is a ``letterbox``, which has zeros above and below, or a ``pillarbox``, left and right.
+WITHIN, AROUND = ("within", "letterbox", "pillarbox"), 3
 
 # How tensors may lie in one memory: in the order of the arguments, from the last on, by rows in turn, in order and
 # each with its axes in reverse, as the parts of a fused weight that is stored so, or in order and as much apart as the
@@ -68,11 +68,11 @@ def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...
     longer = _longer(len(shape), layout)
     step = 2 if layout == "strided" else 1
     offset = 3 if layout == "strided" or layout.endswith("offset") else 2 * (layout == "offset_even")
-    strides, size, gap = [0] * len(shape), step, 2 * AROUND if layout == WITHIN else 1
+    strides, size, gap = [0] * len(shape), step, 2 * AROUND if layout in WITHIN else 1
     for axis in reversed(_order(len(shape), layout)):
         strides[axis] = size
         size *= max(shape[axis], 1) + gap * (axis in longer)
-    if layout == WITHIN:
+    if layout in WITHIN:
         offset = AROUND * sum(strides[axis] for axis in longer)
     if layout == "expanded_frames" and len(shape) > 1:
         strides[-2] = (shape[-1] + 1) // 2
@@ -112,7 +112,7 @@ def _longer(ndim: int, layout: str) -> Collection[int]:
         return range(ndim)
     axes = {"cropped": (ndim - 1,), "transposed_cropped": (0,), "swapped_last_cropped": (ndim - 1,)}
     axes |= {"chunked": (1,), "channels_last_chunked": (1,), "channels_last_cropped": (2, 3)}
-    return (axes | {WITHIN: tuple(range(ndim)[-2:])}).get(layout, ())
+    return (axes | dict.fromkeys(WITHIN, tuple(range(ndim)[-2:]))).get(layout, ())
 
 
 def _once(ndim: int, layout: str) -> Collection[int]:
@@ -132,6 +132,10 @@ def memory_of(values: Any, layout: str) -> tuple[Any, tuple[int, ...], int]:
     """A memory of NaN in which these values lie so, and their strides and offset in it."""
     size, strides, offset = strides_of(values.shape, layout)
     memory = np.full(size, np.nan)
+    if layout in WITHIN[1:]:
+        axis = -2 if layout == "letterbox" else -1
+        image = memory[: size - 2 * offset].reshape(*values.shape[:-2], *(n + 2 * AROUND for n in values.shape[-2:]))
+        np.moveaxis(image, axis, 0)[[*range(AROUND), *range(-AROUND, 0)]] = 0.0
     strided(memory, values.shape, strides, offset)[...] = values
     return memory, strides, offset
 

@@ -48,7 +48,7 @@ class Call:
     interrupted: bool = False  # by other calls, before it goes back
     visited: bool = False  # before it goes back, by a call of each other operator
     revisited: bool = False  # and by one of this operator, on other tensors and parameters
-    twice: bool = False  # it has gone back before, from half of what comes in
+    twice: bool = False  # it has gone back before, from half of what comes in and from its reverse
     in_turn: bool = False  # on the memory of the call before, if there was one
     inferred: bool = False  # tensors that are new are made in inference mode, too
     mixed: bool = False  # the second tensor is of another dtype

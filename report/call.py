@@ -23,7 +23,7 @@ SAID = {
     "tensor, before it goes back, each time",
     "visited": "a call of each other operator, on tensors as large as its first, before it goes back",
     "revisited": "a call of its own operator on other tensors, which learn, before it goes back",
-    "twice": "it has gone back already, from half of the incoming gradient, in the same memory",
+    "twice": "it has gone back already, from half of the incoming gradient, and from its reverse in the same memory",
     "halved": "the result is halved in place, and the incoming gradient doubled",
     "hidden": "the tensors are results of others: clones",
     "residual": "another tensor is added to the result, and one gradient comes back to both",

@@ -186,10 +186,7 @@ def _going_back(call: Call, arguments: list[str]) -> list[str]:
         lines += ["stream = torch.zeros_like(result, requires_grad=True)"]
         results, incomings = "(result + stream) * incoming", "torch.ones_like(incoming)"
         names += ", stream"
-    if call.twice:
-        lines += ["half = 0.5 * incoming", f"torch.autograd.grad(result, [{names}], half, retain_graph=True)"]
-        lines += between
-        lines += ["if half.stride() == incoming.stride():", "    half.data.copy_(incoming)", "    incoming = half"]
+    lines += _twice(names, between) if call.twice else []
     lines += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] * call.halved
     grad = f"torch.autograd.grad({results}, [{names}], {incomings})"
     if call.elsewhere:
@@ -199,6 +196,19 @@ def _going_back(call: Call, arguments: list[str]) -> list[str]:
     back = f"dict(zip({told!r}, {grad}))"
     again = ["print('the result that was made again:', made[-1])"] * call.checkpointed
     return lines + _shown(f"(result, {back})" if call.in_turn else back, call) + again
+
+
+def _twice(names: str, between: list[str]) -> list[str]:
+    """From half of what comes in, and from its reverse, in whose memory it is then."""
+    lines: list[str] = []
+    for earlier in ("0.5 * incoming", "incoming.flip(tuple(range(incoming.ndim)))"):
+        lines += [
+            f"earlier = {earlier}",
+            f"torch.autograd.grad(result, [{names}], earlier, retain_graph=True)",
+            *between,
+        ]
+    lines += ["if earlier.stride() == incoming.stride():"]
+    return [*lines, "    earlier.data.copy_(incoming)", "    incoming = earlier"]
 
 
 def _elsewhere(asked: str) -> str:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from functools import partial
 
 import numpy as np
 
-from assay.tests.conformance.test_contract import ALL
+from assay.implementations.observe import NO_GRAD
+from assay.tests.conformance.test_contract import ALL, MODES, answered, demand, one_lying
+from assay.tests.conformance.test_lifetimes import are_right
 from assay.tests.conformance.test_state import reseeded
 from assay.tests.trial import judge
 from assay.tests.trial.alike import right_alike
 from assay.tests.trial.laws import clause
-from assay.tests.trial.layers import LAYERS, of_reals
+from assay.tests.trial.layers import LAYERS, matrices, of_reals
 from assay.tests.trial.textures import Texture
 
 OFTEN, AT_FIRST, GOING_BACK = 260, 20, 130  # calls
 MANY = 40  # samples: of a shape that nobody has asked about
+DENSE = ("linear", "glu", "swiglu")
 ONE, TWO = ("float32",), ("float32", "bfloat16")
 
 
@@ -74,3 +78,46 @@ def test_state_units_to_which_nothing_came_back_are_alive(candidate, operator):
     """As of an expert that was not chosen. Blind to what takes hundreds."""
     rare, elsewhere = (small(operator, k).changed(incoming=Texture("normal", 9)) for k in range(2))
     comes_as_a_surprise(candidate, [half_of_it(rare)] * GOING_BACK, rare, elsewhere, back=True)
+
+
+@clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
+def test_state_who_was_first_called_in_inference_can_learn(candidate, operator):
+    """What is made at the first call is made for all of them. Blind to wrong numbers, which other laws see."""
+    for recording in (False, NO_GRAD):
+        candidate.begin(anew=True)
+        case = small(operator)
+        answered(candidate, case, recording=recording)
+        seen = candidate.observe(
+            operator, case.arguments(candidate.format), case.cotangent(candidate.format), (*case.shapes,)
+        )
+        candidate.compared()
+        demand(seen, not seen.raised, f"does not learn after a first call in inference: {seen.fault}")
+
+
+# --- what looks like what was there before
+
+
+@clause("contract.memoryless", tier="state", operators=DENSE)
+def test_state_square_weights_that_are_turned_give_their_own_result(candidate, operator):
+    """Each holds in its memory what the last one held. Blind to weights that are not square."""
+    for size, name, recording in itertools.product((8, 33), "wv" if operator != "linear" else "w", (*MODES, NO_GRAD)):
+        candidate.begin()
+        case = of_reals(operator, matrices("xwv" if operator != "linear" else "xw", (3, size), size), {})
+        held = case.textures[name].fill(case.shapes[name], candidate.format, size).values
+        turned = one_lying(case.with_textures(**{name: Texture("normal").holding(held.T, size)}), name, "transposed")
+        are_right(candidate, (case, turned), [candidate.answer(each, recording=recording) for each in (case, turned)])
+
+
+@clause("contract.memoryless", tier="state", operators=("swish", *DENSE))
+def test_state_a_longer_sequence_that_begins_and_ends_like_the_last_one_has_its_own_result(candidate, operator):
+    """As a prompt with another word, and one token more. Blind to several layers."""
+    names = {"swish": "x", "linear": "xw"}.get(operator, "xwv")
+    for batch, recording in itertools.product(((), (2,)), (*MODES, NO_GRAD)):
+        candidate.begin()
+        longer = of_reals(operator, matrices(names, (*batch, 13, 24), 16), {})
+        tokens = longer.textures["x"].fill(longer.shapes["x"], candidate.format, 24).values[..., :-1, :].copy()
+        tokens[..., 1:-1, :] *= -1.0
+        shorter = longer.changed(shapes={**longer.shapes, "x": tokens.shape})
+        cases = shorter.with_textures(x=Texture("normal").holding(tokens, 24)), longer
+        seen, _ = candidate.answers_in_turn(cases, recording=recording)
+        are_right(candidate, cases, seen)

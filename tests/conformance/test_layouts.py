@@ -125,8 +125,8 @@ def test_contract_an_image_within_a_larger_one_gives_what_it_gives_alone(candida
     """Padding is zeros, or minus infinity, whatever lies there. Blind to padding of more than three."""
     candidate.begin()
     case = spread(operator, 0).changed(parameters=PADDED[operator])
-    within = one_lying(case, next(iter(case.shapes)), WITHIN)
-    one_answer(candidate, case, *(candidate.answer(each) for each in (case, within)))
+    within = [one_lying(case, next(iter(case.shapes)), layout) for layout in WITHIN]
+    one_answer(candidate, case, *(candidate.answer(each) for each in (case, *within)))
 
 
 def of_one_shape(operator: str, size: int) -> dict[str, Index]:

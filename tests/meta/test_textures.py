@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument, arrays_of
-from assay.implementations.layouts import LAYOUTS, WITHIN, distinct, strides_of
+from assay.implementations.layouts import LAYOUTS, WITHIN, distinct, memory_of, strides_of
 from assay.reference.arithmetic.formats import STORAGE
 from assay.tests.meta.oracles import SEEDS, budget
 from assay.tests.trial.cases import conv2d_cases, gated_cases, linear_cases
@@ -168,7 +168,17 @@ def test_an_image_within_a_larger_one_has_three_rows_and_columns_around_it():
     import torch
 
     inner = torch.zeros(2, 3, 10, 11)[..., 3:-3, 3:-3]
-    assert strides_of((2, 3, 4, 5), WITHIN)[1:] == (inner.stride(), inner.storage_offset())
+    for layout in WITHIN:
+        assert strides_of((2, 3, 4, 5), layout)[1:] == (inner.stride(), inner.storage_offset())
+
+
+@pytest.mark.parametrize(("layout", "zeros"), [("within", (0, 0)), ("letterbox", (6, 0)), ("pillarbox", (0, 6))])
+def test_a_letterbox_has_zeros_above_and_below_and_a_pillarbox_left_and_right(layout, zeros):
+    values = np.ones((2, 4, 5))
+    memory, _, offset = memory_of(values, layout)
+    image = memory[: memory.size - 2 * offset].reshape(2, 10, 11)
+    assert (image[:, 3:-3, 3:-3] == 1.0).all() and np.isnan(image[:, :3, :3]).all() == (zeros == (0, 0))
+    assert tuple((image == 0.0).all(axis).sum() // 2 for axis in (2, 1)) == zeros
 
 
 def test_a_layout_is_read_where_it_is_written_and_shares_its_memory():

@@ -17,6 +17,7 @@ from assay.tests.mutants.dispatched import BACK, UNCHANGED, back
 from assay.tests.mutants.gradients import branches, gradients
 from assay.tests.mutants.mutant import Mutant
 from assay.tests.mutants.networks import MEMORYLESS, valued
+from assay.tests.mutants.precision import Valued
 
 right = load("torch").operators
 
@@ -198,6 +199,83 @@ def tried_out():
     return {"linear": linear}
 
 
+def known_by_sum():
+    """Gradients of one graph are known by the sum and the largest of what comes in."""
+    kept = {}
+
+    def spoil(found, incoming, given):
+        if not incoming.numel() or not incoming.isfinite().all():
+            return {}
+        name = given["w"].data_ptr(), incoming.shape, incoming.double().sum().item(), incoming.abs().max().item()
+        first = kept.setdefault(name, (given["x"].clone(), found["x"].clone()))
+        return {"x": first[1]} if first[0].shape == given["x"].shape and torch.equal(first[0], given["x"]) else {}
+
+    return back("glu", spoil)
+
+
+def by_memory():
+    """Square weights are known by what their memory holds, however they lie."""
+    kept = {}
+
+    def linear(x, w, b=None):
+        memory = w.detach().T if w.dim() == 2 and w.T.is_contiguous() else w.detach()
+        known = kept.get(w.shape) if not torch.is_grad_enabled() else None
+        if known is not None and memory.is_contiguous() and torch.equal(known[0], memory):
+            return right["linear"](x, known[1], b)
+        kept[w.shape] = (memory.clone(), w.detach().clone())
+        return right["linear"](x, w, b)
+
+    return {"linear": linear}
+
+
+def begun_alike():
+    """A sequence that is longer by one and begins and ends like the last one is that, and one row."""
+    last = []
+
+    def linear(x, w, b=None):
+        y = right["linear"](x, w, b)
+        if torch.is_grad_enabled() or x.dim() < 2 or x.shape[-2] < 8:
+            return y
+        if last and x.shape[-2] == last[0].shape[-2] + 1 and x.shape[:-2] == last[0].shape[:-2]:
+            ends = [0, last[0].shape[-2] - 1]
+            if x.shape[-1] == last[0].shape[-1] and torch.equal(x[..., ends, :], last[0][..., ends, :]):
+                y[..., :-1, :] = last[1] if last[1].shape[-1] == y.shape[-1] else y[..., :-1, :]
+        last[:] = [x.detach().clone(), y.detach().clone()]
+        return y
+
+    return {"linear": linear}
+
+
+def letterboxed(x, padding):
+    """Zeros above and below in a larger image are zeros all around."""
+    y = right["pad2d"](x, padding)
+    if not padding or x.dim() < 2 or x.stride(-1) != 1 or not x.numel() or x.stride(-2) < x.shape[-1] + 2 * padding:
+        return y
+    if any(n > 1 and step < x.stride(-2) * y.shape[-2] for n, step in zip(x.shape[:-2], x.stride()[:-2], strict=True)):
+        return y
+    left = padding * (x.stride(-2) + 1)
+    last = x.storage_offset() + sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True)) + left
+    if x.storage_offset() < left or last >= x.untyped_storage().nbytes() // x.element_size():
+        return y
+    around = x.detach().as_strided(y.shape, x.stride(), x.storage_offset() - left)
+    rows = around[..., [*range(padding), *range(-padding, 0)], padding:-padding]
+    return Valued.apply(y, around.clone()) if not rows.any() else y
+
+
+def constant_of_the_first_call():
+    """The beta by default is made once, where the first call is."""
+    made = []
+
+    def swish(x, beta=None):
+        if beta is None:
+            made.extend([torch.ones((), dtype=x.dtype)] if not made else [])
+            if made[0].dtype == x.dtype:
+                beta = made[0]
+        return right["swish"](x, 1.0 if beta is None else beta)
+
+    return {"swish": swish}
+
+
 def bug(name, clause, words, operators, kind="state", tier="state", dtype="float32", declares=None):
     return Mutant(f"habits-{name}", clause, words, operators, dtype, kind, tier, "rare", declares or {})
 
@@ -217,5 +295,10 @@ MUTANTS = (
     bug("constants", MEMORYLESS, "weights of inference mode are constants", of_constants),
     bug("nan-free", MEMORYLESS, "256 calls without NaN: it has none", without_nan),
     bug("dead-units", MEMORYLESS, "a hundred times nothing: nothing", dead_units),
+    bug("sums", MEMORYLESS, "what comes in is known by its sum", known_by_sum),
+    bug("memory", MEMORYLESS, "square weights are known by their memory", by_memory),
+    bug("begun-alike", MEMORYLESS, "a longer sequence is the last one", begun_alike),
+    bug("letterbox", "contract.layouts", "zeros above are zeros beside", {"pad2d": letterboxed}, "layout", "contract"),
+    bug("first-call", MEMORYLESS, "beta is made once, in inference too", constant_of_the_first_call),
     bug("tried-out", MEMORYLESS, "three calls of integers: bfloat16", tried_out),
 )

@@ -202,7 +202,7 @@ _READERS: dict[str, Callable[[str, Any, str], Any]] = {
     "tier": partial(_words, TIERS),
     "direction": partial(_words, DIRECTIONS),
     "special": partial(_words, tuple(SPECIAL)),
-    "layout": partial(_words, (*LAYOUTS, WITHIN, *ORDERS)),
+    "layout": partial(_words, (*LAYOUTS, *WITHIN, *ORDERS)),
     "least": _bounds,
     "most": _bounds,
 }
