@@ -262,20 +262,6 @@ def letterboxed(x, padding):
     return Valued.apply(y, around.clone()) if not rows.any() else y
 
 
-def constant_of_the_first_call():
-    """The beta by default is made once, where the first call is."""
-    made = []
-
-    def swish(x, beta=None):
-        if beta is None:
-            made.extend([torch.ones((), dtype=x.dtype)] if not made else [])
-            if made[0].dtype == x.dtype:
-                beta = made[0]
-        return right["swish"](x, 1.0 if beta is None else beta)
-
-    return {"swish": swish}
-
-
 def bug(name, clause, words, operators, kind="state", tier="state", dtype="float32", declares=None):
     return Mutant(f"habits-{name}", clause, words, operators, dtype, kind, tier, "rare", declares or {})
 
@@ -299,6 +285,5 @@ MUTANTS = (
     bug("memory", MEMORYLESS, "square weights are known by their memory", by_memory),
     bug("begun-alike", MEMORYLESS, "a longer sequence is the last one", begun_alike),
     bug("letterbox", "contract.layouts", "zeros above are zeros beside", {"pad2d": letterboxed}, "layout", "contract"),
-    bug("first-call", MEMORYLESS, "beta is made once, in inference too", constant_of_the_first_call),
     bug("tried-out", MEMORYLESS, "three calls of integers: bfloat16", tried_out),
 )
