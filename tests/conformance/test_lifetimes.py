@@ -21,7 +21,7 @@ from assay.tests.trial import judge
 from assay.tests.trial.alike import one_answer, right_alike
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import clause
-from assay.tests.trial.layers import LAYERS, completed, lasting, of_reals, of_samples, wide
+from assay.tests.trial.layers import LAYERS, completed, lasting, of_integers, of_reals, of_samples, wide
 from assay.tests.trial.textures import Texture
 
 OFTEN, OTHERS = 260, 66  # calls of one kind, and others after them, whose results are kept
@@ -201,18 +201,29 @@ def axes_of(operator, *axes, side=9):
     return case.changed(parameters={"stride": stride, "padding": padding})
 
 
-@clause("contract.memoryless", tier="state", operators=SUMMED)
-def test_state_weights_whose_elements_only_moved_are_other_weights(candidate, operator):
-    """Mirrored or reordered, so that sums over them are the same, in inference. Blind to what every call has wrong."""
+def moved_are_others(candidate, case, name):
+    """Mirror a tensor along each axis, one after the other, and all of them, where it lies, and judge each result."""
     candidate.begin()
-    case = lasting(operator)
-    name = "weight" if operator == "conv2d" else "w"
     texture, shape = case.textures[name], case.shapes[name]
     held = texture.fill(shape, candidate.format, case.terms).values
-    moved = [held, *(np.flip(held, axis) for axis in range(held.ndim)), np.flip(held)]
+    moved = [held]
+    for axes in (*range(held.ndim), None):
+        moved.append(np.flip(moved[-1], axes))
     cases = [case.with_textures(**{name: texture.holding(values, case.terms)}) for values in moved]
     seen, _ = candidate.answers_in_turn(cases, recording=False)
     are_right(candidate, cases, seen)
+
+
+@clause("contract.memoryless", tier="state", operators=SUMMED)
+def test_state_weights_whose_elements_only_moved_are_other_weights(candidate, operator):
+    """Mirrored or reordered, so that sums over them are the same, in inference. Blind to what every call has wrong."""
+    moved_are_others(candidate, lasting(operator), "weight" if operator == "conv2d" else "w")
+
+
+@clause("contract.memoryless", tier="state", operators=ALL, dtypes=("float32", "bfloat16"))
+def test_state_inputs_whose_elements_only_moved_are_other_inputs(candidate, operator):
+    """Of 2^16 whole numbers, as pictures are mirrored to be asked about twice. Blind to what every call has wrong."""
+    moved_are_others(candidate, of_integers(operator, *LAYERS[operator].wide), OPERATORS[operator].tensors[0])
 
 
 @clause("contract.memoryless", tier="state", operators=SUMMED)

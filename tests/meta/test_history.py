@@ -268,4 +268,4 @@ def test_the_first_call_of_a_process_may_be_one_in_inference(judged, first, wron
     """Though other laws have called it long before, and recorded gradients."""
     found = judged(FIRST_CALL + first, MEMORY, UNTAUGHT)
     assert bool(found) is wrong
-    assert not wrong or "does not learn after a first call in inference" in found.what
+    assert not wrong or "does not learn after a first call in inference" in str(found)

@@ -228,6 +228,26 @@ def by_memory():
     return {"linear": linear}
 
 
+def mirrored():
+    """An image that is the last one from right to left has its result."""
+    last = []
+
+    def conv2d(input, weight, bias=None, stride=1, padding=0):
+        given = (input, weight, *([] if bias is None else [bias]))
+        how, plain = (len(given), stride, padding), not any(each.requires_grad for each in given)
+        if plain and last and last[0] == how and all(a.shape == b.shape for a, b in zip(last[1], given, strict=True)):
+            (image, *others), (known, *kept) = given, last[1]
+            if torch.equal(image, known.flip(-1)) and all(
+                torch.equal(*each) for each in zip(others, kept, strict=True)
+            ):
+                return last[2].clone()
+        y = right["conv2d"](input, weight, bias, stride, padding)
+        last[:] = [how, [each.detach().clone() for each in (input, *given[1:])], y.detach().clone()]
+        return y
+
+    return {"conv2d": conv2d}
+
+
 def begun_alike():
     """A sequence that is longer by one and begins and ends like the last one is that, and one row."""
     last = []
@@ -283,6 +303,7 @@ MUTANTS = (
     bug("dead-units", MEMORYLESS, "a hundred times nothing: nothing", dead_units),
     bug("sums", MEMORYLESS, "what comes in is known by its sum", known_by_sum),
     bug("memory", MEMORYLESS, "square weights are known by their memory", by_memory),
+    bug("mirrored", MEMORYLESS, "a mirrored image is the last one", mirrored),
     bug("begun-alike", MEMORYLESS, "a longer sequence is the last one", begun_alike),
     bug("letterbox", "contract.layouts", "zeros above are zeros beside", {"pad2d": letterboxed}, "layout", "contract"),
     bug("tried-out", MEMORYLESS, "three calls of integers: bfloat16", tried_out),
