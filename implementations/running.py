@@ -115,6 +115,8 @@ def _of_a_view(function: Callable[..., Any], first: Any, *others: Any) -> Any:
             return function(first[...], second, third)
         case (second, third, fourth):
             return function(first[...], second, third, fourth)
+        case (second, third, fourth, fifth):
+            return function(first[...], second, third, fourth, fifth)
     return function(first[...], *others)
 
 

@@ -87,9 +87,8 @@ def test_state_who_was_first_called_in_inference_can_learn(candidate, operator):
         candidate.begin(anew=True)
         case = small(operator)
         answered(candidate, case, recording=recording)
-        seen = candidate.observe(
-            operator, case.arguments(candidate.format), case.cotangent(candidate.format), (*case.shapes,)
-        )
+        arguments, incoming = case.arguments(candidate.format), case.cotangent(candidate.format)
+        seen = candidate.observe(operator, arguments, incoming, tuple(case.shapes))
         candidate.compared()
         demand(seen, not seen.raised, f"does not learn after a first call in inference: {seen.fault}")
 

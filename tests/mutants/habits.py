@@ -1,4 +1,4 @@
-"""Planted bugs of what is expected, reused or scaled: those of 54 kernels by people without the laws that lived.
+"""Planted bugs of what is expected, reused or scaled: those of 88 kernels by people without the laws that lived.
 
 What a kernel has come to expect after many calls, takes for its own alone, or wins back from a result that has lost it.
 """
@@ -233,16 +233,14 @@ def mirrored():
     last = []
 
     def conv2d(input, weight, bias=None, stride=1, padding=0):
-        given = (input, weight, *([] if bias is None else [bias]))
-        how, plain = (len(given), stride, padding), not any(each.requires_grad for each in given)
-        if plain and last and last[0] == how and all(a.shape == b.shape for a, b in zip(last[1], given, strict=True)):
-            (image, *others), (known, *kept) = given, last[1]
-            if torch.equal(image, known.flip(-1)) and all(
-                torch.equal(*each) for each in zip(others, kept, strict=True)
-            ):
-                return last[2].clone()
-        y = right["conv2d"](input, weight, bias, stride, padding)
-        last[:] = [how, [each.detach().clone() for each in (input, *given[1:])], y.detach().clone()]
+        given = [each for each in (input, weight, bias) if each is not None]
+        y, how = right["conv2d"](input, weight, bias, stride, padding), (len(given), stride, padding)
+        if y.requires_grad:
+            return y
+        (image, *others), (before, known, result) = given, last or (None, given, y)
+        if before == how and all(torch.equal(*each) for each in zip((image.flip(-1), *others), known, strict=True)):
+            y = result.clone()
+        last[:] = how, [each.detach().clone() for each in given], y.clone()
         return y
 
     return {"conv2d": conv2d}
@@ -256,11 +254,12 @@ def begun_alike():
         y = right["linear"](x, w, b)
         if torch.is_grad_enabled() or x.dim() < 2 or x.shape[-2] < 8:
             return y
-        if last and x.shape[-2] == last[0].shape[-2] + 1 and x.shape[:-2] == last[0].shape[:-2]:
-            ends = [0, last[0].shape[-2] - 1]
-            if x.shape[-1] == last[0].shape[-1] and torch.equal(x[..., ends, :], last[0][..., ends, :]):
-                y[..., :-1, :] = last[1] if last[1].shape[-1] == y.shape[-1] else y[..., :-1, :]
-        last[:] = [x.detach().clone(), y.detach().clone()]
+        tokens, result = last or (x, y)
+        shorter, ends = x[..., :-1, :], [0, -1]
+        fits = tokens.shape == shorter.shape and y[..., :-1, :].shape == result.shape
+        if fits and torch.equal(shorter[..., ends, :], tokens[..., ends, :]):
+            y[..., :-1, :] = result
+        last[:] = x.detach().clone(), y.detach().clone()
         return y
 
     return {"linear": linear}
