@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from assay.implementations.observe import NO_GRAD
-from assay.tests.conformance.test_contract import ALL, MODES, answered, demand, one_lying
+from assay.tests.conformance.test_contract import ALL, MODES, one_lying
 from assay.tests.conformance.test_lifetimes import are_right
 from assay.tests.conformance.test_state import reseeded
 from assay.tests.trial import judge
@@ -78,19 +78,6 @@ def test_state_units_to_which_nothing_came_back_are_alive(candidate, operator):
     """As of an expert that was not chosen. Blind to what takes hundreds."""
     rare, elsewhere = (small(operator, k).changed(incoming=Texture("normal", 9)) for k in range(2))
     comes_as_a_surprise(candidate, [half_of_it(rare)] * GOING_BACK, rare, elsewhere, back=True)
-
-
-@clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
-def test_state_who_was_first_called_in_inference_can_learn(candidate, operator):
-    """What is made at the first call is made for all of them. Blind to wrong numbers, which other laws see."""
-    for recording in (False, NO_GRAD):
-        candidate.begin(anew=True)
-        case = small(operator)
-        answered(candidate, case, recording=recording)
-        arguments, incoming = case.arguments(candidate.format), case.cotangent(candidate.format)
-        seen = candidate.observe(operator, arguments, incoming, tuple(case.shapes))
-        candidate.compared()
-        demand(seen, not seen.raised, f"does not learn after a first call in inference: {seen.fault}")
 
 
 # --- what looks like what was there before
