@@ -18,7 +18,7 @@ from assay.report.progress import Steps
 from assay.report.verdict import CONFORMS, EXIT_CODES, FAILS, REFUSED
 from assay.spec import OPERATORS
 from assay.spec.pages_text import escaped, table
-from assay.tests.mutants.origins import ORIGINS, OURS, origin_of
+from assay.tests.mutants.origins import ORIGINS, OURS, UNTOLD, origin_of
 from assay.tests.power.record import Asked, Record, written
 from assay.tests.trial.failure import TIERS
 from assay.tests.trial.run import UsageProblem
@@ -168,7 +168,7 @@ def _origins(rows: Sequence[Row], budgets: Sequence[str]) -> Section:
             counts = (str(number or "") for number in (origin.kernels, origin.past))
             found.append((beginnings, origin.whence, *counts, *caught))
     head = ("mutants", "whence", "kernels", "got past", *(f"caught, {budget}" for budget in budgets))
-    return Section("By origin", said.ORIGINS, head, found)
+    return Section("By origin", f"{said.ORIGINS} {'; '.join(UNTOLD)}.", head, found)
 
 
 def _sees(rows: Iterable[Row], kind: str, tier: str, budget: str) -> str:
