@@ -83,8 +83,7 @@ def _all_tensors(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) ->
             lines += [] if again else binding(f"{name}s", Argument(np.zeros((PARTS, *value.values.shape))), call, array)
             lines += [f"{name} = {name}s[{call.part - 1}]"]
         if again or (call.part and number):
-            again = array == "torch" and call.recording is False
-            lines += _in_inference(_written_over(name, value, array), again)
+            lines += _in_inference(_written_over(name, value, array), array == "torch" and call.recording is False)
         else:
             new = binding(name, value, replace(call, dtype=call.dtype_of(name), mixed=False), array)
             lines += _in_inference(new, array == "torch" and call.inferred)

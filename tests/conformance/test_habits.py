@@ -20,7 +20,7 @@ from assay.tests.trial.textures import Texture
 
 OFTEN, AT_FIRST, GOING_BACK = 260, 20, 130  # calls
 MANY = 40  # samples: of a shape that nobody has asked about
-DENSE = ("linear", "glu", "swiglu")
+MATRICES = {"linear": "xw", "glu": "xwv", "swiglu": "xwv"}
 ONE, TWO = ("float32",), ("float32", "bfloat16")
 
 
@@ -83,21 +83,21 @@ def test_state_units_to_which_nothing_came_back_are_alive(candidate, operator):
 # --- what looks like what was there before
 
 
-@clause("contract.memoryless", tier="state", operators=DENSE)
+@clause("contract.memoryless", tier="state", operators=tuple(MATRICES))
 def test_state_square_weights_that_are_turned_give_their_own_result(candidate, operator):
     """Each holds in its memory what the last one held. Blind to weights that are not square."""
-    for size, name, recording in itertools.product((8, 33), "wv" if operator != "linear" else "w", (*MODES, NO_GRAD)):
+    for size, name, recording in itertools.product((8, 33), MATRICES[operator][1:], (*MODES, NO_GRAD)):
         candidate.begin()
-        case = of_reals(operator, matrices("xwv" if operator != "linear" else "xw", (3, size), size), {})
+        case = of_reals(operator, matrices(MATRICES[operator], (3, size), size), {})
         held = case.textures[name].fill(case.shapes[name], candidate.format, size).values
         turned = one_lying(case.with_textures(**{name: Texture("normal").holding(held.T, size)}), name, "transposed")
         are_right(candidate, (case, turned), [candidate.answer(each, recording=recording) for each in (case, turned)])
 
 
-@clause("contract.memoryless", tier="state", operators=("swish", *DENSE))
+@clause("contract.memoryless", tier="state", operators=("swish", *MATRICES))
 def test_state_a_longer_sequence_that_begins_and_ends_like_the_last_one_has_its_own_result(candidate, operator):
     """As a prompt with another word, and one token more. Blind to several layers."""
-    names = {"swish": "x", "linear": "xw"}.get(operator, "xwv")
+    names = MATRICES.get(operator, "x")
     for batch, recording in itertools.product(((), (2,)), (*MODES, NO_GRAD)):
         candidate.begin()
         longer = of_reals(operator, matrices(names, (*batch, 13, 24), 16), {})

@@ -30,11 +30,18 @@ NONZERO = (-3.0, -1.0, 1.0, 2.0)
 # --- NaN and infinities
 
 
+def spreads(candidate):
+    """Whether conv2d may give NaN elsewhere, which is noted: then there is nothing to judge."""
+    further = candidate.precision("conv2d").reaches_further
+    if further:
+        candidate.tally.left_out = "spreading is declared, or an algorithm that spreads"
+    return further
+
+
 @clause("conv2d.special", tier="special")
 def test_a_nan_or_infinity_in_an_image_of_many_channels_reaches_the_windows_that_hold_it(candidate):
     """An infinity stays one; kernels of zeros give NaN for NaN. Blind to more than one, and to declared spreading."""
-    if candidate.precision("conv2d").reaches_further:
-        candidate.tally.left_out = "spreading is declared, or an algorithm that spreads"
+    if spreads(candidate):
         return
     rng = np.random.default_rng(1)
     for value in VALUES:
@@ -74,8 +81,7 @@ def test_padding_is_zeros_in_inference_whatever_is_at_the_edge(candidate):
 @clause("conv2d.special", tier="special")
 def test_a_nan_of_a_kernel_reaches_images_of_its_channel_that_hold_nothing_but_zeros(candidate):
     """Half of the channels are dead. Blind to infinities of kernels, and to declared spreading."""
-    if candidate.precision("conv2d").reaches_further:
-        candidate.tally.left_out = "spreading is declared, or an algorithm that spreads"
+    if spreads(candidate):
         return
     for channels in (2, 24):
         image, weight = np.ones((2, channels, 6, 8)), np.ones((8, channels, 3, 3))

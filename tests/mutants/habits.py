@@ -17,6 +17,7 @@ from assay.tests.mutants.dispatched import BACK, UNCHANGED, back
 from assay.tests.mutants.gradients import branches, gradients
 from assay.tests.mutants.mutant import Mutant
 from assay.tests.mutants.networks import MEMORYLESS, valued
+from assay.tests.mutants.outliers import amid
 from assay.tests.mutants.precision import Valued
 
 right = load("torch").operators
@@ -268,17 +269,9 @@ def begun_alike():
 def letterboxed(x, padding):
     """Zeros above and below in a larger image are zeros all around."""
     y = right["pad2d"](x, padding)
-    if not padding or x.dim() < 2 or x.stride(-1) != 1 or not x.numel() or x.stride(-2) < x.shape[-1] + 2 * padding:
-        return y
-    if any(n > 1 and step < x.stride(-2) * y.shape[-2] for n, step in zip(x.shape[:-2], x.stride()[:-2], strict=True)):
-        return y
-    left = padding * (x.stride(-2) + 1)
-    last = x.storage_offset() + sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True)) + left
-    if x.storage_offset() < left or last >= x.untyped_storage().nbytes() // x.element_size():
-        return y
-    around = x.detach().as_strided(y.shape, x.stride(), x.storage_offset() - left)
-    rows = around[..., [*range(padding), *range(-padding, 0)], padding:-padding]
-    return Valued.apply(y, around.clone()) if not rows.any() else y
+    around = amid(x, padding, y.shape)
+    rows = None if around is None else around[..., [*range(padding), *range(-padding, 0)], padding:-padding]
+    return y if rows is None or rows.any() else Valued.apply(y, around.clone())
 
 
 def bug(name, clause, words, operators, kind="state", tier="state", dtype="float32", declares=None):

@@ -119,17 +119,23 @@ def as_bits(y, input, kernel_size, stride=None, padding=0):
     return right["max_pool2d"](around, kernel_size, stride).to(torch.int16).view(torch.bfloat16)
 
 
-def haloed(x, padding):
-    """A view amid a larger image is taken to have its zeros there."""
-    y = right["pad2d"](x, padding)
+def amid(x, padding, shape):
+    """A view and what lies around it in a larger image, or None: as its padded result of this shape."""
     if not padding or x.dim() < 2 or x.stride(-1) != 1 or not x.numel():
-        return y
+        return None
     row, start, left = x.stride(-2), x.storage_offset(), padding * (x.stride(-2) + 1)
     last = start + sum((size - 1) * step for size, step in zip(x.shape, x.stride(), strict=True)) + left
     whole = x.untyped_storage().nbytes() // x.element_size()
     fits = row >= x.shape[-1] + 2 * padding and start >= left and last < whole
-    apart = all(n == 1 or step >= row * y.shape[-2] for n, step in zip(x.shape[:-2], x.stride()[:-2], strict=True))
-    return Valued.apply(y, x.detach().as_strided(y.shape, x.stride(), start - left)) if fits and apart else y
+    apart = all(n == 1 or step >= row * shape[-2] for n, step in zip(x.shape[:-2], x.stride()[:-2], strict=True))
+    return x.detach().as_strided(shape, x.stride(), start - left) if fits and apart else None
+
+
+def haloed(x, padding):
+    """A view amid a larger image is taken to have its zeros there."""
+    y = right["pad2d"](x, padding)
+    around = amid(x, padding, y.shape)
+    return y if around is None else Valued.apply(y, around)
 
 
 def turned(x, w, v, b=None, c=None):
