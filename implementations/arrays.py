@@ -74,6 +74,13 @@ class TorchArrays:
         with self.torch.inference_mode(array.is_inference()):
             array.data.copy_(self.torch.from_numpy(np.array(values)))
 
+    def step(self, array: Any) -> None:
+        """A step of an optimizer that changes nothing: whoever listens to optimizers, or counts versions, hears."""
+        if array.is_leaf and not array.is_inference():
+            array.grad = self.torch.zeros_like(array)
+            self.torch.optim.SGD([array]).step()
+            array.grad = None
+
     def fits(self, array: Any, recording: bool | str | None) -> bool:
         """Whether it may be given in this mode: what was made in inference mode, in that alone."""
         return recording is False or not array.is_inference()
@@ -182,6 +189,9 @@ class NumpyArrays:
 
     def overwrite(self, array: Any, values: Values) -> None:
         array[...] = values
+
+    def step(self, array: Any) -> None:
+        """There is no optimizer."""
 
     def fits(self, array: Any, recording: bool | str | None) -> bool:
         return True

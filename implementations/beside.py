@@ -1,21 +1,25 @@
 """Threads: a call that is made in one, while others make another call.
 
 Where a kernel is Python, the other call is made between its lines, one line after the other: so what two calls share is
-seen without luck. What is compiled has to be met by chance, and several times.
+seen without luck; and it is made in the middle of so many others as a server has, which wait for it. What is compiled
+has to be met by chance, and several times.
 """
 
 from __future__ import annotations
 
+import contextvars
 import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, TimeoutError
+from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError
+from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
 
 TURNS, OTHERS = 12, 2  # calls that are made beside others, and threads that make those
 LINES = 200  # of a call, between which others are made at most
+MANY = 33  # calls that are in the middle of one another: more than a pool of 32 workspaces has
 SECONDS = 2.0  # after which no other call is made between lines, nor the call itself once more
 WAIT = 0.5  # seconds that a line waits: who holds a lock meanwhile has thought of threads
 # Modules whose lines are none of a candidate's: what calls it, but not the adapters that lie beside that.
@@ -36,8 +40,11 @@ def beside_others(
             other()
 
     def again() -> Answer:
-        plain, found, until = once(), between_lines(once, other), time.monotonic() + SECONDS
-        beside = [pool.submit(others) for _ in range(OTHERS)]
+        plain, until = once(), time.monotonic() + SECONDS
+        found, lines = between_lines(once, other)
+        for line in sorted({lines * eighth // 8 for eighth in (4, 5, 6, 7)} - {0}):
+            found = among_many(once, other, line) if alike(plain, found) else found
+        beside = [_in_context(pool, others) for _ in range(OTHERS)]
         try:
             for _ in range(TURNS):
                 if not alike(plain, found) or time.monotonic() > until:
@@ -50,30 +57,83 @@ def beside_others(
         return found
 
     with ThreadPoolExecutor(1 + OTHERS) as pool:
-        return pool.submit(again).result()
+        return _in_context(pool, again).result()
 
 
-def between_lines(once: Callable[[], Answer], other: Callable[[], object]) -> Answer:
-    """The answer of a call, between whose lines of Python the other one is made, in another thread."""
-    left, until = LINES, time.monotonic() + SECONDS
+def _in_context(pool: ThreadPoolExecutor, call: Callable[[], Answer]) -> Future[Answer]:
+    """In a copy of the caller's context, as `asyncio.to_thread` has it: what it holds is shared."""
+    return pool.submit(contextvars.copy_context().run, call)
+
+
+def between_lines(once: Callable[[], Answer], other: Callable[[], object]) -> tuple[Answer, int]:
+    """The answer of a call, between whose lines of Python the other one is made, in another thread; how many there are.
+
+    No other is made after one that has to wait.
+    """
+    counted, left, until = 0, LINES, time.monotonic() + SECONDS
+
+    def at_line() -> None:
+        nonlocal counted, left
+        counted += 1
+        if counted <= left and time.monotonic() < until:
+            left *= _made_in_time(pool, other)
+
+    with ThreadPoolExecutor(1) as pool:
+        _in_context(pool, other).result()  # what takes long the first time
+        return _traced(once, at_line), counted
+
+
+def among_many(once: Callable[[], Answer], other: Callable[[], object], line: int) -> Answer:
+    """The answer of a call in the middle of which others are, and which is in the middle of `MANY`: at this line."""
+    found, patient = list[Answer](), threading.Event()
+
+    def around(outer: Callable[[], Any], inner: Callable[[], object]) -> Any:
+        """The answer of the outer call, at whose line, or behind it, the inner one is made in another thread."""
+        left = line
+
+        def at_line() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0 and not _made_in_time(pool, inner, 0.0 if patient.is_set() else WAIT):
+                patient.set()
+
+        with ThreadPoolExecutor(1) as pool:
+            answer = _traced(outer, at_line)
+            if left > 0:
+                _in_context(pool, inner).result()
+        return answer
+
+    def mine() -> None:
+        found.append(around(once, partial(around, other, other)))
+
+    call: Callable[[], object] = mine
+    for _ in range(MANY):
+        call = partial(around, other, call)
+    call()
+    return found[0]
+
+
+def _made_in_time(pool: ThreadPoolExecutor, call: Callable[[], object], wait: float = WAIT) -> bool:
+    try:
+        _in_context(pool, call).result(wait)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _traced(call: Callable[[], Answer], at_line: Callable[[], None]) -> Answer:
+    """What it gives, where something is done at each line of a candidate's Python."""
 
     def step(frame: FrameType, event: str, argument: Any) -> Any:
-        nonlocal left
         module = str(frame.f_globals.get("__name__"))
         if module in OURS or module.partition(".")[0] in LIBRARIES:
             return None
-        if event == "line" and left > 0 and time.monotonic() < until:
-            left -= 1
-            try:
-                pool.submit(other).result(WAIT)
-            except TimeoutError:
-                left = 0
+        if event == "line":
+            at_line()
         return step
 
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(other).result()  # what takes long the first time
-        sys.settrace(step)
-        try:
-            return once()
-        finally:
-            sys.settrace(None)
+    sys.settrace(step)
+    try:
+        return call()
+    finally:
+        sys.settrace(None)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+BROKEN_OFF = 3  # times each way: at the first tensor that is kept, the second, and the third
 
 
 def in_another_thread(back: Callable[[], Any]) -> Any:
@@ -28,7 +31,8 @@ class GoingBack:
     the same gradients, if it can. If "hidden", it is given clones of the tensors, as results of other layers; what is
     written to them is written to these. If "residual", a stream is added to the result, and what is written to what
     comes back to both is written to what comes in. If "offloaded", what is kept to go back is copied. If
-    "checkpointed", it runs once more, and that result is given. If "elsewhere", another thread goes back.
+    "checkpointed", it runs once more, and that result is given. If "elsewhere", another thread goes back. If "broken",
+    it has run before, and a hook on what is kept to go back has failed, going forward or back.
     """
 
     library: Any
@@ -46,6 +50,8 @@ class GoingBack:
         leaves = {name: arrays[name].requires_grad_() for name in names}
         hidden, residual = "hidden" in self.how, "residual" in self.how
         given = arrays | {name: leaf.clone() for name, leaf in leaves.items()} if hidden else arrays
+        if "broken" in self.how:
+            self._break_off(run, given, list(leaves.values()), incoming)
         made = self._made(run, given)
         results = [made[0], *(self._others(run, arrays, leaves) if "recurrent" in self.how else ())]
         if self.between:
@@ -62,6 +68,13 @@ class GoingBack:
         if residual:
             self._written_back(found[-1], incoming)
         return made[-1], dict(zip(leaves, found, strict=False))
+
+    def _break_off(self, run: Any, given: Mapping[str, Any], wanted: list[Any], incoming: Any) -> None:
+        for place, forward in itertools.product(range(BROKEN_OFF), (True, False)):
+            hooks = [_failing(place), self.torch.Tensor.detach]
+            kept = self.torch.autograd.graph.saved_tensors_hooks(*(hooks if forward else reversed(hooks)))
+            with contextlib.suppress(Exception), kept:
+                self.torch.autograd.grad(run(given), wanted, incoming, allow_unused=True)
 
     def _made(self, run: Any, given: Mapping[str, Any]) -> list[Any]:
         """All results that are made: once more, from a checkpoint, when it goes back."""
@@ -118,6 +131,18 @@ class GoingBack:
         with self.torch.no_grad():
             if not ((copy == array) | (array != array)).all():
                 array.copy_(copy)
+
+
+def _failing(place: int) -> Callable[[Any], Any]:
+    """A hook that fails at one of the tensors that it is given."""
+    turns = itertools.count()
+
+    def hook(tensor: Any) -> Any:
+        if next(turns) == place:
+            raise RuntimeError("broken off")
+        return tensor.detach()
+
+    return hook
 
 
 def _put(array: Any, memory: Any) -> Any:

@@ -51,8 +51,10 @@ class Call:
     twice: bool = False  # it has gone back before, from half of what comes in and from its reverse
     in_turn: bool = False  # on the memory of the call before, if there was one
     inferred: bool = False  # tensors that are new are made in inference mode, too
+    stepped: bool = False  # before all but the first are written over an optimizer has had a step
     mixed: bool = False  # the second tensor is of another dtype
     part: int = 0  # of this number, from 1 on, of the same memory, are all tensors but the first; none if 0
+    frame: int = 0  # as ``part``, of the first tensor
     halved: bool = False  # the result is, in place, before going back from twice what comes in
     hidden: bool = False  # the tensors are results of others, and none is a leaf
     residual: bool = False  # another tensor is added to the result: one tensor comes back to both
@@ -60,6 +62,7 @@ class Call:
     offloaded: bool = False  # what it keeps to go back lies elsewhere meanwhile, and comes back as contiguous copies
     recurrent: bool = False  # it is made on another first tensor, too, and all have other uses: zeros come back there
     elsewhere: bool = False  # another thread goes back, as an engine's own threads do
+    broken: bool = False  # it has been broken off before, by a hook that fails on what is kept to go back
     accumulated: bool = False  # the inputs have gradients already, to which nothing is to be added
     beside: bool = False  # it is made in a thread of its own, over and over, while others make it on other numbers
     together: str = ""  # how tensors lie in one memory, as `layouts.TOGETHER` says, if they do
@@ -145,10 +148,13 @@ class Memory:
 
     def make(self, library: Any, name: str, argument: Argument, call: Call) -> Any:
         """A tensor of these values: the last one of this name and shape, overwritten, if there is one."""
-        if call.part and name != next(iter(call.tensors)):
-            return self._part(library, name, argument, call)
+        is_first = name == next(iter(call.tensors))
+        if part := call.frame if is_first else call.part:
+            return self._part(library, name, argument, call, part)
         last = self.arrays.get(name)
         if last is not None and tuple(last.shape) == argument.values.shape and library.fits(last, call.recording):
+            if call.stepped and not is_first:
+                library.step(last)
             library.overwrite(last, argument.values)
             return last
         with library.recording(False if call.inferred else None):
@@ -156,11 +162,11 @@ class Memory:
             self.arrays[name] = library.parameter(made) if name in call.parameters else made
         return self.arrays[name]
 
-    def _part(self, library: Any, name: str, argument: Argument, call: Call) -> Any:
+    def _part(self, library: Any, name: str, argument: Argument, call: Call, number: int) -> Any:
         rows, *others = argument.values.shape
         if name not in self.arrays:
             self.arrays[name] = library.make(Argument(np.zeros((PARTS * rows, *others))), call.dtype, call.device)
-        part = self.arrays[name][(call.part - 1) * rows : call.part * rows]
+        part = self.arrays[name][(number - 1) * rows : number * rows]
         library.overwrite(part, argument.values)
         return part
 
@@ -205,7 +211,7 @@ def _observe(implementation: Implementation, call: Call, memory: Memory | None) 
     before = surroundings.state(call.watched, collecting=call.is_even)
     start = time.perf_counter()
     try:
-        result, gradients = run(implementation, call, library, arrays, incoming)
+        result, gradients = run(implementation, call, library, arrays, incoming, before.draw)
         library.synchronise(call.device)
     except Exception as problem:
         seen.raised = type(problem).__name__

@@ -32,6 +32,7 @@ WAYS_BACK = (
     "offloaded",
     "recurrent",
     "elsewhere",
+    "broken",
 )
 # Those of them that may be refused by an error: by who goes back once, or needs its result again, and by a checkpoint,
 # which is made again of copies of what it was given, where they lie in another way.
@@ -59,23 +60,39 @@ def _new(call: Call, library: Any) -> dict[str, Any]:
     return found | {name: library.parameter(found[name]) for name in call.parameters}
 
 
-def run(implementation: Implementation, call: Call, library: Any, arrays: dict[str, Any], incoming: Any) -> Answer:
+def run(
+    implementation: Implementation,
+    call: Call,
+    library: Any,
+    arrays: dict[str, Any],
+    incoming: Any,
+    meanwhile: Callable[[], None],
+) -> Answer:
     """The result, and the gradients by name, of which there are some where ``incoming`` comes back.
+
+    ``meanwhile`` is called before it goes back.
 
     Raises:
         Exception: whatever the candidate raises.
     """
     if not call.beside:
-        return _once(implementation, call, library, arrays, incoming)
+        return _once(implementation, call, library, arrays, incoming, meanwhile)
 
     def anew(asked: Call) -> Answer:
-        return _once(implementation, asked, library, made(asked, library), incoming)
+        return _once(implementation, asked, library, made(asked, library), incoming, lambda: None)
 
     other = call.on_other_numbers()
     return beside_others(lambda: anew(call), lambda: anew(other), partial(_alike, library))
 
 
-def _once(implementation: Implementation, call: Call, library: Any, arrays: dict[str, Any], incoming: Any) -> Answer:
+def _once(
+    implementation: Implementation,
+    call: Call,
+    library: Any,
+    arrays: dict[str, Any],
+    incoming: Any,
+    meanwhile: Callable[[], None],
+) -> Answer:
     function = implementation.operators[call.operator]
 
     def forward(given: Mapping[str, Any], through: Any = _called) -> Any:
@@ -85,7 +102,11 @@ def _once(implementation: Implementation, call: Call, library: Any, arrays: dict
     if incoming is None:
         with library.recording(call.recording), library.under(call.setting):
             return forward(arrays, _of_a_view if is_of_a_view(call) else _called), {}
-    between = partial(_call_others, implementation, call, library, forward, arrays)
+
+    def between() -> None:
+        meanwhile()
+        _call_others(implementation, call, library, forward, arrays)
+
     with library.under(call.setting):
         if implementation.vjp is None:
             how = [word for word in WAYS_BACK if getattr(call, word)]

@@ -92,6 +92,18 @@ class Look(NamedTuple):
     values: list[Any]
     stirred: list[tuple[Setting, Any]]
 
+    def draw(self) -> None:
+        """Draw random numbers in the middle of what is watched: who sets them back later to what they were shows."""
+        if not self.stirred:
+            return
+        with_torch = "torch" in sys.modules
+        looked = zip(self.settings, self.values, strict=True)
+        randoms = [(place, *each) for place, each in enumerate(looked) if each[0] in _randoms(with_torch)]
+        alike = [(place, setting) for place, setting, value in randoms if not _differs(setting, value, setting.read())]
+        _stir(with_torch)
+        for place, setting in alike:
+            self.values[place] = setting.read()
+
 
 def _attribute(label: str, owner: Any, name: str) -> Setting:
     return Setting(label, lambda: getattr(owner, name), lambda value: setattr(owner, name, value))

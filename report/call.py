@@ -30,6 +30,7 @@ SAID = {
     "checkpointed": "it is made once more while going back, from a checkpoint; that result is told",
     "offloaded": "what it keeps to go back are contiguous copies, which a hook makes",
     "elsewhere": "another thread goes back",
+    "broken": "it has been broken off before, by a hook that fails on what is kept, going forward and back",
     "recurrent": "in one graph with it clones of all tensors, and a call on its first one reversed, times -0.5, "
     "from which zeros come back",
     "accumulated": "the inputs have gradients already, of ones",
@@ -43,6 +44,7 @@ def inputs(call: Call) -> list[str]:
     lines += [f"incoming gradient {describe('incoming', call.cotangent)}"] if call.cotangent else []
     lines += [f"{name} is of {call.dtype_of(name)}" for name in call.tensors if call.dtype_of(name) != call.dtype]
     lines += [f"all but the first tensor are part {call.part} of {PARTS} of one memory"] * bool(call.part)
+    lines += [f"the first tensor is part {call.frame} of {PARTS} of one memory"] * bool(call.frame)
     lines += [words for flag, words in SAID.items() if getattr(call, flag)]
     some = 0 < len(call.differentiate) < len(call.tensors)
     lines += [f"of {', '.join(call.differentiate)} alone a gradient is asked for"] * some
@@ -51,6 +53,7 @@ def inputs(call: Call) -> list[str]:
     lines += [f"in inference: no gradients are recorded{frozen}"] * (call.recording is False)
     lines += ["no gradients are recorded"] * (call.recording == NO_GRAD)
     lines += ["the tensors are made in inference mode, and written over there"] * call.inferred
+    lines += ["an optimizer has a step before all but the first tensor are written over"] * call.stepped
     lines += [f"while PyTorch is set to {call.setting}"] * bool(call.setting)
     return lines + [f"all tensors in one memory, {call.together}"] * bool(call.together)
 

@@ -12,6 +12,7 @@ import numpy as np
 from assay.implementations.arrays import Argument
 from assay.implementations.beside import OTHERS
 from assay.implementations.contract import completed
+from assay.implementations.going_back import BROKEN_OFF
 from assay.implementations.layouts import places_together, same_tensors
 from assay.implementations.observe import PARTS, Call
 from assay.implementations.running import is_of_a_view, neighbours, turns
@@ -79,15 +80,22 @@ def _all_tensors(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) ->
     lines: list[str] = []
     for number, (name, value) in enumerate(call.tensors.items()):
         again = made.get(name) == value.values.shape
-        if call.part and number:
+        if part := call.part if number else call.frame:
             lines += [] if again else binding(f"{name}s", Argument(np.zeros((PARTS, *value.values.shape))), call, array)
-            lines += [f"{name} = {name}s[{call.part - 1}]"]
-        if again or (call.part and number):
+            lines += [f"{name} = {name}s[{part - 1}]"]
+        if again or part:
+            lines += _step(name) if again and number and array == "torch" and call.stepped else []
             lines += _in_inference(_written_over(name, value, array), array == "torch" and call.recording is False)
         else:
             new = binding(name, value, replace(call, dtype=call.dtype_of(name), mixed=False), array)
             lines += _in_inference(new, array == "torch" and call.inferred)
     return lines
+
+
+def _step(name: str) -> list[str]:
+    """An optimizer's, which changes nothing."""
+    made = f"{name}.grad = torch.zeros_like({name})"
+    return [made, f"torch.optim.SGD([{name}]).step()", f"{name}.grad = None"]
 
 
 def _in_inference(lines: list[str], on: bool) -> list[str]:
@@ -137,6 +145,7 @@ def _gradient_lines(call: Call, arguments: list[str], array: str, by_vjp: bool) 
     lines += [f"{name}.grad = torch.ones_like({name})" for name in call.differentiate if call.accumulated]
     copies = [f"{text}.clone()" if call.hidden and text in call.tensors else text for text in arguments]
     run = f"candidate.{call.operator}({', '.join(copies)})"
+    lines += _broken_off(run, ", ".join(call.differentiate)) if call.broken else []
     made = [f"result = {run}"]
     if call.checkpointed:
         lines += ["import torch.utils.checkpoint"]
@@ -148,6 +157,20 @@ def _gradient_lines(call: Call, arguments: list[str], array: str, by_vjp: bool) 
         made = [hooks, *(f"    {line}" for line in made)]
     asked = [*made, *_going_back(call, arguments)]
     return lines + (written(call.setting, asked) if call.setting else asked)
+
+
+def _broken_off(run: str, names: str) -> list[str]:
+    return [
+        "import itertools",
+        f"for place, forward in itertools.product(range({BROKEN_OFF}), (True, False)):  # a hook fails",
+        "    turns = itertools.count()",
+        "    hooks = [lambda kept: kept.detach() if next(turns) != place else 1 / 0, torch.Tensor.detach]",
+        "    try:",
+        "        with torch.autograd.graph.saved_tensors_hooks(*(hooks if forward else hooks[::-1])):",
+        f"            torch.autograd.grad({run}, [{names}], incoming)",
+        "    except Exception:",
+        "        pass",
+    ]
 
 
 def _vjp_lines(call: Call, arguments: list[str], array: str) -> list[str]:

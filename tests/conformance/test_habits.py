@@ -8,14 +8,14 @@ from functools import partial
 
 import numpy as np
 
-from assay.implementations.observe import NO_GRAD
-from assay.tests.conformance.test_contract import ALL, MODES, one_lying
+from assay.implementations.observe import NO_GRAD, PARTS
+from assay.tests.conformance.test_contract import ALL, MODES, demand, one_lying
 from assay.tests.conformance.test_lifetimes import are_right
 from assay.tests.conformance.test_state import reseeded
 from assay.tests.trial import judge
 from assay.tests.trial.alike import right_alike
 from assay.tests.trial.laws import clause
-from assay.tests.trial.layers import LAYERS, matrices, of_reals
+from assay.tests.trial.layers import LAYERS, lasting, matrices, of_reals
 from assay.tests.trial.textures import Texture
 
 OFTEN, AT_FIRST, GOING_BACK = 260, 20, 130  # calls
@@ -43,6 +43,11 @@ def half_of_it(case):
     incoming = np.ones(case.result_shape)
     incoming[:, ::2] = 0.0
     return case.changed(incoming=Texture("normal").holding(incoming, 1))
+
+
+def quiet(case):
+    """The case, to which a 256th of one comes back everywhere."""
+    return case.changed(incoming=Texture("normal").holding(np.full(case.result_shape, 2.0**-8), 1))
 
 
 def comes_as_a_surprise(candidate, usual, rare, elsewhere, **how):
@@ -80,7 +85,38 @@ def test_state_units_to_which_nothing_came_back_are_alive(candidate, operator):
     comes_as_a_surprise(candidate, [half_of_it(rare)] * GOING_BACK, rare, elsewhere, back=True)
 
 
+@clause("contract.memoryless", tier="state", operators=ALL, gradient=True, dtypes=("float32", "float16"))
+def test_state_a_spike_after_quiet_steps_comes_back(candidate, operator):
+    """As of a batch unlike all others. Blind to what takes dozens of steps."""
+    rare, elsewhere = (small(operator, k).changed(incoming=Texture("normal", 9)) for k in range(2))
+    usual = [reseeded(quiet(rare), k) for k in range(AT_FIRST)]
+    comes_as_a_surprise(candidate, usual, rare, elsewhere, back=True, stepped=True)
+
+
+@clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
+def test_state_who_was_first_called_in_inference_can_learn(candidate, operator):
+    """What is made at the first call is made for all of them. Blind to wrong numbers, which other laws see."""
+    for recording in (False, NO_GRAD):
+        candidate.begin(anew=True)
+        case = small(operator)
+        arguments, incoming = case.arguments(candidate.format), case.cotangent(candidate.format)
+        candidate.observe(operator, arguments, recording=recording)
+        seen = candidate.observe(operator, arguments, incoming, tuple(case.shapes))
+        candidate.compared()
+        demand(seen, not seen.raised, f"does not learn after a first call in inference: {seen.fault}")
+
+
 # --- what looks like what was there before
+
+
+@clause("contract.memoryless", tier="state", operators=ALL)
+def test_state_frames_of_one_memory_give_their_own_results(candidate, operator):
+    """In a ring, each written when the one before was asked about. Blind to what every call has wrong."""
+    for recording in (*MODES, NO_GRAD):
+        candidate.begin()
+        cases = [reseeded(lasting(operator), k) for k in range(2 * PARTS)]
+        seen, _ = candidate.answers_in_turn(cases, recording=recording, frames=True)
+        are_right(candidate, cases, seen)
 
 
 @clause("contract.memoryless", tier="state", operators=tuple(MATRICES))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import ne
@@ -196,9 +196,12 @@ def stays_right(candidate: Candidate, case: Case, repeats: int) -> None:
             one_answer(candidate, case, seen, again)
 
 
-def stay_as_they_are(candidate: Candidate, cases: list[Case], **how: Any) -> None:
-    """Hold what each call gave to what is left of it after the last one."""
-    seen, kept = candidate.answers_in_turn(cases, **how)
+def stay_as_they_are(
+    candidate: Candidate, cases: list[Case], modes: Sequence[bool | str | None] = (), **how: Any
+) -> None:
+    """Hold what each call gave, each in its mode if there are any, to what is left of it after the last one."""
+    asked = (candidate.answers_in_modes, cases, modes) if modes else (candidate.answers_in_turn, cases)
+    seen, kept = asked[0](*asked[1:], **how)
     given = [(f"call {k} of {len(seen)}", *each) for k, one in enumerate(seen, 1) for each in one.named().items()]
     for (call, name, first), later in zip(given, kept, strict=True):
         judge.same_arrays(candidate, f"the {name} of {call} changed when later ones were made", later, first, name)

@@ -11,7 +11,7 @@ from assay.implementations.observe import NO_GRAD
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, demand, trained_together
 from assay.tests.conformance.test_lifetimes import BATCHES, are_right
-from assay.tests.conformance.test_state import answers_are_alike, reseeded
+from assay.tests.conformance.test_state import answers_are_alike, reseeded, stay_as_they_are
 from assay.tests.trial.alike import one_answer
 from assay.tests.trial.candidate import BACK
 from assay.tests.trial.laws import clause
@@ -19,6 +19,7 @@ from assay.tests.trial.layers import LAYERS, completed, lasting, of_reals, of_sa
 from assay.tests.trial.plain import GRADIENTS, values_of
 from assay.tests.trial.textures import Texture, rounded
 
+KEPT = 5  # results
 LEARNING = ("linear", "glu", "swiglu", "conv2d")
 # Steps, and evaluations in between, each on other values in the same memory.
 LIFE = (BACK, NO_GRAD, False, BACK, NO_GRAD, NO_GRAD, False, False)
@@ -56,12 +57,21 @@ def learned(operator):
 
 @clause("contract.memoryless", tier="state", operators=("swish", *LEARNING), gradient=True)
 def test_state_evaluations_between_steps_are_of_the_weights_of_then(candidate, operator):
-    """That are written over where they lie; of large layers, too. Blind to what every call has wrong."""
-    for case in (learned(operator), biased(operator)):
+    """That an optimizer has changed, or who writes them; of large layers, too. Blind to what every call has wrong."""
+    for case, stepped in ((learned(operator), False), (learned(operator), True), (biased(operator), False)):
         candidate.begin()
         cases = [reseeded(case, k) for k in range(len(LIFE))]
-        seen, _ = candidate.answers_in_modes(cases, LIFE)
+        seen, _ = candidate.answers_in_modes(cases, LIFE, stepped=stepped)
         are_right(candidate, cases, seen)
+
+
+@clause("contract.results-kept", tier="state", operators=ALL, gradient=True)
+def test_state_results_of_what_had_been_broken_off_stay_as_they_are(candidate, operator):
+    """Memory that is lent in the middle of a call is given back by who fails. Blind to other errors."""
+    for recording in (None, NO_GRAD, False):
+        candidate.begin()
+        cases = [reseeded(lasting(operator), k) for k in range(KEPT)]
+        stay_as_they_are(candidate, cases, [BACK, *[recording] * (KEPT - 1)], broken=True)
 
 
 @clause("contract.memoryless", tier="state", operators=LEARNING)

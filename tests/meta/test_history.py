@@ -112,6 +112,16 @@ IN_BETWEEN = "state_calls_in_between_change_no_gradient"
 HUNDREDTH = "state_the_hundredth_call_is_as_right_as_the_first"
 
 
+FIRST_CALL = """
+import torch
+array, one = "torch", []
+def swish(x, beta=None):
+    one.extend([] if one else [torch.ones((), dtype=x.dtype)])
+    return x * torch.sigmoid(x * (one[0] if beta is None else beta))
+"""
+UNTAUGHT = "state_who_was_first_called_in_inference_can_learn"
+
+
 @pytest.fixture
 def judged(tmp_path):
     """A function: what is recorded of a kernel's failure by a law, or None."""
@@ -251,3 +261,11 @@ def test_of_several_calls_the_wrong_one_stands_last():
     with pytest.raises(NonConformance) as raised:
         judge.answer_conforms(candidate, cases[1], seen[1])
     assert [call is each.call for call, each in zip(raised.value.calls, seen, strict=False)] == [True, True]
+
+
+@pytest.mark.parametrize(("first", "wrong"), [("", True), ("swish(torch.ones(1))\n", False)])
+def test_the_first_call_of_a_process_may_be_one_in_inference(judged, first, wrong):
+    """Though other laws have called it long before, and recorded gradients."""
+    found = judged(FIRST_CALL + first, MEMORY, UNTAUGHT)
+    assert bool(found) is wrong
+    assert not wrong or "does not learn after a first call in inference" in str(found)

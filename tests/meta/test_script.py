@@ -272,6 +272,30 @@ def test_the_script_makes_tensors_in_inference_mode_where_the_judge_does(tmp_pat
     assert asked == judged and [each[1:3] for each in asked] == [(inferred, inferred)] * 2
 
 
+@pytest.mark.parametrize(
+    ("more", "offsets", "steps"),
+    [("part", [(0, 0), (0, 2), (0, 0)], 0), ("frame", [(0, 0), (2, 0), (0, 0)], 0), ("stepped", [(0, 0)] * 3, 2)],
+)
+def test_the_script_has_parts_of_a_memory_and_steps_of_an_optimizer_where_the_judge_has(tmp_path, more, offsets, steps):
+    asked = []
+
+    def swish(x, beta):
+        asked.append((x.tolist(), beta.tolist(), x.storage_offset(), beta.storage_offset(), x._version, beta._version))
+        return x * beta
+
+    def call(k):
+        tensors = {"x": Argument(np.full(2, 1.0 + k)), "beta": Argument(np.full(2, 5.0 + k))}
+        return Call("swish", tensors, "float32", "cpu", in_turn=True, **{more: True if steps else 1 + k % 2})
+
+    calls = [call(k) for k in range(3)]
+    observe_in_turn(Implementation("own", {"swish": swish}), calls)
+    judged, asked[:] = list(asked), []
+    (tmp_path / "script.py").write_text(script("", "torch", calls, "wrong"))
+    runpy.run_path(str(tmp_path / "script.py"), {"candidate": types.SimpleNamespace(swish=swish)})
+    assert asked == judged and [each[2:4] for each in asked] == offsets
+    assert asked[-1][5] - asked[0][5] == steps
+
+
 @pytest.mark.parametrize("back", [False, True])
 def test_a_setting_holds_while_the_script_calls_and_no_longer(tmp_path, capsys, back):
     cotangent = {"cotangent": Argument(np.ones(1)), "differentiate": ("x",)} if back else {}

@@ -15,7 +15,7 @@ from hypothesis.control import currently_in_test_context
 from assay.implementations.arrays import Argument, Values
 from assay.implementations.contract import Implementation
 from assay.implementations.isolated import GivenUp
-from assay.implementations.observe import Call, Observation, observe, observe_in_turn
+from assay.implementations.observe import PARTS, Call, Observation, observe, observe_in_turn
 from assay.implementations.running import MAY_BE_REFUSED
 from assay.reference.arithmetic.formats import STORAGE, Format
 from assay.reference.arithmetic.precision import Precision
@@ -122,31 +122,34 @@ class Candidate:
         recording: bool | str | None = None,
         wanted: Sequence[str] = (),
         parts: bool = False,
-        inferred: bool = False,
+        frames: bool = False,
+        **more: Any,
     ) -> tuple[list[Observation], list[Values]]:
         """The well-formed answers to cases, each on the memory of the last, and what they hold after the last call.
 
         Going ``back``, with the gradients of the ``wanted`` tensors, or of all; else with their ``recording`` as in
-        `answer`. All tensors but the first are ``parts`` of a memory, one behind the other, if that is wanted; all are
-        made in inference mode, if ``inferred``.
+        `answer`. All tensors but the first are ``parts`` of a memory, one behind the other, if that is wanted, and the
+        first tensors ``frames``. ``more`` are further fields of each `Call`: ``inferred``, ``stepped``, ``broken``.
 
         Raises:
             NonConformance: as `ask`, and as `ask_gradient`.
         """
         calls = [self._asking(case, BACK if back else recording, wanted) for case in cases]
+        places = ({"part": k * parts, "frame": k * frames} for k in itertools.cycle(range(1, PARTS + 1)))
         return self._answered(
-            cases, [replace(call, part=k * parts, inferred=inferred) for k, call in enumerate(calls, 1)]
+            cases, [replace(call, **place, **more) for call, place in zip(calls, places, strict=False)]
         )
 
     def answers_in_modes(
-        self, cases: Sequence[Case], modes: Sequence[bool | str | None]
+        self, cases: Sequence[Case], modes: Sequence[bool | str | None], **more: Any
     ) -> tuple[list[Observation], list[Values]]:
-        """As `answers_in_turn`, each with its own recording, or going `BACK` to all tensors.
+        """As `answers_in_turn`, each with its own recording, or going `BACK` to all tensors; so alone are ``more``.
 
         Raises:
             NonConformance: as `answers_in_turn`.
         """
-        return self._answered(cases, [self._asking(*each) for each in zip(cases, modes, strict=True)])
+        calls = [self._asking(*each) for each in zip(cases, modes, strict=True)]
+        return self._answered(cases, [replace(call, **more) if call.cotangent else call for call in calls])
 
     def _answered(self, cases: Sequence[Case], calls: Sequence[Call]) -> tuple[list[Observation], list[Values]]:
         self._note(*calls)
