@@ -6,6 +6,7 @@ The judge's side of every tensor is a float64 numpy array, which holds the value
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,10 @@ class TorchArrays:
         with self.torch.inference_mode(array.is_inference()):
             array.data.copy_(self.torch.from_numpy(np.array(values)))
 
+    def copied(self, array: Any) -> Any:
+        """Another tensor that holds the same, as of a model that is copied."""
+        return copy.deepcopy(array)
+
     def step(self, array: Any) -> None:
         """A step of an optimizer that changes nothing: whoever listens to optimizers, or counts versions, hears."""
         if array.is_leaf and not array.is_inference():
@@ -139,6 +144,10 @@ class TorchArrays:
         """Whether elements of a tensor share their memory: along an axis of stride 0, all do; so do frames."""
         return overlap(array.shape, array.stride())
 
+    def alias(self, array: Any) -> Any:
+        """Another tensor in the same memory, which does not hold this one, as what numpy makes of it."""
+        return array.detach()
+
     def accumulate(self, array: Any) -> Any:
         """A gradient that the tensor has already, of ones."""
         array.grad = self.torch.ones_like(array)
@@ -190,6 +199,9 @@ class NumpyArrays:
     def overwrite(self, array: Any, values: Values) -> None:
         array[...] = values
 
+    def copied(self, array: Any) -> Any:
+        return array.copy()
+
     def step(self, array: Any) -> None:
         """There is no optimizer."""
 
@@ -236,6 +248,9 @@ class NumpyArrays:
 
     def overlaps(self, array: Any) -> bool:
         return overlap(array.shape, array.strides)
+
+    def alias(self, array: Any) -> Any:
+        return array[...]
 
     def accumulate(self, array: Any) -> Any:
         """There is nothing that a gradient would be added to."""

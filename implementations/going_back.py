@@ -32,7 +32,8 @@ class GoingBack:
     written to them is written to these. If "residual", a stream is added to the result, and what is written to what
     comes back to both is written to what comes in. If "offloaded", what is kept to go back is copied. If
     "checkpointed", it runs once more, and that result is given. If "elsewhere", another thread goes back. If "broken",
-    it has run before, and a hook on what is kept to go back has failed, going forward or back.
+    it has run before, and a hook on what is kept to go back has failed, going forward or back. If "stored", gradients
+    are what `backward` has made the tensors' own, which may be the memory that it was handed.
     """
 
     library: Any
@@ -99,6 +100,8 @@ class GoingBack:
         if "halved" in self.how:
             results, incomings = [each.mul_(0.5) for each in results], [2.0 * each for each in incomings]
         back = partial(self.torch.autograd.grad, results, wanted, allow_unused=True)
+        if "stored" in self.how:
+            back = partial(self._stored, results, wanted)
         if "twice" in self.how:
             reverse = [each.flip(tuple(range(each.ndim))) for each in incomings]
             for earlier in ([0.5 * each for each in incomings], reverse):
@@ -108,6 +111,13 @@ class GoingBack:
                     self.between()
             incomings = [_put(each, memory) for each, memory in zip(incomings, reverse, strict=True)]
         return back(incomings)
+
+    def _stored(self, results: list[Any], wanted: list[Any], incomings: list[Any], **more: Any) -> list[Any]:
+        self.torch.autograd.backward(results, incomings, **more)
+        found = [leaf.grad for leaf in wanted]
+        for leaf in wanted:
+            leaf.grad = None
+        return found
 
     def _checkpointed(self, run: Any, given: Mapping[str, Any]) -> list[Any]:
         """Made once more as a whole: what stops it early is an exception, which TorchScript turns into an error."""

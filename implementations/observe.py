@@ -47,10 +47,11 @@ class Call:
     watched: bool = False  # for what it does to random numbers, too
     interrupted: bool = False  # by other calls, before it goes back
     visited: bool = False  # before it goes back, by a call of each other operator
-    revisited: bool = False  # and by one of this operator, on other tensors and parameters
+    revisited: bool = False  # and by some of this operator, on tensors of other sizes
     twice: bool = False  # it has gone back before, from half of what comes in and from its reverse
     in_turn: bool = False  # on the memory of the call before, if there was one
     inferred: bool = False  # tensors that are new are made in inference mode, too
+    copied: bool = False  # deep copies of tensors are written over, not they
     stepped: bool = False  # before all but the first are written over an optimizer has had a step
     mixed: bool = False  # the second tensor is of another dtype
     part: int = 0  # of this number, from 1 on, of the same memory, are all tensors but the first; none if 0
@@ -62,6 +63,7 @@ class Call:
     offloaded: bool = False  # what it keeps to go back lies elsewhere meanwhile, and comes back as contiguous copies
     recurrent: bool = False  # it is made on another first tensor, too, and all have other uses: zeros come back there
     elsewhere: bool = False  # another thread goes back, as an engine's own threads do
+    stored: bool = False  # what comes back is stored with the inputs, as `backward` does
     broken: bool = False  # it has been broken off before, by a hook that fails on what is kept to go back
     accumulated: bool = False  # the inputs have gradients already, to which nothing is to be added
     beside: bool = False  # it is made in a thread of its own, over and over, while others make it on other numbers
@@ -141,10 +143,11 @@ class Observation:
 
 @dataclass
 class Memory:
-    """What stays between the calls of a sequence: the tensors that were given, the results, and the gradients."""
+    """What stays between the calls of a sequence: tensors that were given, results, gradients."""
 
     arrays: dict[str, Any] = field(default_factory=dict)
     results: list[Any] = field(default_factory=list)
+    originals: dict[str, Any] = field(default_factory=dict)  # of copies
 
     def make(self, library: Any, name: str, argument: Argument, call: Call) -> Any:
         """A tensor of these values: the last one of this name and shape, overwritten, if there is one."""
@@ -153,6 +156,9 @@ class Memory:
             return self._part(library, name, argument, call, part)
         last = self.arrays.get(name)
         if last is not None and tuple(last.shape) == argument.values.shape and library.fits(last, call.recording):
+            if call.copied:
+                self.originals[name], last = last, library.copied(last)
+                self.arrays[name] = last
             if call.stepped and not is_first:
                 library.step(last)
             library.overwrite(last, argument.values)
@@ -170,10 +176,11 @@ class Memory:
         library.overwrite(part, argument.values)
         return part
 
-    def keep(self, seen: Observation, result: Any, gradients: Mapping[str, Any]) -> None:
-        """The result and the gradients of which `Observation.arrays` has the values: views of them, which is enough."""
-        self.results += [result[...]] if seen.output is not None else []
-        self.results += [gradients[name][...] for name, values in seen.gradients.items() if values is not None]
+    def keep(self, seen: Observation, result: Any, gradients: Mapping[str, Any], library: Any) -> None:
+        """The result and the gradients of which `Observation.arrays` has the values: their memory, and not they."""
+        named = [result] * (seen.output is not None)
+        named += [gradients[name] for name, values in seen.gradients.items() if values is not None]
+        self.results += map(library.alias, named)
 
 
 def observe_in_turn(implementation: Implementation, calls: Sequence[Call]) -> tuple[list[Observation], list[Values]]:
@@ -224,7 +231,7 @@ def _observe(implementation: Implementation, call: Call, memory: Memory | None) 
     for name, gradient in gradients.items():
         _describe_gradient(seen, name, gradient, library)
     if memory:
-        memory.keep(seen, result, gradients)
+        memory.keep(seen, result, gradients, library)
     seen.changed = _written_to(given, library) + _added_to(had, arrays, library)
     return seen
 

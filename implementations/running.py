@@ -33,11 +33,13 @@ WAYS_BACK = (
     "recurrent",
     "elsewhere",
     "broken",
+    "stored",
 )
 # Those of them that may be refused by an error: by who goes back once, or needs its result again, and by a checkpoint,
 # which is made again of copies of what it was given, where they lie in another way.
 MAY_BE_REFUSED = frozenset(("twice", "halved", "offloaded"))
 ROWS, IMAGE = (4, 8), (1, 2, 8, 8)  # what other operators are given in between, unless the call has such tensors
+VISITS = 20  # sizes of one operator's tensors, of which few are remembered
 BETWEEN = 66  # calls between a call and its going back: of a network of so many layers of one shape
 
 
@@ -157,21 +159,21 @@ def _call_others(
 
     "interrupted": many times on other values of these shapes, as layers that are alike; every other time with the same
     tensors but for one, as a layer that is called in turn on other inputs, or layers that share weights. "visited": the
-    other operators that the candidate has. "revisited": this one, on other tensors and parameters.
+    other operators that the candidate has. "revisited": this one, on tensors of `VISITS` other sizes.
     """
     if call.interrupted:
         others = library.turned(arrays)
         given = [others, *(arrays | {name: others[name]} for name in others)]
         kept = [forward(given[turn]) for turn in turns(call)]
         del kept
-    for name, arguments in neighbours(call).items():
+    for name, arguments in neighbours(call):
         given = [_seven(library, each, call) if isinstance(each, tuple) else each for each in arguments]
         if name in implementation.operators:
             with contextlib.suppress(Exception):  # who cannot is told elsewhere
                 implementation.operators[name](*given)
 
 
-def neighbours(call: Call) -> dict[str, tuple[Any, ...]]:
+def neighbours(call: Call) -> list[tuple[str, tuple[Any, ...]]]:
     """The operators that are called in between, besides: shapes of tensors, which hold sevens, and parameters.
 
     The others have tensors, or results, as large as the call's first tensor, where they can have, as their neighbours
@@ -181,7 +183,10 @@ def neighbours(call: Call) -> dict[str, tuple[Any, ...]]:
     image = first if len(first) == 4 and min(first[2:]) > 2 else IMAGE
     others = _arguments(first if math.prod(first) and first else ROWS, image) if call.visited else {}
     others.pop(own, None)
-    return others | ({own: _arguments(ROWS, IMAGE)[own]} if call.revisited else {})
+    (rows, features), (*outer, height, width) = ROWS, IMAGE
+    sizes = range(VISITS if call.revisited else 0)
+    visits = [_arguments((rows + k, features), (*outer, height + k, width))[own] for k in sizes]
+    return [*others.items(), *((own, arguments) for arguments in visits)]
 
 
 def _arguments(rows: tuple[int, ...], image: tuple[int, ...]) -> dict[str, tuple[Any, ...]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from assay.implementations.arrays import Argument
 from assay.implementations.beside import OTHERS
 from assay.implementations.observe import NO_GRAD, PARTS, Call
-from assay.implementations.running import BETWEEN
+from assay.implementations.running import BETWEEN, VISITS
 
 EXCEPTIONS = 4  # elements that are told one by one, where all others are alike, or finite
 BEGINNING = 12  # elements that are shown of a tensor whose numbers differ
@@ -22,7 +22,8 @@ SAID = {
     "interrupted": f"{BETWEEN} calls, on these numbers reversed, times -0.5, in turn with those of all but the first "
     "tensor, before it goes back, each time",
     "visited": "a call of each other operator, on tensors as large as its first, before it goes back",
-    "revisited": "a call of its own operator on other tensors, which learn, before it goes back",
+    "revisited": f"calls of its own operator on tensors of {VISITS} sizes, which learn, before it goes back",
+    "stored": "the gradients are what `backward` has stored in the inputs' grad",
     "twice": "it has gone back already, from half of the incoming gradient, and from its reverse in the same memory",
     "halved": "the result is halved in place, and the incoming gradient doubled",
     "hidden": "the tensors are results of others: clones",
@@ -53,6 +54,7 @@ def inputs(call: Call) -> list[str]:
     lines += [f"in inference: no gradients are recorded{frozen}"] * (call.recording is False)
     lines += ["no gradients are recorded"] * (call.recording == NO_GRAD)
     lines += ["the tensors are made in inference mode, and written over there"] * call.inferred
+    lines += ["they are deep copies of the last call's tensors, which are written over"] * call.copied
     lines += ["an optimizer has a step before all but the first tensor are written over"] * call.stepped
     lines += [f"while PyTorch is set to {call.setting}"] * bool(call.setting)
     return lines + [f"all tensors in one memory, {call.together}"] * bool(call.together)

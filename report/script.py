@@ -69,7 +69,8 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]], by_
         in_inference = array == "torch" and call.recording is not None
         mode = f"with torch.{call.recording or 'inference_mode'}():"
         unrecorded = f"{mode} " if in_inference and call.in_turn else ""
-        shown = _shown(f"candidate.{call.operator}({', '.join(arguments)})", call, unrecorded)
+        alias = ".detach()" if array == "torch" and call.in_turn else ""  # which does not hold the result itself
+        shown = _shown(f"candidate.{call.operator}({', '.join(arguments)}){alias}", call, unrecorded)
         lines += written(call.setting, shown) if array == "torch" and call.setting else shown
         within = in_inference and not call.in_turn
         return [mode, *(f"    {line}" for line in lines)] if within else lines
@@ -84,12 +85,18 @@ def _all_tensors(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) ->
             lines += [] if again else binding(f"{name}s", Argument(np.zeros((PARTS, *value.values.shape))), call, array)
             lines += [f"{name} = {name}s[{part - 1}]"]
         if again or part:
+            lines += _copy(name, array) if again and not part and call.copied else []
             lines += _step(name) if again and number and array == "torch" and call.stepped else []
             lines += _in_inference(_written_over(name, value, array), array == "torch" and call.recording is False)
         else:
             new = binding(name, value, replace(call, dtype=call.dtype_of(name), mixed=False), array)
             lines += _in_inference(new, array == "torch" and call.inferred)
     return lines
+
+
+def _copy(name: str, array: str) -> list[str]:
+    copied = f"copy.deepcopy({name})" if array == "torch" else f"{name}.copy()"
+    return ["import copy", f"{name}_before, {name} = {name}, {copied}"]
 
 
 def _step(name: str) -> list[str]:
@@ -211,13 +218,17 @@ def _going_back(call: Call, arguments: list[str]) -> list[str]:
     lines += _twice(names, between) if call.twice else []
     lines += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] * call.halved
     grad = f"torch.autograd.grad({results}, [{names}], {incomings})"
+    if call.stored:
+        grad = f"(torch.autograd.backward({results}, {incomings}), *(each.grad for each in ({names},)))[1:]"
     if call.elsewhere:
         lines += ["from concurrent.futures import ThreadPoolExecutor"]
         grad = _elsewhere(grad)
     told = [*call.differentiate, *["what came back"] * call.residual]
-    back = f"dict(zip({told!r}, {grad}))"
+    back = f"dict(zip({told!r}, map(torch.Tensor.detach, {grad})))" if call.in_turn else f"dict(zip({told!r}, {grad}))"
     again = ["print('the result that was made again:', made[-1])"] * call.checkpointed
-    return lines + _shown(f"(result, {back})" if call.in_turn else back, call) + again
+    cleared = [f"for each in ({names},):", "    each.grad = None"] * call.stored
+    shown = [*_shown(f"(result.detach(), {back})", call), "del result"] if call.in_turn else _shown(back, call)
+    return lines + shown + again + cleared
 
 
 def _twice(names: str, between: list[str]) -> list[str]:
@@ -301,7 +312,7 @@ def _calls_of_others(call: Call, array: str) -> list[str]:
     seven = f"torch.full(each, 7.0, dtype={first}.dtype, device={first}.device, requires_grad=True)"
     seven = seven if array == "torch" else f"np.full(each, 7.0, {first}.dtype)"
     return [
-        f"for name, given in {neighbours(call)}.items():  # and other operators, or this one on other tensors",
+        f"for name, given in {neighbours(call)}:  # and other operators, or this one on other tensors",
         "    if hasattr(candidate, name):",
         f"        getattr(candidate, name)(*({seven} if isinstance(each, tuple) else each for each in given))",
     ]

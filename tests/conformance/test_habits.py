@@ -111,7 +111,7 @@ def test_state_who_was_first_called_in_inference_can_learn(candidate, operator):
 
 @clause("contract.memoryless", tier="state", operators=ALL)
 def test_state_frames_of_one_memory_give_their_own_results(candidate, operator):
-    """In a ring, each written when the one before was asked about. Blind to what every call has wrong."""
+    """Each is written when the one before was asked about, on and back. Blind to what every call has wrong."""
     for recording in (*MODES, NO_GRAD):
         candidate.begin()
         cases = [reseeded(lasting(operator), k) for k in range(2 * PARTS)]

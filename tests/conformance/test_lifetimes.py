@@ -274,10 +274,10 @@ def test_state_results_of_hundreds_of_calls_stay_as_they_are(candidate, operator
 
 @clause("contract.memoryless", tier="state", operators=SUMMED)
 def test_state_parts_of_one_memory_give_their_own_results(candidate, operator):
-    """As of fused queries, keys and values, one after the other. Blind to gradients of parts."""
+    """As of fused queries, keys and values, one after the other and back. Blind to gradients of parts."""
     for recording in (*MODES, NO_GRAD):
         candidate.begin()
-        cases = [reseeded(lasting(operator), k) for k in range(PARTS)]
+        cases = [reseeded(lasting(operator), k) for k in range(2 * PARTS)]
         seen, _ = candidate.answers_in_turn(cases, recording=recording, parts=True)
         are_right(candidate, cases, seen)
 

@@ -146,7 +146,7 @@ def test_state_new_values_in_large_tensors_have_their_own_gradients(candidate, o
 def test_state_parts_of_one_large_memory_have_their_own_gradients(candidate, operator):
     """As of fused queries, keys and values, one after the other. Blind to what every call has wrong."""
     for case in large_layers(candidate, operator):
-        answers_are_alike(candidate, [reseeded(case, k) for k in range(PARTS)], back=True, parts=True)
+        answers_are_alike(candidate, [reseeded(case, k) for k in range(2 * PARTS)], back=True, parts=True)
 
 
 @clause("contract.memoryless", tier="state", operators=ALL, gradient=True, dtypes=DTYPES)

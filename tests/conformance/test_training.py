@@ -9,7 +9,7 @@ import numpy as np
 
 from assay.implementations.observe import NO_GRAD
 from assay.spec import OPERATORS
-from assay.tests.conformance.test_contract import ALL, demand, trained_together
+from assay.tests.conformance.test_contract import ALL, MODES, demand, trained_together
 from assay.tests.conformance.test_lifetimes import BATCHES, are_right
 from assay.tests.conformance.test_state import answers_are_alike, reseeded, stay_as_they_are
 from assay.tests.trial.alike import one_answer
@@ -62,6 +62,24 @@ def test_state_evaluations_between_steps_are_of_the_weights_of_then(candidate, o
         candidate.begin()
         cases = [reseeded(case, k) for k in range(len(LIFE))]
         seen, _ = candidate.answers_in_modes(cases, LIFE, stepped=stepped)
+        are_right(candidate, cases, seen)
+
+
+@clause("contract.results-kept", tier="state", operators=ALL, gradient=True)
+def test_state_gradients_that_backward_has_stored_stay_as_they_are(candidate, operator):
+    """It may make the memory that it is handed the inputs' own. Blind to buffers that are used again later."""
+    candidate.begin()
+    cases = [reseeded(lasting(operator), k) for k in range(KEPT)]
+    stay_as_they_are(candidate, cases, back=True, stored=True)
+
+
+@clause("contract.memoryless", tier="state", operators=ALL)
+def test_state_copies_that_have_learned_give_their_own_results(candidate, operator):
+    """Deep copies, with all that hangs on a tensor, as of a teacher. Blind to other ways to copy."""
+    for recording in (*MODES, NO_GRAD):
+        candidate.begin()
+        cases = [reseeded(lasting(operator), k) for k in range(KEPT)]
+        seen, _ = candidate.answers_in_turn(cases, recording=recording, copied=True)
         are_right(candidate, cases, seen)
 
 

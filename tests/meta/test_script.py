@@ -16,7 +16,7 @@ from assay.implementations.contract import Implementation
 from assay.implementations.layouts import LAYOUTS, TOGETHER
 from assay.implementations.load import load
 from assay.implementations.observe import Call, observe, observe_in_turn
-from assay.implementations.running import WAYS_BACK
+from assay.implementations.running import VISITS, WAYS_BACK
 from assay.report.script import script
 from assay.report.tensors import SPELLED_OUT
 from assay.tests.trial.textures import laid
@@ -174,7 +174,7 @@ def test_in_inference_all_but_the_first_tensor_are_parameters(tmp_path):
     tensors = {name: Argument(np.ones((1, 1))) for name in ("x", "w")}
     calls = [Call("linear", {**tensors, "b": None}, "float32", "cpu", recording=False, in_turn=True)] * 2
     (tmp_path / "script.py").write_text(script("", "torch", calls, "wrong"))
-    linear = types.SimpleNamespace(linear=lambda *tensors: given.append([*tensors, torch.is_grad_enabled()]))
+    linear = types.SimpleNamespace(linear=lambda *all: given.append([*all, torch.is_grad_enabled()]) or all[0])
     runpy.run_path(str(tmp_path / "script.py"), {"candidate": linear})
     kinds = [(type(x), type(w), w.requires_grad, recording) for x, w, none, recording in given if none is None]
     assert kinds == [(torch.Tensor, torch.nn.Parameter, False, False)] * 2
@@ -209,7 +209,13 @@ def test_who_differentiates_is_given_what_a_call_leaves_out(tmp_path):
 
 
 # How often a candidate is asked, in these ways.
-ASKED = {(): 2, ("elsewhere",): 2, ("interrupted",): 68, ("visited", "revisited"): 4, ("twice", "interrupted"): 135}
+ASKED = {
+    (): 2,
+    ("elsewhere",): 2,
+    ("interrupted",): 68,
+    ("visited", "revisited"): 3 + VISITS,
+    ("twice", "interrupted"): 135,
+}
 
 
 @pytest.mark.parametrize("array", ["torch", "numpy"])
@@ -274,7 +280,12 @@ def test_the_script_makes_tensors_in_inference_mode_where_the_judge_does(tmp_pat
 
 @pytest.mark.parametrize(
     ("more", "offsets", "steps"),
-    [("part", [(0, 0), (0, 2), (0, 0)], 0), ("frame", [(0, 0), (2, 0), (0, 0)], 0), ("stepped", [(0, 0)] * 3, 2)],
+    [
+        ("part", [(0, 0), (0, 2), (0, 0)], 0),
+        ("frame", [(0, 0), (2, 0), (0, 0)], 0),
+        ("stepped", [(0, 0)] * 3, 2),
+        ("copied", [(0, 0)] * 3, 1),
+    ],
 )
 def test_the_script_has_parts_of_a_memory_and_steps_of_an_optimizer_where_the_judge_has(tmp_path, more, offsets, steps):
     asked = []

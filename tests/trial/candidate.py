@@ -25,6 +25,7 @@ from assay.tests.trial.failure import RAISED, NonConformance
 from assay.tests.trial.unheard import ABOUT, unheard
 from assay.tests.trial.waivers import Waived, Waiver
 
+PLACES = (*range(1, PARTS + 1), *range(PARTS, 0, -1))  # of parts of a memory: the last one is written to twice
 BACK = "back"  # a mode of a call in a sequence: gradients are recorded, and asked for
 
 
@@ -128,17 +129,17 @@ class Candidate:
         """The well-formed answers to cases, each on the memory of the last, and what they hold after the last call.
 
         Going ``back``, with the gradients of the ``wanted`` tensors, or of all; else with their ``recording`` as in
-        `answer`. All tensors but the first are ``parts`` of a memory, one behind the other, if that is wanted, and the
-        first tensors ``frames``. ``more`` are further fields of each `Call`: ``inferred``, ``stepped``, ``broken``.
+        `answer`. All tensors but the first are ``parts`` of a memory, one behind the other and back, if that is wanted,
+        and the first tensors ``frames``. ``more`` are further fields of each `Call`: ``inferred``, ``copied``.
 
         Raises:
             NonConformance: as `ask`, and as `ask_gradient`.
         """
         calls = [self._asking(case, BACK if back else recording, wanted) for case in cases]
-        places = ({"part": k * parts, "frame": k * frames} for k in itertools.cycle(range(1, PARTS + 1)))
-        return self._answered(
-            cases, [replace(call, **place, **more) for call, place in zip(calls, places, strict=False)]
-        )
+        places = ({"part": k * parts, "frame": k * frames} for k in PLACES)
+        if parts or frames:
+            calls = [replace(call, **place) for call, place in zip(calls, places, strict=True)]
+        return self._answered(cases, [replace(call, **more) for call in calls])
 
     def answers_in_modes(
         self, cases: Sequence[Case], modes: Sequence[bool | str | None], **more: Any

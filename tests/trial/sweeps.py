@@ -160,6 +160,16 @@ def _rests(rng: random.Random) -> Iterator[Case]:
         yield Case("conv2d", shapes, textures, parameters, inputs * math.prod(kernel), rng.randrange(2**16))
 
 
+def _tiles(rng: random.Random) -> Iterator[Case]:
+    """3 x 3 kernels of stride 1, on each number of tiles of four by four places along each axis, with any rest."""
+    for high, wide, padding in product(range(1, 5), range(1, 9), range(2)):
+        inputs, outputs = rng.choice((4, 5, 8, 16)), rng.choice((1, 3, 4, 8))
+        image = [4 * tiles - rng.randrange(4) + 2 - 2 * padding for tiles in (high, wide)]
+        shapes = {"input": (1, inputs, *image), "weight": (outputs, inputs, 3, 3)}
+        textures = {name: Texture("integers", rng.randrange(2**16)) for name in shapes}
+        yield Case("conv2d", shapes, textures, {"stride": 1, "padding": padding}, inputs * 9, rng.randrange(2**16))
+
+
 def _unequal(rng: random.Random) -> Iterator[Case]:
     """Kernels and strides that are of rows otherwise than of columns, by usual numbers of channels.
 
@@ -268,7 +278,7 @@ MADE: dict[str, dict[str, Callable[[random.Random], Iterator[Case]]]] = {
     "swish": {"hundreds": _hundreds},
     **{operator: {"one row": partial(_one_row, operator)} for operator in ("linear", "glu", "swiglu")},
     "pad2d": {"paddings": _paddings},
-    "conv2d": {"settings": _convolutions, "kernels": _kernels, "rests": _rests, "unequal": _unequal},
+    "conv2d": {"settings": _convolutions, "kernels": _kernels, "rests": _rests, "tiles": _tiles, "unequal": _unequal},
     "max_pool2d": {"settings": _poolings, "windows": _windows},
 }
 for each in ("linear", "glu", "swiglu", "conv2d"):
