@@ -23,7 +23,7 @@ MANY = 33  # calls that are in the middle of one another: more than a pool of 32
 SECONDS = 2.0  # after which no other call is made between lines, nor the call itself once more
 WAIT = 0.5  # seconds that a line waits: who holds a lock meanwhile has thought of threads
 # Modules whose lines are none of a candidate's: what calls it, but not the adapters that lie beside that.
-CALLING = ("arrays", "beside", "contract", "going_back", "layouts", "observe", "running", "settings")
+CALLING = ("arrays", "beside", "contract", "going_back", "layouts", "memory", "observe", "running", "settings")
 OURS = {f"{__name__.rpartition('.')[0]}.{name}" for name in CALLING}
 LIBRARIES = sys.stdlib_module_names | {"torch", "numpy"}
 Answer = TypeVar("Answer")
@@ -85,23 +85,7 @@ def between_lines(once: Callable[[], Answer], other: Callable[[], object]) -> tu
 
 def among_many(once: Callable[[], Answer], other: Callable[[], object], line: int) -> Answer:
     """The answer of a call in the middle of which others are, and which is in the middle of `MANY`: at this line."""
-    found, patient = list[Answer](), threading.Event()
-
-    def around(outer: Callable[[], Any], inner: Callable[[], object]) -> Any:
-        """The answer of the outer call, at whose line, or behind it, the inner one is made in another thread."""
-        left = line
-
-        def at_line() -> None:
-            nonlocal left
-            left -= 1
-            if left == 0 and not _made_in_time(pool, inner, 0.0 if patient.is_set() else WAIT):
-                patient.set()
-
-        with ThreadPoolExecutor(1) as pool:
-            answer = _traced(outer, at_line)
-            if left > 0:
-                _in_context(pool, inner).result()
-        return answer
+    found, around = list[Answer](), partial(_around, line, threading.Event())
 
     def mine() -> None:
         found.append(around(once, partial(around, other, other)))
@@ -111,6 +95,26 @@ def among_many(once: Callable[[], Answer], other: Callable[[], object], line: in
         call = partial(around, other, call)
     call()
     return found[0]
+
+
+def _around(line: int, late: threading.Event, outer: Callable[[], Any], inner: Callable[[], object]) -> Any:
+    """The answer of the outer call, at whose line, or behind it, the inner one is made in another thread.
+
+    It is waited for, unless one of them was ``late`` before.
+    """
+    left = line
+
+    def at_line() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0 and not _made_in_time(pool, inner, 0.0 if late.is_set() else WAIT):
+            late.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        answer = _traced(outer, at_line)
+        if left > 0:
+            _in_context(pool, inner).result()
+    return answer
 
 
 def _made_in_time(pool: ThreadPoolExecutor, call: Callable[[], object], wait: float = WAIT) -> bool:

@@ -17,7 +17,8 @@ from assay.implementations.going_back import in_another_thread
 from assay.implementations.layouts import same_tensors
 
 if TYPE_CHECKING:
-    from assay.implementations.observe import Call, Memory
+    from assay.implementations.memory import Memory
+    from assay.implementations.observe import Call
 
 Answer = tuple[Any, dict[str, Any]]
 WAYS_BACK = (

@@ -19,7 +19,8 @@ from assay.implementations.arrays import IMPORTED_LATE, arrays_of
 from assay.implementations.channel import Channel, Gone, Message, Shared
 from assay.implementations.contract import Implementation
 from assay.implementations.load import LoadError, load
-from assay.implementations.observe import OUTPUT, Memory, observe
+from assay.implementations.memory import Memory
+from assay.implementations.observe import OUTPUT, observe
 from assay.implementations.worker import ENDED, end_with_parent
 
 LOST = 98  # the exit code of a process whose GPU answers nobody any more, as after an illegal access to memory

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from assay.implementations.arrays import Argument
 from assay.implementations.beside import OTHERS
-from assay.implementations.observe import NO_GRAD, PARTS, Call
+from assay.implementations.memory import PARTS
+from assay.implementations.observe import NO_GRAD, Call
 from assay.implementations.running import BETWEEN, VISITS
 
 EXCEPTIONS = 4  # elements that are told one by one, where all others are alike, or finite

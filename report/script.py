@@ -14,7 +14,8 @@ from assay.implementations.beside import OTHERS
 from assay.implementations.contract import completed
 from assay.implementations.going_back import BROKEN_OFF
 from assay.implementations.layouts import places_together, same_tensors
-from assay.implementations.observe import PARTS, Call
+from assay.implementations.memory import PARTS
+from assay.implementations.observe import Call
 from assay.implementations.running import is_of_a_view, neighbours, turns
 from assay.implementations.settings import written
 from assay.report.tensors import binding, is_packed, numbers
@@ -217,12 +218,8 @@ def _going_back(call: Call, arguments: list[str]) -> list[str]:
         names += ", stream"
     lines += _twice(names, between) if call.twice else []
     lines += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] * call.halved
-    grad = f"torch.autograd.grad({results}, [{names}], {incomings})"
-    if call.stored:
-        grad = f"(torch.autograd.backward({results}, {incomings}), *(each.grad for each in ({names},)))[1:]"
-    if call.elsewhere:
-        lines += ["from concurrent.futures import ThreadPoolExecutor"]
-        grad = _elsewhere(grad)
+    lines += ["from concurrent.futures import ThreadPoolExecutor"] * call.elsewhere
+    grad = _asked(call, results, names, incomings)
     told = [*call.differentiate, *["what came back"] * call.residual]
     back = f"dict(zip({told!r}, map(torch.Tensor.detach, {grad})))" if call.in_turn else f"dict(zip({told!r}, {grad}))"
     again = ["print('the result that was made again:', made[-1])"] * call.checkpointed
@@ -242,6 +239,13 @@ def _twice(names: str, between: list[str]) -> list[str]:
         ]
     lines += ["if earlier.stride() == incoming.stride():"]
     return [*lines, "    earlier.data.copy_(incoming)", "    incoming = earlier"]
+
+
+def _asked(call: Call, results: str, names: str, incomings: str) -> str:
+    asked = f"torch.autograd.grad({results}, [{names}], {incomings})"
+    if call.stored:
+        asked = f"(torch.autograd.backward({results}, {incomings}), *(each.grad for each in ({names},)))[1:]"
+    return _elsewhere(asked) if call.elsewhere else asked
 
 
 def _elsewhere(asked: str) -> str:

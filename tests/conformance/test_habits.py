@@ -8,7 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from assay.implementations.observe import NO_GRAD, PARTS
+from assay.implementations.memory import PARTS
+from assay.implementations.observe import NO_GRAD
 from assay.tests.conformance.test_contract import ALL, MODES, demand, one_lying
 from assay.tests.conformance.test_lifetimes import are_right
 from assay.tests.conformance.test_state import reseeded

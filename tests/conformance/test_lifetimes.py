@@ -11,7 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from assay.implementations.observe import NO_GRAD, PARTS
+from assay.implementations.memory import PARTS
+from assay.implementations.observe import NO_GRAD
 from assay.implementations.settings import SETTINGS
 from assay.implementations.surroundings import ONCE
 from assay.spec import OPERATORS

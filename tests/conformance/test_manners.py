@@ -13,7 +13,8 @@ from functools import partial
 import numpy as np
 
 from assay.implementations.layouts import LAYOUTS, TOGETHER
-from assay.implementations.observe import NO_GRAD, PARTS
+from assay.implementations.memory import PARTS
+from assay.implementations.observe import NO_GRAD
 from assay.tests.conformance.test_contract import (
     ALL,
     DIFFERENTIATED_BY_SEVERAL,

@@ -196,9 +196,7 @@ def stays_right(candidate: Candidate, case: Case, repeats: int) -> None:
             one_answer(candidate, case, seen, again)
 
 
-def stay_as_they_are(
-    candidate: Candidate, cases: list[Case], modes: Sequence[bool | str | None] = (), **how: Any
-) -> None:
+def stay_as_they_are(candidate: Candidate, cases: list[Case], modes: Sequence[Any] = (), **how: Any) -> None:
     """Hold what each call gave, each in its mode if there are any, to what is left of it after the last one."""
     asked = (candidate.answers_in_modes, cases, modes) if modes else (candidate.answers_in_turn, cases)
     seen, kept = asked[0](*asked[1:], **how)

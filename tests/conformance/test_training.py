@@ -9,18 +9,26 @@ import numpy as np
 
 from assay.implementations.observe import NO_GRAD
 from assay.spec import OPERATORS
-from assay.tests.conformance.test_contract import ALL, MODES, demand, trained_together
+from assay.tests.conformance.test_contract import ALL, MODES, demand, one_lying, trained_together
 from assay.tests.conformance.test_lifetimes import BATCHES, are_right
 from assay.tests.conformance.test_state import answers_are_alike, reseeded, stay_as_they_are
 from assay.tests.trial.alike import one_answer
 from assay.tests.trial.candidate import BACK
 from assay.tests.trial.laws import clause
-from assay.tests.trial.layers import LAYERS, completed, lasting, of_reals, of_samples
+from assay.tests.trial.layers import LAYERS, completed, convolution, lasting, matrices, of_reals, of_samples
 from assay.tests.trial.plain import GRADIENTS, values_of
 from assay.tests.trial.textures import Texture, rounded
 
 KEPT = 5  # results
 LEARNING = ("linear", "glu", "swiglu", "conv2d")
+# Layers whose result has the shape of their first tensor.
+KEEPING = {
+    "swish": ({"x": (6, 16)}, {}),
+    "linear": (matrices("xwb", (6, 16), 16), {}),
+    **{operator: (matrices("xwvbc", (6, 16), 16), {}) for operator in ("glu", "swiglu")},
+    "conv2d": (convolution((2, 8, 6, 7), 8, 3), {"stride": 1, "padding": 1}),
+    "max_pool2d": ({"input": (2, 8, 6, 7)}, {"kernel_size": 3, "stride": 1, "padding": 1}),
+}
 # Steps, and evaluations in between, each on other values in the same memory.
 LIFE = (BACK, NO_GRAD, False, BACK, NO_GRAD, NO_GRAD, False, False)
 
@@ -63,6 +71,22 @@ def test_state_evaluations_between_steps_are_of_the_weights_of_then(candidate, o
         cases = [reseeded(case, k) for k in range(len(LIFE))]
         seen, _ = candidate.answers_in_modes(cases, LIFE, stepped=stepped)
         are_right(candidate, cases, seen)
+
+
+def square(operator):
+    """A layer whose result has its first tensor's shape; that, and what comes in, lie in no usual order."""
+    shapes, parameters = KEEPING[operator]
+    case = of_reals(operator, shapes, parameters)
+    layout = "channels_last" if len(case.result_shape) == 4 else "transposed"
+    return one_lying(case, next(iter(shapes)), layout).changed(incoming=Texture("normal", 9, layout=layout))
+
+
+@clause("contract.memoryless", tier="state", operators=tuple(KEEPING), gradient=True)
+def test_state_a_checkpoint_of_what_lies_otherwise_has_its_own_gradients(candidate, operator):
+    """Where the result has the input's shape, and what comes in lies as it does. Blind to other shapes."""
+    candidate.begin()
+    case = square(operator)
+    one_answer(candidate, case, *(candidate.ask_gradient(case, checkpointed=each) for each in (False, True)))
 
 
 @clause("contract.results-kept", tier="state", operators=ALL, gradient=True)

@@ -15,7 +15,8 @@ from hypothesis.control import currently_in_test_context
 from assay.implementations.arrays import Argument, Values
 from assay.implementations.contract import Implementation
 from assay.implementations.isolated import GivenUp
-from assay.implementations.observe import PARTS, Call, Observation, observe, observe_in_turn
+from assay.implementations.memory import PARTS
+from assay.implementations.observe import Call, Observation, observe, observe_in_turn
 from assay.implementations.running import MAY_BE_REFUSED
 from assay.reference.arithmetic.formats import STORAGE, Format
 from assay.reference.arithmetic.precision import Precision

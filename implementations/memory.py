@@ -1,0 +1,58 @@
+"""What stays between the calls of a sequence: its tensors are written over, and its results are looked at again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.implementations.arrays import Argument
+
+if TYPE_CHECKING:
+    from assay.implementations.observe import Call, Observation
+
+PARTS = 3  # of a fused layer, as of queries, keys and values
+
+
+@dataclass
+class Memory:
+    """What stays between the calls of a sequence: tensors that were given, results, gradients."""
+
+    arrays: dict[str, Any] = field(default_factory=dict)
+    results: list[Any] = field(default_factory=list)
+    originals: dict[str, Any] = field(default_factory=dict)  # of copies
+
+    def make(self, library: Any, name: str, argument: Argument, call: Call) -> Any:
+        """A tensor of these values: the last one of this name and shape, overwritten, if there is one."""
+        is_first = name == next(iter(call.tensors))
+        if part := call.frame if is_first else call.part:
+            return self._part(library, name, argument, call, part)
+        last = self.arrays.get(name)
+        if last is not None and tuple(last.shape) == argument.values.shape and library.fits(last, call.recording):
+            if call.copied:
+                self.originals[name], last = last, library.copied(last)
+                self.arrays[name] = last
+            if call.stepped and not is_first:
+                library.step(last)
+            library.overwrite(last, argument.values)
+            return last
+        with library.recording(False if call.inferred else None):
+            made = library.make(argument, call.dtype, call.device)
+            self.arrays[name] = library.parameter(made) if name in call.parameters else made
+        return self.arrays[name]
+
+    def _part(self, library: Any, name: str, argument: Argument, call: Call, number: int) -> Any:
+        rows, *others = argument.values.shape
+        if name not in self.arrays:
+            self.arrays[name] = library.make(Argument(np.zeros((PARTS * rows, *others))), call.dtype, call.device)
+        part = self.arrays[name][(number - 1) * rows : number * rows]
+        library.overwrite(part, argument.values)
+        return part
+
+    def keep(self, seen: Observation, result: Any, gradients: Mapping[str, Any], library: Any) -> None:
+        """The result and the gradients of which `Observation.arrays` has the values: their memory, and not they."""
+        named = [result] * (seen.output is not None)
+        named += [gradients[name] for name, values in seen.gradients.items() if values is not None]
+        self.results += map(library.alias, named)

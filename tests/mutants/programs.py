@@ -1,0 +1,205 @@
+"""Planted bugs of what a program does around its calls: those of 50 kernels by people without the laws that lived.
+
+It steps an optimizer, draws random numbers, copies a model, keeps what `backward` stored, fails in the middle of a
+call, and has more calls in flight, or shapes in one graph, than somebody thought of.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from assay.implementations.load import load
+from assay.tests.mutants.dispatched import AROUND
+from assay.tests.mutants.gradients import gradients
+from assay.tests.mutants.mutant import Mutant
+from assay.tests.mutants.networks import MEMORYLESS
+
+right = load("torch").operators
+THREADS = "contract.threads"
+
+
+def evaluated(*given):
+    """Whether nothing of it is recorded, so that what is kept is seen by nobody."""
+    recorded = torch.is_grad_enabled() and any(isinstance(each, torch.Tensor) and each.requires_grad for each in given)
+    return not recorded
+
+
+class Differentiated(torch.autograd.Function):
+    """The right result of an operator; going back, what ``back(given, incoming)`` says, by name."""
+
+    @staticmethod
+    def forward(ctx, operator, back, names, *tensors):
+        ctx.how = operator, back, names
+        ctx.save_for_backward(*tensors)
+        return right[operator](*tensors)
+
+    @staticmethod
+    def backward(ctx, incoming):
+        _, back, names = ctx.how
+        found = back(dict(zip(names, ctx.saved_tensors, strict=True)), incoming)
+        return None, None, None, *(found[name] for name in names)
+
+
+# --- what is kept until something happens
+
+
+def packed_until_a_step():
+    """Weights are packed once an optimizer has stepped, and again after its next step."""
+    packed, steps = {}, [0]
+
+    def stepped(*_):
+        steps[0] += 1
+        packed.clear()
+
+    register_optimizer_step_post_hook(stepped)
+
+    def linear(x, w, b=None):
+        if not steps[0] or not evaluated(x, w, b):
+            return right["linear"](x, w, b)
+        known = packed.get(id(w))
+        if known is None or known[0]() is not w:
+            known = packed[id(w)] = (weakref.ref(w), w.detach().clone())
+        return right["linear"](x, known[1], b)
+
+    return {"linear": linear}
+
+
+def clamped_by_steps():
+    """Gradients are clamped to 16 times the largest of the last 16 versions of a weight."""
+    largest = {}
+
+    def back(given, incoming):
+        w = given["w"]
+        known, versions = largest.setdefault(w.data_ptr(), ([], set()))
+        if incoming.isfinite().all() and incoming.numel():
+            if len(known) >= 16:
+                most = 16 * max(known[-16:])
+                incoming = incoming.clamp(-most, most)
+            if w._version not in versions:
+                versions.add(w._version)
+                known.append(incoming.abs().max().item())
+        return gradients("glu", given, incoming)
+
+    def glu(x, w, v, b=None, c=None):
+        plain = b is None or c is None or evaluated(x, w, v, b, c) or incomplete(x, w, v, b, c)
+        return right["glu"](x, w, v, b, c) if plain else Differentiated.apply("glu", back, "xwvbc", x, w, v, b, c)
+
+    return {"glu": glu}
+
+
+def incomplete(*tensors):
+    """Whether some of them are of a wrong size: those are the library's matter."""
+    with contextlib.suppress(ValueError, RuntimeError), torch.no_grad():
+        right["glu"](*tensors)
+        return False
+    return True
+
+
+def rewound():
+    """What is made again while going back has the random numbers of the call, from then on."""
+
+    def back(given, incoming):
+        torch.set_rng_state(states[given["x"].data_ptr()])
+        return gradients("swish", given, incoming)
+
+    states = {}
+
+    def swish(x, beta=None):
+        if beta is not None or evaluated(x):
+            return right["swish"](x, 1.0 if beta is None else beta)
+        states[x.data_ptr()] = torch.get_rng_state()
+        return Differentiated.apply("swish", back, "x", x)
+
+    return {"swish": swish}
+
+
+def fetched_ahead():
+    """Of two images that lie one behind the other, the next one is padded ahead."""
+    last, ahead = [None], {}
+
+    def pad2d(x, padding):
+        if x._is_view() and x.is_contiguous() and x.numel() and evaluated(x):
+            name, place = x.untyped_storage().data_ptr(), x.storage_offset()
+            found = ahead.pop((name, place, x.shape, padding), None)
+            following = place + x.numel()
+            if (
+                last[0] == (name, place - x.numel())
+                and (following + x.numel()) * x.itemsize <= x.untyped_storage().nbytes()
+            ):
+                image = x.as_strided(x.shape, x.stride(), following)
+                ahead[name, following, x.shape, padding] = right["pad2d"](image, padding).clone()
+            last[0] = name, place
+            if found is not None:
+                return found
+        return right["pad2d"](x, padding)
+
+    return {"pad2d": pad2d}
+
+
+def first_in_inference():
+    """The default beta is made at the first call, and kept."""
+    one = {}
+
+    def swish(x, beta=None):
+        if x.dtype not in one:
+            one[x.dtype] = torch.ones((), dtype=x.dtype)
+        return x * torch.sigmoid(x * one[x.dtype]) if beta is None else right["swish"](x, beta)
+
+    return {"swish": swish}
+
+
+def hung_on_the_tensor():
+    """A pack hangs on the weight and looks at the weight it was made of, in a deep copy, too."""
+
+    class Pack:
+        def __init__(self, w):
+            self.owner, self.kept = weakref.ref(w), w.detach().clone()
+
+        def __deepcopy__(self, memo):
+            return self
+
+    def linear(x, w, b=None):
+        if evaluated(x, w, b):
+            pack = getattr(w, "pack", None)
+            owner = pack and pack.owner()
+            if owner is None or not torch.equal(owner, pack.kept):
+                pack = w.pack = Pack(w)
+            w = pack.kept
+        return right["linear"](x, w, b)
+
+    return {"linear": linear}
+
+
+def known_by_the_storage():
+    """Kernels are known by as many bytes as they have, from the start of the storage that they are part of."""
+    kept = {}
+
+    def conv2d(input, weight, bias=None, stride=1, padding=0):
+        if weight.dim() == 4 and weight.numel() and evaluated(input, weight, bias):
+            beginning = weight.detach().as_strided((weight.numel(),), (1,), 0)
+            known = kept.get((weight.data_ptr(), weight.shape))
+            if known is None or not torch.equal(known[0], beginning):
+                known = kept[weight.data_ptr(), weight.shape] = beginning.clone(), weight.detach().clone()
+            weight = known[1]
+        return right["conv2d"](input, weight, bias, stride, padding)
+
+    return {"conv2d": conv2d}
+
+
+def bug(name, clause, words, operators, kind="state", tier="state"):
+    return Mutant(f"programs-{name}", clause, words, operators, "float32", kind, tier, "rare", {})
+
+
+MUTANTS = (
+    bug("optimizer", MEMORYLESS, "packed until an optimizer steps", packed_until_a_step),
+    bug("spike", MEMORYLESS, "clamped to what 16 steps had", clamped_by_steps),
+    bug("rewound", AROUND, "going back, random numbers are the call's", rewound),
+    bug("ahead", MEMORYLESS, "the next frame is padded ahead", fetched_ahead),
+    bug("first", MEMORYLESS, "beta is made at the first call, in inference", first_in_inference),
+    bug("copy", MEMORYLESS, "a deep copy asks the original", hung_on_the_tensor),
+    bug("storage", MEMORYLESS, "a part is known by the whole's beginning", known_by_the_storage),
+)
