@@ -97,9 +97,9 @@ def test_state_a_spike_after_quiet_steps_comes_back(candidate, operator):
 @clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
 def test_state_who_was_first_called_in_inference_can_learn(candidate, operator):
     """What is made at the first call is made for all of them. Blind to wrong numbers, which other laws see."""
-    for recording in (False, NO_GRAD):
+    for more, recording in enumerate((False, NO_GRAD)):
         candidate.begin(anew=True)
-        case = small(operator)
+        case = small(operator, MANY + 2 + more)
         arguments, incoming = case.arguments(candidate.format), case.cotangent(candidate.format)
         candidate.observe(operator, arguments, recording=recording)
         seen = candidate.observe(operator, arguments, incoming, tuple(case.shapes))

@@ -141,13 +141,14 @@ def fetched_ahead():
 
 
 def first_in_inference():
-    """The default beta is made at the first call, and kept."""
-    one = {}
+    """The default beta is made as large as x at the first call of its size, and kept."""
+    ones = {}
 
     def swish(x, beta=None):
-        if x.dtype not in one:
-            one[x.dtype] = torch.ones((), dtype=x.dtype)
-        return x * torch.sigmoid(x * one[x.dtype]) if beta is None else right["swish"](x, beta)
+        name = x.shape, x.dtype
+        if name not in ones:
+            ones[name] = torch.ones(x.shape, dtype=x.dtype)
+        return x * torch.sigmoid(x * ones[name]) if beta is None else right["swish"](x, beta)
 
     return {"swish": swish}
 
@@ -199,7 +200,7 @@ MUTANTS = (
     bug("spike", MEMORYLESS, "clamped to what 16 steps had", clamped_by_steps),
     bug("rewound", AROUND, "going back, random numbers are the call's", rewound),
     bug("ahead", MEMORYLESS, "the next frame is padded ahead", fetched_ahead),
-    bug("first", MEMORYLESS, "beta is made at the first call, in inference", first_in_inference),
+    bug("first", MEMORYLESS, "beta is made at the first call of a size, in inference", first_in_inference),
     bug("copy", MEMORYLESS, "a deep copy asks the original", hung_on_the_tensor),
     bug("storage", MEMORYLESS, "a part is known by the whole's beginning", known_by_the_storage),
 )
