@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -236,10 +237,11 @@ def _number_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         return []
     low, high = found["permitted"]
     digits = ".17g" if found["dtype"] == "float64" else ".9g"
+    any_number, one = (low, high) == (-math.inf, math.inf), low == high or math.isnan(low)
     permitted = f"[{low:{digits}}, {high:{digits}}]   exact {found['exact']:{digits}}"
-    permitted = f"exactly {number(low, digits)}" if low == high else permitted
+    permitted = f"exactly {number(low, digits)}" if one else "any number" if any_number else permitted
     there = f"    {found['there']}" if found["there"] else ""
-    margin = "no error is permitted here" if low == high else f"{found['margin']:.3g} (1.0 is the limit)"
+    margin = "no error is permitted here" if one or any_number else f"{found['margin']:.3g} (1.0 is the limit)"
     return [
         ("where", f"{found['subject']}{indexed(found['index'])}{there}"),
         ("got", number(found["got"], digits)),

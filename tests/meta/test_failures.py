@@ -49,6 +49,14 @@ def test_an_infinity_where_an_interval_is_permitted_is_not_said_to_be_exact():
     assert dict(failures._number_lines(exact))["margin"].startswith("no error is permitted here")
 
 
+@pytest.mark.parametrize(
+    ("permitted", "said"), [((math.nan, math.nan), "exactly nan"), ((-math.inf, math.inf), "any number")]
+)
+def test_where_a_nan_has_to_be_and_where_none_may_be_is_said(permitted, said):
+    shown = dict(failures._number_lines(told(got=1.0, permitted=permitted, margin=math.inf)))
+    assert shown["permitted"] == said and shown["margin"].startswith("no error is permitted here")
+
+
 def failing(clause="swish.formula", **more):
     """What is recorded of a failure, as far as it says which are alike."""
     plain = {"class": "precision", "dtype": "float32", "elements": 1, "malformed": False, "hint": ""}
