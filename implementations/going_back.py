@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+EARLIER = 3  # calls in one graph before a call: what comes back to its input waits until they have gone back
 BROKEN_OFF = 3  # times each way: at the first tensor that is kept, the second, and the third
 
 
@@ -24,16 +25,20 @@ def in_another_thread(back: Callable[[], Any]) -> Any:
 class GoingBack:
     """How a result is made, and gone back from. ``library`` has PyTorch's tensors.
 
-    ``between`` is called before it goes back, each time. If "recurrent", it has run on another first tensor as well, in
-    the same graph, in which the tensors have other uses, too: zeros come back from all of them. If "twice", it has gone
-    back before from half of what comes in, and from its reverse, in whose memory it is then, if it can: what
-    `torch.compile` makes refuses. If "halved", the result is, in place, and it goes back from twice what comes in, with
-    the same gradients, if it can. If "hidden", it is given clones of the tensors, as results of other layers; what is
-    written to them is written to these. If "residual", a stream is added to the result, and what is written to what
-    comes back to both is written to what comes in. If "offloaded", what is kept to go back is copied. If
-    "checkpointed", it runs once more, and that result is given. If "elsewhere", another thread goes back. If "broken",
-    it has run before, and a hook on what is kept to go back has failed, going forward or back. If "stored", gradients
-    are what `backward` has made the tensors' own, which may be the memory that it was handed.
+    ``between`` is called before it goes back, each time. ``how`` says what else is so:
+
+    twice: it has gone back before from half of what comes in, and from its reverse, in whose memory it is then, if it
+        can: what `torch.compile` makes refuses.
+    halved: the result is, in place, and it goes back from twice what comes in, with the same gradients, if it can.
+    hidden: the tensors are results of another layer; what is written to them is written to these.
+    residual: a stream is added to the result; what is written to what comes back to both is written to what comes in.
+    recurrent: its first tensor is a clone, and there are calls on another one in the same graph, before and after, in
+        which the tensors have other uses, too: zeros come back from all of them.
+    checkpointed: it runs once more, and that result is given.
+    offloaded: what is kept to go back is copied.
+    elsewhere: another thread goes back.
+    broken: it has run before, and a hook on what is kept to go back has failed, going forward or back.
+    stored: gradients are what `backward` has made the tensors' own, which may be the memory that it was handed.
     """
 
     library: Any
@@ -50,11 +55,14 @@ class GoingBack:
         """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``."""
         leaves = {name: arrays[name].requires_grad_() for name in names}
         hidden, residual = "hidden" in self.how, "residual" in self.how
-        given = arrays | {name: leaf.clone() for name, leaf in leaves.items()} if hidden else arrays
+        given, later = self._given(arrays, leaves), list[Any]()
+        earlier = [each for _ in range(EARLIER * ("recurrent" in self.how)) for each in self._another(run, arrays)]
         if "broken" in self.how:
             self._break_off(run, given, list(leaves.values()), incoming)
         made = self._made(run, given)
-        results = [made[0], *(self._others(run, arrays, leaves) if "recurrent" in self.how else ())]
+        if "recurrent" in self.how:
+            later = [*(leaf.clone() for leaf in leaves.values()), *self._another(run, arrays)]
+        results = [made[0], *earlier, *later]
         if self.between:
             self.between()
         if not all(self.library.is_array(each) and each.requires_grad for each in results):
@@ -70,6 +78,13 @@ class GoingBack:
             self._written_back(found[-1], incoming)
         return made[-1], dict(zip(leaves, found, strict=False))
 
+    def _given(self, arrays: Mapping[str, Any], leaves: Mapping[str, Any]) -> dict[str, Any]:
+        """What it is given for the tensors: results of another layer, or clones, of some."""
+        if "hidden" in self.how:
+            return {**arrays, **{name: self._activated(leaf) for name, leaf in leaves.items()}}
+        first = list(arrays)[: "recurrent" in self.how]
+        return {**arrays, **{name: arrays[name].clone() for name in first}}
+
     def _break_off(self, run: Any, given: Mapping[str, Any], wanted: list[Any], incoming: Any) -> None:
         for place, forward in itertools.product(range(BROKEN_OFF), (True, False)):
             hooks = [_failing(place), self.torch.Tensor.detach]
@@ -82,11 +97,14 @@ class GoingBack:
         with self._offloading() if "offloaded" in self.how else contextlib.nullcontext():
             return self._checkpointed(run, given) if "checkpointed" in self.how else [run(given)]
 
-    def _others(self, run: Any, arrays: Mapping[str, Any], leaves: Mapping[str, Any]) -> list[Any]:
-        """Other uses of the tensors in the same graph, of which a call is the last."""
-        uses = [leaf.clone() for leaf in leaves.values()]
+    def _activated(self, leaf: Any) -> Any:
+        """The same numbers, as what an activation makes of them: whoever looks for a ReLU sees one that leaks all."""
+        return self.torch.nn.functional.leaky_relu(leaf, 1.0)
+
+    def _another(self, run: Any, arrays: Mapping[str, Any]) -> list[Any]:
+        """Another call in the same graph, if one can go back there: on another first tensor."""
         other = run({**arrays, **dict(list(self.library.turned(arrays).items())[:1])})
-        return [*uses, *[other] * other.requires_grad]
+        return [other] * other.requires_grad
 
     def _asked(self, results: list[Any], wanted: list[Any], incomings: list[Any]) -> list[Any]:
         back = partial(self._back, results, wanted, incomings)

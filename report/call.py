@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from assay.implementations.arrays import Argument
 from assay.implementations.beside import OTHERS
+from assay.implementations.going_back import EARLIER
 from assay.implementations.memory import PARTS
 from assay.implementations.observe import NO_GRAD, Call
 from assay.implementations.running import BETWEEN, VISITS
@@ -27,14 +28,14 @@ SAID = {
     "stored": "the gradients are what `backward` has stored in the inputs' grad",
     "twice": "it has gone back already, from half of the incoming gradient, and from its reverse in the same memory",
     "halved": "the result is halved in place, and the incoming gradient doubled",
-    "hidden": "the tensors are results of others: clones",
+    "hidden": "the tensors are results of others: of leaky_relu with slope 1",
     "residual": "another tensor is added to the result, and one gradient comes back to both",
     "checkpointed": "it is made once more while going back, from a checkpoint; that result is told",
     "offloaded": "what it keeps to go back are contiguous copies, which a hook makes",
     "elsewhere": "another thread goes back",
     "broken": "it has been broken off before, by a hook that fails on what is kept, going forward and back",
-    "recurrent": "in one graph with it clones of all tensors, and a call on its first one reversed, times -0.5, "
-    "from which zeros come back",
+    "recurrent": f"its first tensor is a clone; in one graph with it {EARLIER} calls before and one after on that one "
+    "reversed, times -0.5, and clones of all tensors, from which zeros come back",
     "accumulated": "the inputs have gradients already, of ones",
     "beside": f"in a thread, while {OTHERS} others call it on these numbers reversed and negated",
 }

@@ -5,23 +5,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from assay.implementations.arrays import Argument
 from assay.implementations.beside import OTHERS
-from assay.implementations.contract import completed
-from assay.implementations.going_back import BROKEN_OFF
 from assay.implementations.layouts import places_together, same_tensors
 from assay.implementations.memory import PARTS
 from assay.implementations.observe import Call
-from assay.implementations.running import is_of_a_view, neighbours, turns
+from assay.implementations.running import is_of_a_view
 from assay.implementations.settings import written
+from assay.report.script_back import all_arguments, gradient_lines, named, shown_lines
 from assay.report.tensors import binding, is_packed, numbers
-
-# A tensor, as `turned` of its library has it.
-TURNED = {"torch": "-0.5 * {0}.flip(tuple(range({0}.ndim)))", "numpy": "-0.5 * np.flip({0})"}
 
 
 def script(
@@ -71,11 +66,11 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]], by_
         mode = f"with torch.{call.recording or 'inference_mode'}():"
         unrecorded = f"{mode} " if in_inference and call.in_turn else ""
         alias = ".detach()" if array == "torch" and call.in_turn else ""  # which does not hold the result itself
-        shown = _shown(f"candidate.{call.operator}({', '.join(arguments)}){alias}", call, unrecorded)
+        shown = shown_lines(f"candidate.{call.operator}({', '.join(arguments)}){alias}", call, unrecorded)
         lines += written(call.setting, shown) if array == "torch" and call.setting else shown
         within = in_inference and not call.in_turn
         return [mode, *(f"    {line}" for line in lines)] if within else lines
-    return lines + _gradient_lines(call, arguments, array, by_vjp)
+    return lines + gradient_lines(call, arguments, array, by_vjp)
 
 
 def _all_tensors(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -> list[str]:
@@ -110,13 +105,6 @@ def _in_inference(lines: list[str], on: bool) -> list[str]:
     return ["with torch.inference_mode():", *(f"    {line}" for line in lines)] if on and lines else lines
 
 
-def _shown(answer: str, call: Call, under: str = "") -> list[str]:
-    """Print what came back; of a sequence it is kept, to be printed again."""
-    if call.in_turn:
-        return [f"{under}kept.append({answer})", "print(kept[-1])"]
-    return [f"found = {answer}", "print(found)"]
-
-
 def _put_together(call: Call, array: str) -> list[str]:
     shapes = {name: each.values.shape for name, each in call.tensors.items()}
     (size, places), (first, *_) = places_together(shapes, call.together), shapes
@@ -141,115 +129,6 @@ def _put_together(call: Call, array: str) -> list[str]:
 def _written_over(name: str, argument: Argument, array: str) -> list[str]:
     values = numbers(argument)
     return [f"{name}.data.copy_(torch.tensor({values}))" if array == "torch" else f"{name}[...] = {values}"]
-
-
-def _gradient_lines(call: Call, arguments: list[str], array: str, by_vjp: bool) -> list[str]:
-    assert call.cotangent is not None
-    lines = binding("incoming", call.cotangent, call, array)
-    if by_vjp:
-        asked = _vjp_lines(call, arguments, array)
-        return lines + (written(call.setting, asked) if array == "torch" and call.setting else asked)
-    lines += [f"{name}.requires_grad_()" for name in call.differentiate]
-    lines += [f"{name}.grad = torch.ones_like({name})" for name in call.differentiate if call.accumulated]
-    copies = [f"{text}.clone()" if call.hidden and text in call.tensors else text for text in arguments]
-    run = f"candidate.{call.operator}({', '.join(copies)})"
-    lines += _broken_off(run, ", ".join(call.differentiate)) if call.broken else []
-    made = [f"result = {run}"]
-    if call.checkpointed:
-        lines += ["import torch.utils.checkpoint"]
-        run = f"torch.utils.checkpoint.checkpoint(lambda: made.append({run}) or made[-1], use_reentrant=False)"
-        made = ["made = []", "with torch.utils.checkpoint.set_checkpoint_early_stop(False):", f"    result = {run}"]
-    if call.offloaded:
-        copied = "lambda kept: kept.detach().clone(memory_format=torch.contiguous_format)"
-        hooks = f"with torch.autograd.graph.saved_tensors_hooks({copied}, lambda kept: kept):"
-        made = [hooks, *(f"    {line}" for line in made)]
-    asked = [*made, *_going_back(call, arguments)]
-    return lines + (written(call.setting, asked) if call.setting else asked)
-
-
-def _broken_off(run: str, names: str) -> list[str]:
-    return [
-        "import itertools",
-        f"for place, forward in itertools.product(range({BROKEN_OFF}), (True, False)):  # a hook fails",
-        "    turns = itertools.count()",
-        "    hooks = [lambda kept: kept.detach() if next(turns) != place else 1 / 0, torch.Tensor.detach]",
-        "    try:",
-        "        with torch.autograd.graph.saved_tensors_hooks(*(hooks if forward else hooks[::-1])):",
-        f"            torch.autograd.grad({run}, [{names}], incoming)",
-        "    except Exception:",
-        "        pass",
-    ]
-
-
-def _vjp_lines(call: Call, arguments: list[str], array: str) -> list[str]:
-    back = f"candidate.vjp({call.operator!r}, {{{_named(_all_arguments(call, arguments))}}}, %s)"
-    between = _between(call, arguments, array)
-    lines = [f"candidate.{call.operator}({', '.join(arguments)})", *between]
-    lines += [back % "0.5 * incoming", *between] * call.twice
-    if call.elsewhere:
-        back = _elsewhere(back)
-        lines += ["from concurrent.futures import ThreadPoolExecutor"]
-    return lines + _shown(back % "incoming", call)
-
-
-def _all_arguments(call: Call, arguments: list[str]) -> dict[str, Any]:
-    """By name, as a ``vjp`` is given them: with the defaults of those that the call leaves out."""
-    told = zip(call.arguments, arguments, strict=False)
-    return completed(call.operator, {name: text for name, text in told if text != "None"})
-
-
-def _named(texts: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name!r}: {text}" for name, text in texts.items())
-
-
-def _going_back(call: Call, arguments: list[str]) -> list[str]:
-    """From ``result``, after whatever is done before."""
-    first, *others = arguments
-    names, results, incomings, lines = ", ".join(call.differentiate), "result", "incoming", list[str]()
-    if call.recurrent:
-        lines.append(f"others = [each.clone() for each in ({names},)]")
-        lines.append(f"others.append(candidate.{call.operator}({', '.join((TURNED['torch'].format(first), *others))}))")
-        results, incomings = "[result, *others]", "[incoming, *map(torch.zeros_like, others)]"
-    between = _between(call, arguments, "torch")
-    lines += between
-    if call.residual:
-        lines += ["stream = torch.zeros_like(result, requires_grad=True)"]
-        results, incomings = "(result + stream) * incoming", "torch.ones_like(incoming)"
-        names += ", stream"
-    lines += _twice(names, between) if call.twice else []
-    lines += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] * call.halved
-    lines += ["from concurrent.futures import ThreadPoolExecutor"] * call.elsewhere
-    grad = _asked(call, results, names, incomings)
-    told = [*call.differentiate, *["what came back"] * call.residual]
-    back = f"dict(zip({told!r}, map(torch.Tensor.detach, {grad})))" if call.in_turn else f"dict(zip({told!r}, {grad}))"
-    again = ["print('the result that was made again:', made[-1])"] * call.checkpointed
-    cleared = [f"for each in ({names},):", "    each.grad = None"] * call.stored
-    shown = [*_shown(f"(result.detach(), {back})", call), "del result"] if call.in_turn else _shown(back, call)
-    return lines + shown + again + cleared
-
-
-def _twice(names: str, between: list[str]) -> list[str]:
-    """From half of what comes in, and from its reverse, in whose memory it is then."""
-    lines: list[str] = []
-    for earlier in ("0.5 * incoming", "incoming.flip(tuple(range(incoming.ndim)))"):
-        lines += [
-            f"earlier = {earlier}",
-            f"torch.autograd.grad(result, [{names}], earlier, retain_graph=True)",
-            *between,
-        ]
-    lines += ["if earlier.stride() == incoming.stride():"]
-    return [*lines, "    earlier.data.copy_(incoming)", "    incoming = earlier"]
-
-
-def _asked(call: Call, results: str, names: str, incomings: str) -> str:
-    asked = f"torch.autograd.grad({results}, [{names}], {incomings})"
-    if call.stored:
-        asked = f"(torch.autograd.backward({results}, {incomings}), *(each.grad for each in ({names},)))[1:]"
-    return _elsewhere(asked) if call.elsewhere else asked
-
-
-def _elsewhere(asked: str) -> str:
-    return f"ThreadPoolExecutor(1).submit(lambda: {asked}).result()"
 
 
 def _beside_lines(call: Call, arguments: list[str], array: str, by_vjp: bool) -> list[str]:
@@ -288,38 +167,10 @@ def _answer(call: Call, arguments: list[str], by_vjp: bool) -> str:
         return f"candidate.{call.operator}(*given)"
     names = list(call.arguments)
     if by_vjp:
-        texts = _all_arguments(call, arguments) | {name: f"given[{names.index(name)}]" for name in call.tensors}
-        return f"candidate.vjp({call.operator!r}, {{{_named(texts)}}}, incoming)"
+        texts = all_arguments(call, arguments) | {name: f"given[{names.index(name)}]" for name in call.tensors}
+        return f"candidate.vjp({call.operator!r}, {{{named(texts)}}}, incoming)"
     places = [names.index(name) for name in call.differentiate]
     return f"torch.autograd.grad(candidate.{call.operator}(*given), [given[k] for k in {places}], incoming)"
-
-
-def _between(call: Call, arguments: list[str], array: str) -> list[str]:
-    """What is called before it goes back, as `running` has it."""
-    lines = _calls_in_between(call, arguments, array) if call.interrupted else []
-    return lines + (_calls_of_others(call, array) if call.visited or call.revisited else [])
-
-
-def _calls_in_between(call: Call, arguments: list[str], array: str) -> list[str]:
-    places = [k for k, each in enumerate(arguments) if each in call.tensors]
-    others = [TURNED[array].format(each) if k in places else each for k, each in enumerate(arguments)]
-    given = [others, *([*arguments[:k], others[k], *arguments[k + 1 :]] for k in places)]
-    return [
-        "given = [" + ", ".join(f"({', '.join(each)},)" for each in given) + "]",
-        f"for turn in {turns(call)}:  # other calls, before it goes back",
-        f"    candidate.{call.operator}(*given[turn])",
-    ]
-
-
-def _calls_of_others(call: Call, array: str) -> list[str]:
-    first, *_ = call.tensors
-    seven = f"torch.full(each, 7.0, dtype={first}.dtype, device={first}.device, requires_grad=True)"
-    seven = seven if array == "torch" else f"np.full(each, 7.0, {first}.dtype)"
-    return [
-        f"for name, given in {neighbours(call)}:  # and other operators, or this one on other tensors",
-        "    if hasattr(candidate, name):",
-        f"        getattr(candidate, name)(*({seven} if isinstance(each, tuple) else each for each in given))",
-    ]
 
 
 def _tensors(call: Call) -> list[Argument]:

@@ -10,13 +10,13 @@ import numpy as np
 
 from assay.implementations.memory import PARTS
 from assay.implementations.observe import NO_GRAD
-from assay.tests.conformance.test_contract import ALL, MODES, demand, one_lying
+from assay.tests.conformance.test_contract import ALL, MODES, SUMMED, demand, one_lying
 from assay.tests.conformance.test_lifetimes import are_right
 from assay.tests.conformance.test_state import reseeded
 from assay.tests.trial import judge
 from assay.tests.trial.alike import right_alike
 from assay.tests.trial.laws import clause
-from assay.tests.trial.layers import LAYERS, lasting, matrices, of_reals
+from assay.tests.trial.layers import LAYERS, lasting, matrices, of_integers, of_reals
 from assay.tests.trial.textures import Texture
 
 OFTEN, AT_FIRST, GOING_BACK = 260, 20, 130  # calls
@@ -108,6 +108,19 @@ def test_state_who_was_first_called_in_inference_can_learn(candidate, operator):
 
 
 # --- what looks like what was there before
+
+
+@clause("contract.memoryless", tier="state", operators=SUMMED)
+def test_state_numbers_that_python_takes_for_alike_are_apart(candidate, operator):
+    """The hash of -1 is that of -2: two weights that differ there alone. Blind to other ways to tell them."""
+    for recording in (*MODES, NO_GRAD):
+        candidate.begin()
+        case = of_integers(operator, *LAYERS[operator].small)
+        name = list(case.shapes)[1]
+        held = case.textures[name].fill(case.shapes[name], candidate.format, case.terms).values
+        weights = (np.where(held < 0.0, number, held) for number in (-1.0, -2.0))
+        cases = [case.with_textures(**{name: case.textures[name].holding(each, case.terms)}) for each in weights]
+        are_right(candidate, cases, [candidate.answer(each, recording=recording) for each in cases])
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)

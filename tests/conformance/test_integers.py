@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from assay.tests.conformance.test_magnitudes import SEED, convolution, dense
 from assay.tests.trial import judge
+from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import Texture
+
+LARGE, FEW = 2**12, 12  # elements, and those of them that are judged, the ends among them
 
 
 @clause("linear.formula", tier="exact")
@@ -45,6 +50,17 @@ def test_linear_of_bytes_is_exact(candidate):
     candidate.begin()
     case = dense("linear", 20, 256, 33)
     judge.conforms_exactly(candidate, case.changed(textures={"x": Texture("bytes"), "w": Texture("signed bytes", 1)}))
+
+
+@clause("swish.formula", tier="enclosure")
+def test_swish_of_bytes_less_some_number_stays_within_its_enclosure(candidate):
+    """0 to 256 less 0, 127 or 128, as of pictures; the ends and some between. Blind to what does not begin there."""
+    for less, beta in itertools.product((0, 127, 128), (None, 1.5)):
+        candidate.begin()
+        numbers = np.resize(np.arange(256.0, -1.0, -1.0), LARGE)
+        numbers[-1] = 0.0
+        case = Case("swish", {"x": (LARGE,)}, {"x": Texture("integers").holding(numbers - less, 1)}, {"beta": beta})
+        judge.conforms(candidate, case, FEW)
 
 
 @clause("conv2d.formula", tier="exact", dtypes=("float64", "float32"))
