@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from assay.implementations import settings
 from assay.implementations.going_back import GoingBack
-from assay.implementations.layouts import memory_of, overlap, places_together, strided
+from assay.implementations.layouts import FUSED, Fused, memory_of, overlap, places_together, slices_of_fused, strided
 
 Values = npt.NDArray[np.float64]
 
@@ -264,12 +264,28 @@ class NumpyArrays:
 
 def made_together(library: Any, tensors: Mapping[str, Argument], dtype: str, device: str, order: str) -> dict[str, Any]:
     """Tensors that are parts of one, as those of a fused layer, or of a model whose parameters are kept in one."""
-    size, places = places_together({name: each.values.shape for name, each in tensors.items()}, order)
+    shapes = {name: each.values.shape for name, each in tensors.items()}
+    if order in FUSED:
+        return _made_fused(library, tensors, dtype, device, slices_of_fused(shapes, order))
+    size, places = places_together(shapes, order)
     memory = np.full(size, np.nan)
     for name, (offset, strides) in places.items():
         strided(memory, tensors[name].values.shape, strides, offset)[...] = tensors[name].values
     flat = library.make(Argument(memory), dtype, device)
     return {name: library.view(flat, each.values.shape, *places[name]) for name, each in tensors.items()}
+
+
+def _made_fused(
+    library: Any, tensors: Mapping[str, Argument], dtype: str, device: str, fused: Sequence[Fused]
+) -> dict[str, Any]:
+    found = {name: library.make(each, dtype, device) for name, each in tensors.items()}
+    for shape, places in fused:
+        values = np.empty(shape)
+        for name, rows in places.items():
+            values[rows] = tensors[name].values
+        whole = library.make(Argument(values), dtype, device)
+        found |= {name: whole[rows] for name, rows in places.items()}
+    return found
 
 
 _LIBRARIES = {"torch": TorchArrays, "numpy": NumpyArrays}

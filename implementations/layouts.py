@@ -61,6 +61,9 @@ WITHIN, AROUND = ("within", "letterbox", "pillarbox"), 3
 # first is long, as parts of which others lie between them, or the matrices in order and behind them the vectors from
 # the last on. Or one is another, or that with its axes in reverse: as in "v = w", "v = w.T", or "w = x, v = x.T".
 TOGETHER = ("in order", "reversed", "interleaved", "turned", "apart", "crossed")
+# Or those of one shape are slices of a tensor of their own, in order or the last one first, or by rows in turn.
+Fused = tuple[tuple[int, ...], dict[str, slice]]  # its shape, and which rows of it are whose
+FUSED = ("halves", "halves from the last", "rows in turn")
 
 
 def strides_of(shape: tuple[int, ...], layout: str) -> tuple[int, tuple[int, ...], int]:
@@ -166,6 +169,22 @@ def places_together(
         offset, strides = found[other]
         found[name] = offset, strides[::-1] if turned else strides
     return start, found
+
+
+def slices_of_fused(shapes: Mapping[str, tuple[int, ...]], order: str) -> list[Fused]:
+    """What tensors of one shape are slices of, where there are several."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for name, shape in shapes.items():
+        groups.setdefault(shape, []).append(name)
+    found = []
+    for (rows, *others), names in ((shape, names) for shape, names in groups.items() if shape and len(names) > 1):
+        count, in_order = len(names), names[::-1] if order == "halves from the last" else names
+        if order == "rows in turn":
+            places = {name: slice(k, None, count) for k, name in enumerate(in_order)}
+        else:
+            places = {name: slice(k * rows, (k + 1) * rows) for k, name in enumerate(in_order)}
+        found.append(((count * rows, *others), places))
+    return found
 
 
 def _ordered(shapes: Mapping[str, tuple[int, ...]], order: str) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from assay.implementations.arrays import Argument
 from assay.implementations.beside import OTHERS
-from assay.implementations.layouts import places_together, same_tensors
+from assay.implementations.layouts import FUSED, places_together, same_tensors, slices_of_fused
 from assay.implementations.memory import PARTS
 from assay.implementations.observe import Call
 from assay.implementations.running import is_of_a_view
@@ -107,6 +107,8 @@ def _in_inference(lines: list[str], on: bool) -> list[str]:
 
 def _put_together(call: Call, array: str) -> list[str]:
     shapes = {name: each.values.shape for name, each in call.tensors.items()}
+    if call.together in FUSED:
+        return _fused(call, shapes, array)
     (size, places), (first, *_) = places_together(shapes, call.together), shapes
     if array == "torch":
         lines = [f"memory = torch.full(({size},), float('nan'), dtype={first}.dtype, device={first}.device)"]
@@ -123,6 +125,19 @@ def _put_together(call: Call, array: str) -> list[str]:
             steps = f"[step * memory.itemsize for step in {strides}]"
             lines.append(f"part = np.lib.stride_tricks.as_strided(memory[{offset}:], {shapes[name]}, {steps})")
             lines.append(f"part[...], {name} = {name}, part")
+    return lines
+
+
+def _fused(call: Call, shapes: Mapping[str, tuple[int, ...]], array: str) -> list[str]:
+    lines = []
+    for shape, places in slices_of_fused(shapes, call.together):
+        first, *_ = places
+        where = f", device={first}.device" if array == "torch" else ""
+        lines.append(f"fused = {'torch' if array == 'torch' else 'np'}.empty({shape}, dtype={first}.dtype{where})")
+        ends = {name: "" if part.stop is None else part.stop for name, part in places.items()}
+        rows = {name: f"fused[{part.start}:{ends[name]}:{part.step or 1}]" for name, part in places.items()}
+        lines += [f"{text} = {name}" for name, text in rows.items()]
+        lines.append(f"{', '.join(rows)} = {', '.join(rows.values())}")
     return lines
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.implementations.layouts import LAYOUTS, ORDERS, TIED, TOGETHER, WITHIN, distinct, same_tensors
-from assay.implementations.observe import Observation
+from assay.implementations.layouts import FUSED, LAYOUTS, ORDERS, TIED, TOGETHER, WITHIN, distinct, same_tensors
+from assay.implementations.observe import NO_GRAD, Observation
 from assay.reference.tensor import Index
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import (
@@ -21,6 +21,7 @@ from assay.tests.conformance.test_contract import (
     DIFFERENTIATED,
     DIFFERENTIATED_BY_SEVERAL,
     FAMILIES,
+    MODES,
     SUMMED,
     copied,
     lying,
@@ -99,6 +100,28 @@ def one_laid(
             ways = (REPEATED + layout, layout) if layout.startswith("expanded") else (layout,)
             laid = [one_lying(case, name, way) for way in ways]
             yield laid[0] if len(laid) > 1 else None, laid[-1]
+
+
+@clause("contract.layouts", tier="contract", operators=("glu", "swiglu"))
+def test_contract_slices_of_one_tensor_give_what_others_give(candidate, operator):
+    """Halves of a fused weight, in either order, or every other row, with biases and without. Blind to thirds."""
+    for case, recording in itertools.product(biased_or_not(spread(operator, 0)), (*MODES, NO_GRAD)):
+        candidate.begin()
+        ask = partial(candidate.answer, case, recording=recording)
+        one_answer(candidate, case, *(ask(together=together) for together in ("", *FUSED)))
+
+
+@clause("contract.layouts", tier="contract", operators=("glu", "swiglu"), gradient=True)
+def test_contract_slices_of_one_tensor_have_the_gradients_of_others(candidate, operator):
+    """Halves of a fused weight, in either order, or every other row, with biases and without. Blind to thirds."""
+    for case in biased_or_not(spread(operator, 0)):
+        candidate.begin()
+        one_answer(candidate, case, *(candidate.ask_gradient(case, together=together) for together in ("", *FUSED)))
+
+
+def biased_or_not(case: Case) -> list[Case]:
+    """The case with its biases, and without them."""
+    return [case, case.changed(shapes={name: shape for name, shape in case.shapes.items() if name not in "bc"})]
 
 
 @clause("contract.layouts", tier="contract", operators=("linear", "glu", "swiglu"))

@@ -13,7 +13,7 @@ import torch
 
 from assay.implementations.arrays import Argument, arrays_of, made_together
 from assay.implementations.contract import Implementation
-from assay.implementations.layouts import LAYOUTS, TOGETHER
+from assay.implementations.layouts import FUSED, LAYOUTS, TOGETHER
 from assay.implementations.load import load
 from assay.implementations.observe import Call, observe, observe_in_turn
 from assay.implementations.running import VISITS, WAYS_BACK
@@ -60,7 +60,7 @@ def test_the_numbers_are_the_same_bit_for_bit(tmp_path, values, packed):
 
 @pytest.mark.parametrize("array", ["torch", "numpy"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("together", ["", *TOGETHER])
+@pytest.mark.parametrize("together", ["", *TOGETHER, *FUSED])
 def test_tensors_lie_as_in_the_call(tmp_path, array, layout, together):
     """In their strides, or in one memory; and hold what they held."""
     given = []
@@ -80,6 +80,7 @@ def test_tensors_lie_as_in_the_call(tmp_path, array, layout, together):
     if together:
         apart = {"in order": values.nbytes, "reversed": -values.nbytes, "interleaved": values[0].nbytes}
         apart |= {"turned": values.nbytes, "apart": 2 * values.nbytes, "crossed": values.nbytes}
+        apart |= {"halves": values.nbytes, "halves from the last": -values.nbytes, "rows in turn": values[0].nbytes}
         assert address(given[1]) == address(given[0]) + apart[together]
 
 
