@@ -67,7 +67,8 @@ class GoingBack:
             self.between()
         if not all(self.library.is_array(each) and each.requires_grad for each in results):
             return made[0], dict.fromkeys(leaves)
-        incomings, wanted = [incoming, *map(self.torch.zeros_like, results[1:])], list(leaves.values())
+        incomings = [incoming, *map(self.torch.zeros_like, results[1:])]
+        wanted = [given[name] if hidden else leaf for name, leaf in leaves.items()]
         if residual:
             wanted.append(self.torch.zeros_like(made[0], requires_grad=True))
             results, incomings = [(made[0] + wanted[-1]) * incoming], [self.torch.ones_like(incoming)]
@@ -98,8 +99,9 @@ class GoingBack:
             return self._checkpointed(run, given) if "checkpointed" in self.how else [run(given)]
 
     def _activated(self, leaf: Any) -> Any:
-        """The same numbers, as what an activation makes of them: whoever looks for a ReLU sees one that leaks all."""
-        return self.torch.nn.functional.leaky_relu(leaf, 1.0)
+        """The same numbers, behind an activation: a ReLU, where none is negative, or one that leaks all."""
+        functions = self.torch.nn.functional
+        return functions.relu(leaf) if (leaf >= 0.0).all() else functions.leaky_relu(leaf, 1.0)
 
     def _another(self, run: Any, arrays: Mapping[str, Any]) -> list[Any]:
         """Another call in the same graph, if one can go back there: on another first tensor."""

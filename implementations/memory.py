@@ -13,7 +13,7 @@ from assay.implementations.arrays import Argument
 if TYPE_CHECKING:
     from assay.implementations.observe import Call, Observation
 
-PARTS = 3  # of a fused layer, as of queries, keys and values
+PARTS, FRAMES = 3, 6  # of a fused layer, as of queries, keys and values; of a ring of inputs
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Memory:
         """A tensor of these values: the last one of this name and shape, overwritten, if there is one."""
         is_first = name == next(iter(call.tensors))
         if part := call.frame if is_first else call.part:
-            return self._part(library, name, argument, call, part)
+            return self._part(library, name, argument, call, part, FRAMES if is_first else PARTS)
         last = self.arrays.get(name)
         if last is not None and tuple(last.shape) == argument.values.shape and library.fits(last, call.recording):
             if call.copied:
@@ -43,10 +43,10 @@ class Memory:
             self.arrays[name] = library.parameter(made) if name in call.parameters else made
         return self.arrays[name]
 
-    def _part(self, library: Any, name: str, argument: Argument, call: Call, number: int) -> Any:
+    def _part(self, library: Any, name: str, argument: Argument, call: Call, number: int, count: int) -> Any:
         rows, *others = argument.values.shape
         if name not in self.arrays:
-            self.arrays[name] = library.make(Argument(np.zeros((PARTS * rows, *others))), call.dtype, call.device)
+            self.arrays[name] = library.make(Argument(np.zeros((count * rows, *others))), call.dtype, call.device)
         part = self.arrays[name][(number - 1) * rows : number * rows]
         library.overwrite(part, argument.values)
         return part

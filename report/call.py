@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from assay.implementations.arrays import Argument
 from assay.implementations.beside import OTHERS
 from assay.implementations.going_back import EARLIER
-from assay.implementations.memory import PARTS
+from assay.implementations.memory import FRAMES, PARTS
 from assay.implementations.observe import NO_GRAD, Call
 from assay.implementations.running import BETWEEN, VISITS
 
@@ -28,7 +28,7 @@ SAID = {
     "stored": "the gradients are what `backward` has stored in the inputs' grad",
     "twice": "it has gone back already, from half of the incoming gradient, and from its reverse in the same memory",
     "halved": "the result is halved in place, and the incoming gradient doubled",
-    "hidden": "the tensors are results of others: of leaky_relu with slope 1",
+    "hidden": "the tensors are what an activation made of them, the same numbers: a ReLU, or a leaky one with slope 1",
     "residual": "another tensor is added to the result, and one gradient comes back to both",
     "checkpointed": "it is made once more while going back, from a checkpoint; that result is told",
     "offloaded": "what it keeps to go back are contiguous copies, which a hook makes",
@@ -47,7 +47,7 @@ def inputs(call: Call) -> list[str]:
     lines += [f"incoming gradient {describe('incoming', call.cotangent)}"] if call.cotangent else []
     lines += [f"{name} is of {call.dtype_of(name)}" for name in call.tensors if call.dtype_of(name) != call.dtype]
     lines += [f"all but the first tensor are part {call.part} of {PARTS} of one memory"] * bool(call.part)
-    lines += [f"the first tensor is part {call.frame} of {PARTS} of one memory"] * bool(call.frame)
+    lines += [f"the first tensor is part {call.frame} of {FRAMES} of one memory"] * bool(call.frame)
     lines += [words for flag, words in SAID.items() if getattr(call, flag)]
     some = 0 < len(call.differentiate) < len(call.tensors)
     lines += [f"of {', '.join(call.differentiate)} alone a gradient is asked for"] * some

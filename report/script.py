@@ -11,7 +11,7 @@ import numpy as np
 from assay.implementations.arrays import Argument
 from assay.implementations.beside import OTHERS
 from assay.implementations.layouts import FUSED, places_together, same_tensors, slices_of_fused
-from assay.implementations.memory import PARTS
+from assay.implementations.memory import FRAMES, PARTS
 from assay.implementations.observe import Call
 from assay.implementations.running import is_of_a_view
 from assay.implementations.settings import written
@@ -78,7 +78,8 @@ def _all_tensors(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) ->
     for number, (name, value) in enumerate(call.tensors.items()):
         again = made.get(name) == value.values.shape
         if part := call.part if number else call.frame:
-            lines += [] if again else binding(f"{name}s", Argument(np.zeros((PARTS, *value.values.shape))), call, array)
+            count = PARTS if number else FRAMES
+            lines += [] if again else binding(f"{name}s", Argument(np.zeros((count, *value.values.shape))), call, array)
             lines += [f"{name} = {name}s[{part - 1}]"]
         if again or part:
             lines += _copy(name, array) if again and not part and call.copied else []

@@ -31,8 +31,8 @@ def gradient_lines(call: Call, arguments: list[str], array: str, by_vjp: bool) -
         return lines + (written(call.setting, asked) if array == "torch" and call.setting else asked)
     lines += [f"{name}.requires_grad_()" for name in call.differentiate]
     lines += [f"{name}.grad = torch.ones_like({name})" for name in call.differentiate if call.accumulated]
-    same = "torch.nn.functional.leaky_relu({0}, 1.0)" if call.hidden else "{0}"
-    copies = [same.format(text) if text in call.tensors else text for text in arguments]
+    lines += [line for name in call.differentiate for line in _activated(name)] if call.hidden else []
+    copies = [f"{text}_made" if call.hidden and text in call.differentiate else text for text in arguments]
     if call.recurrent:
         lines += [f"clone, earlier = {copies[0]}.clone(), [{_another(call, arguments)} for _ in range({EARLIER})]"]
         copies[0] = "clone"
@@ -49,6 +49,12 @@ def gradient_lines(call: Call, arguments: list[str], array: str, by_vjp: bool) -
         made = [hooks, *(f"    {line}" for line in made)]
     asked = [*made, *_going_back(call, arguments)]
     return lines + (written(call.setting, asked) if call.setting else asked)
+
+
+def _activated(name: str) -> list[str]:
+    """Of a tensor, what an activation makes of it: the same."""
+    functions = "torch.nn.functional"
+    return [f"{name}_made = {functions}.relu({name}) if ({name} >= 0).all() else {functions}.leaky_relu({name}, 1.0)"]
 
 
 def _broken_off(run: str, names: str) -> list[str]:
@@ -88,7 +94,8 @@ def named(texts: Mapping[str, Any]) -> str:
 
 def _going_back(call: Call, arguments: list[str]) -> list[str]:
     """From ``result``, after whatever is done before."""
-    names, results, incomings, lines = ", ".join(call.differentiate), "result", "incoming", list[str]()
+    wanted = [f"{name}_made" if call.hidden else name for name in call.differentiate]
+    names, results, incomings, lines = ", ".join(wanted), "result", "incoming", list[str]()
     if call.recurrent:
         lines.append(f"others = [*earlier, *(each.clone() for each in ({names},)), {_another(call, arguments)}]")
         results, incomings = "[result, *others]", "[incoming, *map(torch.zeros_like, others)]"

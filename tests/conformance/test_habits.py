@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from assay.implementations.memory import PARTS
+from assay.implementations.memory import FRAMES
 from assay.implementations.observe import NO_GRAD
 from assay.tests.conformance.test_contract import ALL, MODES, SUMMED, demand, one_lying
 from assay.tests.conformance.test_lifetimes import are_right
@@ -16,7 +17,7 @@ from assay.tests.conformance.test_state import reseeded
 from assay.tests.trial import judge
 from assay.tests.trial.alike import right_alike
 from assay.tests.trial.laws import clause
-from assay.tests.trial.layers import LAYERS, lasting, matrices, of_integers, of_reals
+from assay.tests.trial.layers import LAYERS, lasting, matrices, of_integers, of_reals, of_samples
 from assay.tests.trial.textures import Texture
 
 OFTEN, AT_FIRST, GOING_BACK = 260, 20, 130  # calls
@@ -125,10 +126,12 @@ def test_state_numbers_that_python_takes_for_alike_are_apart(candidate, operator
 
 @clause("contract.memoryless", tier="state", operators=ALL)
 def test_state_frames_of_one_memory_give_their_own_results(candidate, operator):
-    """Each is written when the one before was asked about, on and back. Blind to what every call has wrong."""
-    for recording in (*MODES, NO_GRAD):
+    """Each, of a sample or several, is written when the one before was asked about, on and back. Blind to gradients."""
+    for case, recording in itertools.product((lasting(operator), of_samples(operator, 1)), (*MODES, NO_GRAD)):
         candidate.begin()
-        cases = [reseeded(lasting(operator), k) for k in range(2 * PARTS)]
+        first, texture = next(iter(case.textures.items()))
+        textures = (replace(texture, seed=texture.seed + 2 * k) for k in range(2 * FRAMES))
+        cases = [case.with_textures(**{first: each}) for each in textures]
         seen, _ = candidate.answers_in_turn(cases, recording=recording, frames=True)
         are_right(candidate, cases, seen)
 

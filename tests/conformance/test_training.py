@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from assay.implementations.memory import PARTS
 from assay.implementations.observe import NO_GRAD
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, MODES, demand, one_lying, trained_together
@@ -19,7 +20,7 @@ from assay.tests.trial.layers import LAYERS, completed, convolution, lasting, ma
 from assay.tests.trial.plain import GRADIENTS, values_of
 from assay.tests.trial.textures import Texture, rounded
 
-KEPT = 5  # results
+KEPT, FROZEN = 2 * PARTS, 24  # results; calls
 LEARNING = ("linear", "glu", "swiglu", "conv2d")
 # Layers whose result has the shape of their first tensor.
 KEEPING = {
@@ -92,9 +93,10 @@ def test_state_a_checkpoint_of_what_lies_otherwise_has_its_own_gradients(candida
 @clause("contract.results-kept", tier="state", operators=ALL, gradient=True)
 def test_state_gradients_that_backward_has_stored_stay_as_they_are(candidate, operator):
     """It may make the memory that it is handed the inputs' own. Blind to buffers that are used again later."""
-    candidate.begin()
-    cases = [reseeded(lasting(operator), k) for k in range(KEPT)]
-    stay_as_they_are(candidate, cases, back=True, stored=True)
+    for how in ({"stored": True}, {"parts": True}):
+        candidate.begin()
+        cases = [reseeded(lasting(operator), k) for k in range(KEPT)]
+        stay_as_they_are(candidate, cases, back=True, **how)
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)
@@ -162,6 +164,27 @@ def test_state_what_was_frozen_may_learn(candidate, operator):
         cases = [case] * 3
         seen, _ = candidate.answers_in_modes(cases, (mode, mode, BACK))
         are_right(candidate, cases, seen)
+
+
+@clause("contract.memoryless", tier="state", operators=("swish", *LEARNING), gradient=True)
+def test_state_what_was_frozen_for_long_may_learn(candidate, operator):
+    """Behind it something learned all the while. Blind to what takes dozens of steps."""
+    candidate.begin()
+    case = learned(operator)
+    modes = [(next(iter(case.shapes)),)] * FROZEN + [BACK]
+    seen, _ = candidate.answers_in_modes([case] * len(modes), modes)
+    are_right(candidate, [case], seen[-1:])
+
+
+@clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
+def test_state_what_comes_behind_an_activation_has_its_own_gradients(candidate, operator):
+    """A ReLU, half of whose numbers are zero. Blind to other layers before it."""
+    candidate.begin()
+    case = lasting(operator)
+    name, shape = next(iter(case.shapes.items()))
+    values = case.textures[name].fill(shape, candidate.format, case.terms).values
+    case = case.with_textures(**{name: Texture("normal").holding(np.maximum(values, 0.0), 1)})
+    one_answer(candidate, case, *(candidate.ask_gradient(case, hidden=each) for each in (False, True)))
 
 
 @clause("contract.memoryless", tier="state", operators=("swish", *LEARNING), gradient=True)

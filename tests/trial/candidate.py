@@ -15,7 +15,7 @@ from hypothesis.control import currently_in_test_context
 from assay.implementations.arrays import Argument, Values
 from assay.implementations.contract import Implementation
 from assay.implementations.isolated import GivenUp
-from assay.implementations.memory import PARTS
+from assay.implementations.memory import FRAMES, PARTS
 from assay.implementations.observe import Call, Observation, observe, observe_in_turn
 from assay.implementations.running import MAY_BE_REFUSED
 from assay.reference.arithmetic.formats import STORAGE, Format
@@ -26,8 +26,8 @@ from assay.tests.trial.failure import RAISED, NonConformance
 from assay.tests.trial.unheard import ABOUT, unheard
 from assay.tests.trial.waivers import Waived, Waiver
 
-PLACES = (*range(1, PARTS + 1), *range(PARTS, 0, -1))  # of parts of a memory: the last one is written to twice
 BACK = "back"  # a mode of a call in a sequence: gradients are recorded, and asked for
+Mode = bool | str | None | tuple[str, ...]
 
 
 @dataclass
@@ -137,15 +137,18 @@ class Candidate:
             NonConformance: as `ask`, and as `ask_gradient`.
         """
         calls = [self._asking(case, BACK if back else recording, wanted) for case in cases]
-        places = ({"part": k * parts, "frame": k * frames} for k in PLACES)
         if parts or frames:
-            calls = [replace(call, **place) for call, place in zip(calls, places, strict=True)]
+            field, count = ("part", PARTS) if parts else ("frame", FRAMES)
+            places = (*range(1, count + 1), *range(count, 0, -1))  # the last one is written to twice
+            calls = [replace(call, **{field: place}) for call, place in zip(calls, places, strict=True)]
         return self._answered(cases, [replace(call, **more) for call in calls])
 
     def answers_in_modes(
-        self, cases: Sequence[Case], modes: Sequence[bool | str | None], **more: Any
+        self, cases: Sequence[Case], modes: Sequence[Mode], **more: Any
     ) -> tuple[list[Observation], list[Values]]:
-        """As `answers_in_turn`, each with its own recording, or going `BACK` to all tensors; so alone are ``more``.
+        """As `answers_in_turn`, each with its own recording, or going `BACK` to all tensors, or to those it names.
+
+        Of those that go back ``more`` are so.
 
         Raises:
             NonConformance: as `answers_in_turn`.
@@ -167,7 +170,9 @@ class Candidate:
                 _well_formed_gradient(each, name)
         return seen, kept
 
-    def _asking(self, case: Case, mode: bool | str | None, wanted: Sequence[str] = ()) -> Call:
+    def _asking(self, case: Case, mode: Mode, wanted: Sequence[str] = ()) -> Call:
+        if isinstance(mode, tuple):
+            mode, wanted = BACK, mode
         given = {name: _to_write_over(value) for name, value in case.arguments(self.format).items()}
         call = Call(case.operator, given, self.dtype, self.device, in_turn=True)
         if mode != BACK:
