@@ -11,9 +11,10 @@ import numpy as np
 
 from assay.implementations.memory import FRAMES
 from assay.implementations.observe import NO_GRAD
+from assay.reference.arithmetic.formats import BFLOAT16
 from assay.tests.conformance.test_contract import ALL, MODES, SUMMED, demand, one_lying
 from assay.tests.conformance.test_lifetimes import are_right
-from assay.tests.conformance.test_state import reseeded
+from assay.tests.conformance.test_state import WARM, reseeded
 from assay.tests.trial import judge
 from assay.tests.trial.alike import right_alike
 from assay.tests.trial.laws import clause
@@ -33,11 +34,19 @@ def small(operator, samples=0):
     return of_reals(operator, {**shapes, first: (rows + samples, *others)}, parameters)
 
 
-def with_nan(case):
-    """The case, one of whose numbers is NaN: the last of the first tensor."""
+def with_nan(case, name="", place=-1):
+    """The case, one of whose numbers is NaN: the last of the first tensor, or another."""
+    name = name or next(iter(case.shapes))
+    place = place % math.prod(case.shapes[name])
+    return case.with_textures(**{name: Texture("normal", case.textures[name].seed, ((place, math.nan),))})
+
+
+def meeting_zeros(case):
+    """The case, all of whose features, or channels, but the last are zero in all samples."""
     name, shape = next(iter(case.shapes.items()))
-    texture = case.textures[name]
-    return case.with_textures(**{name: Texture("normal", texture.seed, ((math.prod(shape) - 1, math.nan),))})
+    values = Texture("normal", case.textures[name].seed).fill(shape, BFLOAT16).values.copy()
+    values[:, :-1] = 0.0
+    return case.with_textures(**{name: Texture("normal").holding(values, 1)})
 
 
 def half_of_it(case):
@@ -69,6 +78,23 @@ def test_state_a_nan_after_hundreds_of_calls_shows(candidate, operator):
     usual = [small(operator), reseeded(small(operator), 1)] * (OFTEN // 2)
     rare, elsewhere = (with_nan(small(operator, samples)) for samples in range(2))
     comes_as_a_surprise(candidate, usual, rare, elsewhere, recording=False)
+
+
+@clause("contract.memoryless", tier="state", operators=SUMMED)
+def test_state_a_nan_in_a_weight_that_met_zeros_shows(candidate, operator):
+    """In inference, where it had none before: in the middle of a kernel. Blind to what takes dozens of calls."""
+    for recording in (False, NO_GRAD):
+        usual, elsewhere = (meeting_zeros(small(operator, samples)) for samples in range(2))
+        weight, shape = list(usual.shapes.items())[1]
+        rare, elsewhere = (with_nan(case, weight, math.prod(shape[2:]) // 2) for case in (usual, elsewhere))
+        comes_as_a_surprise(candidate, [usual] * WARM, rare, elsewhere, recording=recording)
+
+
+@clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
+def test_state_a_smaller_batch_after_one_with_a_nan_has_its_own_gradients(candidate, operator):
+    """As the last one of an epoch. Blind to batches of other sizes."""
+    larger, rare, elsewhere = (of_samples(operator, samples) for samples in (60, 40, 36))
+    comes_as_a_surprise(candidate, [with_nan(larger)], rare, elsewhere, back=True)
 
 
 @clause("contract.memoryless", tier="state", operators=ALL, dtypes=TWO)

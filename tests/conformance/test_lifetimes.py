@@ -26,6 +26,7 @@ from assay.tests.trial.layers import LAYERS, completed, lasting, of_integers, of
 from assay.tests.trial.textures import Texture
 
 OFTEN, OTHERS = 260, 66  # calls of one kind, and others after them, whose results are kept
+ODD = 5  # of a row, the place of an element that whoever looks at one in two, or in a power of two, passes over
 OF_ONE_SHAPE = 3  # layers
 FEW = 12  # elements of a result, the corners among them
 # Weights of 2^18 elements and more.
@@ -56,6 +57,16 @@ def test_state_the_first_call_of_a_process_is_as_right_as_the_second(candidate, 
         candidate.begin(anew=True)
         first, second = (candidate.answer(case, recording=recording) for _ in range(2))
         one_answer(candidate, case, second, first)
+
+
+@clause("contract.memoryless", tier="state", operators=ALL, dtypes=("float32",))
+def test_state_the_first_call_of_a_process_may_have_another_default_dtype(candidate, operator):
+    """Float16, of new tensors, as while another model is made. Blind to a process that is old."""
+    case = lasting(operator)
+    plain = candidate.answer(case)
+    candidate.begin(anew=True)
+    candidate.answer(case, setting="float16 by default")
+    one_answer(candidate, case, plain, candidate.answer(case))
 
 
 @clause("contract.surroundings", tier="state", operators=ALL, dtypes=("float32",))
@@ -307,7 +318,10 @@ def test_state_other_settings_change_no_gradient(candidate, operator):
 
 @clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
 def test_state_large_layers_go_back_twice(candidate, operator):
-    """In two parts, of 2^16 elements. Blind to what every call has wrong."""
-    candidate.begin()
+    """In two parts, of 2^16 elements; or of one at an odd place alone. Blind to what every call has wrong."""
     case = wide(operator)
-    one_answer(candidate, case, *(candidate.ask_gradient(case, twice=twice) for twice in (False, True)))
+    one_hot = np.zeros(case.result_shape)
+    one_hot[(0,) * (one_hot.ndim - 1) + (ODD,)] = 1.0
+    for each in (case, case.changed(incoming=Texture("normal").holding(one_hot, 1))):
+        candidate.begin()
+        one_answer(candidate, each, *(candidate.ask_gradient(each, twice=twice) for twice in (False, True)))

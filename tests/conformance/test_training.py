@@ -16,7 +16,16 @@ from assay.tests.conformance.test_state import answers_are_alike, reseeded, stay
 from assay.tests.trial.alike import one_answer
 from assay.tests.trial.candidate import BACK
 from assay.tests.trial.laws import clause
-from assay.tests.trial.layers import LAYERS, completed, convolution, lasting, matrices, of_reals, of_samples
+from assay.tests.trial.layers import (
+    LAYERS,
+    completed,
+    convolution,
+    lasting,
+    matrices,
+    of_integers,
+    of_reals,
+    of_samples,
+)
 from assay.tests.trial.plain import GRADIENTS, values_of
 from assay.tests.trial.textures import Texture, rounded
 
@@ -57,6 +66,18 @@ def test_contract_layers_that_learn_in_part_give_what_they_give_as_a_whole(candi
     whole = candidate.ask_gradient(case)
     one_answer(candidate, case, candidate.answer(case), whole)
     parts_give_what_the_whole_gives(candidate, case, whole)
+
+
+@clause("contract.some-gradients", tier="gradient", operators=("conv2d",))
+def test_contract_fixed_filters_hand_back_what_learned_ones_do(candidate, operator):
+    """Gauss' and Sobel's, which are symmetric or not. Blind to what every call has wrong."""
+    rise, smooth = np.array([-1.0, 0.0, 1.0]), np.array([1.0, 2.0, 1.0])
+    bank = np.stack([np.outer(*each) for each in ((smooth, smooth), (smooth, rise), (rise, smooth), (rise, rise))])
+    case = of_integers(operator, convolution((2, 1, 8, 9), len(bank), 3), {"stride": 1, "padding": 1})
+    case = case.with_textures(weight=Texture("integers").holding(bank[:, None], 9))
+    for order in (case, case.with_textures(weight=Texture("integers").holding(bank[::-1, None], 9))):
+        candidate.begin()
+        parts_give_what_the_whole_gives(candidate, order, candidate.ask_gradient(order))
 
 
 def learned(operator):

@@ -264,6 +264,7 @@ OF_ROWS: dict[str, Pattern] = {
     "two columns of four": _where(lambda row, column: (column + row) % 4 < 2),
     "a triangle": _where(lambda row, column: column <= row),
     "a diagonal": _where(lambda row, column: column == row),
+    "the other diagonal": _where(lambda row, column: column == column.max() - row),
     "blocks": _where(lambda row, column: (row // 8 + column // 8) % 2 == 0),
     "rows that are alike": lambda values: np.broadcast_to(values[:1], values.shape).copy(),
     "rows of one number": lambda values: np.broadcast_to(values[:, :1], values.shape).copy(),
