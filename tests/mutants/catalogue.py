@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from assay.tests.mutants import (
+    assumed,
     beyond,
     beyond_more,
     contract,
@@ -128,6 +129,7 @@ KINDS = (
     manners,
     mixed,
     transformed,
+    assumed,
     beyond,
     beyond_more,
     libraries,
