@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import runpy
 import threading
 import types
@@ -16,7 +17,8 @@ from assay.implementations.contract import Implementation
 from assay.implementations.observe import Call, observe
 from assay.report.script import script
 
-PLACE, LOCK = {}, threading.Lock()
+PLACE, LOCK, FREE = {}, threading.Lock(), [{} for _ in range(16)]
+OF_CONTEXT = contextvars.ContextVar("of_context")
 
 
 def in_one_place(number):
@@ -30,6 +32,20 @@ def in_one_place_behind_a_lock(number):
         return PLACE["number"]
 
 
+def in_one_of_sixteen_places(number):
+    place = FREE.pop() if FREE else PLACE
+    place["number"] = number
+    found = place["number"]
+    FREE.extend([place] * (place is not PLACE))
+    return found
+
+
+def in_a_place_of_its_context(number):
+    place = OF_CONTEXT.get({})
+    place["number"] = number
+    return place["number"]
+
+
 def in_its_own_place(number):
     place = {"number": number}
     return place["number"]
@@ -40,6 +56,26 @@ def in_its_own_place(number):
 )
 def test_what_two_calls_share_is_seen_and_a_lock_is_heeded(kernel, expected):
     assert beside_others(lambda: kernel(1), lambda: kernel(2), int.__eq__) == expected
+
+
+@pytest.mark.parametrize("many", [beside.MANY, 12])
+def test_what_more_calls_at_once_share_than_there_are_places_is_seen(monkeypatch, many):
+    monkeypatch.setattr(beside, "MANY", many)
+    found = beside_others(lambda: in_one_of_sixteen_places(1), lambda: in_one_of_sixteen_places(2), int.__eq__)
+    assert found == 1 + (many > len(FREE))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_threads_share_what_their_context_holds(shared):
+    """A copy of it each, and what lies there is one."""
+
+    def asked():
+        if shared:
+            OF_CONTEXT.set({})
+        found = beside_others(lambda: in_a_place_of_its_context(1), lambda: in_a_place_of_its_context(2), int.__eq__)
+        assert found == 1 + shared
+
+    contextvars.copy_context().run(asked)
 
 
 @pytest.mark.parametrize(("module", "expected"), [("scipy", 2), ("running", 1)])

@@ -53,6 +53,22 @@ def test_who_touches_random_numbers_is_seen_at_each_call(disturbing, seen):
     assert [observe(implementation, CALL).disturbed for _ in range(3)] == [seen] * 3
 
 
+@pytest.mark.parametrize("back", [False, True])
+def test_who_sets_random_numbers_back_while_going_back_is_seen(back):
+    """To what they were at the call: somebody has drawn some since."""
+
+    def swish(x, beta=None):
+        state, y = torch.get_rng_state(), 2.0 * x
+        if back:
+            y.register_hook(lambda incoming: torch.set_rng_state(state))
+        return y
+
+    ones = Argument(np.ones(1))
+    call = Call("swish", {"x": ones}, "float32", "cpu", ones, ("x",), watched=True)
+    seen = observe(Implementation("own", {"swish": swish}), call)
+    assert (f"{NUMBERS} torch" in seen.disturbed) is back
+
+
 def test_looking_draws_no_number():
     before = torch.get_rng_state(), repr(np.random.get_state(legacy=False)), random.getstate()
     surroundings.restore(surroundings.state(thorough=True))
