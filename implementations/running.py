@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from assay.implementations.memory import Memory
     from assay.implementations.observe import Call
 
-Answer = tuple[Any, dict[str, Any]]
+Named, Step = dict[str, Any], Callable[[], None]
+Answer = tuple[Any, Named]
 WAYS_BACK = (
     "interrupted",
     "visited",
@@ -63,23 +64,16 @@ def _new(call: Call, library: Any) -> dict[str, Any]:
     return found | {name: library.parameter(found[name]) for name in call.parameters}
 
 
-def run(
-    implementation: Implementation,
-    call: Call,
-    library: Any,
-    arrays: dict[str, Any],
-    incoming: Any,
-    meanwhile: Callable[[], None],
-) -> Answer:
+def run(implementation: Implementation, call: Call, library: Any, arrays: Named, incoming: Any, draw: Step) -> Answer:
     """The result, and the gradients by name, of which there are some where ``incoming`` comes back.
 
-    ``meanwhile`` is called before it goes back.
+    ``draw`` is called before it goes back.
 
     Raises:
         Exception: whatever the candidate raises.
     """
     if not call.beside:
-        return _once(implementation, call, library, arrays, incoming, meanwhile)
+        return _once(implementation, call, library, arrays, incoming, draw)
 
     def anew(asked: Call) -> Answer:
         return _once(implementation, asked, library, made(asked, library), incoming, lambda: None)
@@ -88,14 +82,7 @@ def run(
     return beside_others(lambda: anew(call), lambda: anew(other), partial(_alike, library))
 
 
-def _once(
-    implementation: Implementation,
-    call: Call,
-    library: Any,
-    arrays: dict[str, Any],
-    incoming: Any,
-    meanwhile: Callable[[], None],
-) -> Answer:
+def _once(implementation: Implementation, call: Call, library: Any, arrays: Named, incoming: Any, draw: Step) -> Answer:
     function = implementation.operators[call.operator]
 
     def forward(given: Mapping[str, Any], through: Any = _called) -> Any:
@@ -107,7 +94,7 @@ def _once(
             return forward(arrays, _of_a_view if is_of_a_view(call) else _called), {}
 
     def between() -> None:
-        meanwhile()
+        draw()
         _call_others(implementation, call, library, forward, arrays)
 
     with library.under(call.setting):
