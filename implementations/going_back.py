@@ -31,12 +31,14 @@ class GoingBack:
         can: what `torch.compile` makes refuses.
     halved: the result is, in place, and it goes back from twice what comes in, with the same gradients, if it can.
     hidden: the tensors are results of another layer; what is written to them is written to these.
-    residual: a stream is added to the result; what is written to what comes back to both is written to what comes in.
+    residual: a stream is added to the result, which nobody holds any more; one gradient comes back to both, and what is
+        written to that is written to what comes in.
     recurrent: its first tensor is a clone, and there are calls on another one in the same graph, before and after, in
         which the tensors have other uses, too: zeros come back from all of them.
     checkpointed: it runs once more, and that result is given.
     offloaded: what is kept to go back is copied.
     elsewhere: another thread goes back.
+    sharded: it has run in a thread, and another goes back, both of which are new.
     broken: it has run before, and a hook on what is kept to go back has failed, going forward or back.
     stored: gradients are what `backward` has made the tensors' own, which may be the memory that it was handed.
     """
@@ -53,9 +55,16 @@ class GoingBack:
         self, run: Any, arrays: dict[str, Any], names: Sequence[str], incoming: Any
     ) -> tuple[Any, dict[str, Any]]:
         """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``."""
+        here = partial(self._gradients, run, arrays, names, incoming)
+        found: tuple[Any, dict[str, Any]] = in_another_thread(here) if "sharded" in self.how else here()
+        return found
+
+    def _gradients(
+        self, run: Any, arrays: dict[str, Any], names: Sequence[str], incoming: Any
+    ) -> tuple[Any, dict[str, Any]]:
         leaves = {name: arrays[name].requires_grad_() for name in names}
-        hidden, residual = "hidden" in self.how, "residual" in self.how
-        given, later = self._given(arrays, leaves), list[Any]()
+        hidden, residual, later = "hidden" in self.how, "residual" in self.how, list[Any]()
+        given = self._given(arrays, leaves)
         earlier = [each for _ in range(EARLIER * ("recurrent" in self.how)) for each in self._another(run, arrays)]
         if "broken" in self.how:
             self._break_off(run, given, list(leaves.values()), incoming)
@@ -63,8 +72,6 @@ class GoingBack:
         if "recurrent" in self.how:
             later = [*(leaf.clone() for leaf in leaves.values()), *self._another(run, arrays)]
         results = [made[0], *earlier, *later]
-        if self.between:
-            self.between()
         if not all(self.library.is_array(each) and each.requires_grad for each in results):
             return made[0], dict.fromkeys(leaves)
         incomings = [incoming, *map(self.torch.zeros_like, results[1:])]
@@ -72,11 +79,16 @@ class GoingBack:
         if residual:
             wanted.append(self.torch.zeros_like(made[0], requires_grad=True))
             results, incomings = [(made[0] + wanted[-1]) * incoming], [self.torch.ones_like(incoming)]
+            made = [self.library.alias(each) for each in made]
+        if self.between:
+            self.between()
         found = self._asked(results, wanted, incomings)
-        for copy, array in ((given[name], leaf) for name, leaf in leaves.items() if hidden):
+        copies = [
+            *((given[name], leaf) for name, leaf in leaves.items() if hidden),
+            *[(found[-1], incoming)] * residual,
+        ]
+        for copy, array in copies:
             self._written_back(copy, array)
-        if residual:
-            self._written_back(found[-1], incoming)
         return made[-1], dict(zip(leaves, found, strict=False))
 
     def _given(self, arrays: Mapping[str, Any], leaves: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,6 +107,8 @@ class GoingBack:
 
     def _made(self, run: Any, given: Mapping[str, Any]) -> list[Any]:
         """All results that are made: once more, from a checkpoint, when it goes back."""
+        if "sharded" in self.how:
+            return [in_another_thread(partial(run, given))]
         with self._offloading() if "offloaded" in self.how else contextlib.nullcontext():
             return self._checkpointed(run, given) if "checkpointed" in self.how else [run(given)]
 

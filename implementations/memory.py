@@ -29,19 +29,20 @@ class Memory:
         is_first = name == next(iter(call.tensors))
         if part := call.frame if is_first else call.part:
             return self._part(library, name, argument, call, part, FRAMES if is_first else PARTS)
-        last = self.arrays.get(name)
+        key = name if is_first else f"{name} of layer {call.layer}"
+        last = self.arrays.get(key)
         if last is not None and tuple(last.shape) == argument.values.shape and library.fits(last, call.recording):
             if call.copied:
-                self.originals[name], last = last, library.copied(last)
-                self.arrays[name] = last
+                self.originals[key], last = last, library.copied(last)
+                self.arrays[key] = last
             if call.stepped and not is_first:
                 library.step(last)
             library.overwrite(last, argument.values)
             return last
         with library.recording(False if call.inferred else None):
             made = library.make(argument, call.dtype, call.device)
-            self.arrays[name] = library.parameter(made) if name in call.parameters else made
-        return self.arrays[name]
+            self.arrays[key] = library.parameter(made) if name in call.parameters else made
+        return self.arrays[key]
 
     def _part(self, library: Any, name: str, argument: Argument, call: Call, number: int, count: int) -> Any:
         rows, *others = argument.values.shape
@@ -52,7 +53,13 @@ class Memory:
         return part
 
     def keep(self, seen: Observation, result: Any, gradients: Mapping[str, Any], library: Any) -> None:
-        """The result and the gradients of which `Observation.arrays` has the values: their memory, and not they."""
+        """The result and the gradients of which `Observation.arrays` has the values: their memory, and not they.
+
+        A result that is to be spoilt is written over, and not kept.
+        """
+        if seen.call.spoilt and seen.output is not None:
+            library.overwrite(result, np.full(seen.output.shape, np.nan))
+            return
         named = [result] * (seen.output is not None)
         named += [gradients[name] for name, values in seen.gradients.items() if values is not None]
         self.results += map(library.alias, named)

@@ -51,9 +51,11 @@ class Call:
     twice: bool = False  # it has gone back before, from half of what comes in and from its reverse
     in_turn: bool = False  # on the memory of the call before, if there was one
     inferred: bool = False  # tensors that are new are made in inference mode, too
+    spoilt: bool = False  # what it gave is written over with NaN, without a word, and dropped
     copied: bool = False  # deep copies of tensors are written over, not they
     stepped: bool = False  # before all but the first are written over an optimizer has had a step
     mixed: bool = False  # the second tensor is of another dtype
+    layer: int = 0  # of this number are all tensors but the first: those of a layer of its own, in one memory
     part: int = 0  # of this number, from 1 on, of the same memory, are all tensors but the first; none if 0
     frame: int = 0  # as ``part``, of the first tensor
     halved: bool = False  # the result is, in place, before going back from twice what comes in
@@ -63,6 +65,7 @@ class Call:
     offloaded: bool = False  # what it keeps to go back lies elsewhere meanwhile, and comes back as contiguous copies
     recurrent: bool = False  # it is made on another first tensor, too, and all have other uses: zeros come back there
     elsewhere: bool = False  # another thread goes back, as an engine's own threads do
+    sharded: bool = False  # it is made in another thread, as the parts of a batch may be
     stored: bool = False  # what comes back is stored with the inputs, as `backward` does
     broken: bool = False  # it has been broken off before, by a hook that fails on what is kept to go back
     accumulated: bool = False  # the inputs have gradients already, to which nothing is to be added

@@ -18,9 +18,9 @@ from assay.implementations.running import WAYS_BACK
 VERSION = "1"
 GRADIENT = "gradient:"  # before the name of the input that it is of
 RESULT, INCOMING = "result", "incoming"
-FLAGS = ("watched", *WAYS_BACK, "accumulated", "beside", "mixed", "inferred", "copied", "stepped")
+FLAGS = ("watched", *WAYS_BACK, "accumulated", "beside", "mixed", "inferred", "spoilt", "copied", "stepped")
 # Fields of a call that are said where they are set.
-OPTIONAL = ("recording", "poison", "part", "frame", *FLAGS, "together", "setting")
+OPTIONAL = ("recording", "poison", "layer", "part", "frame", *FLAGS, "together", "setting")
 # What the worker says that it knows, besides memory.
 KNOWN = ("device", "layout", *OPTIONAL, "changed", "shares", "disturbed")
 

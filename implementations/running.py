@@ -34,6 +34,7 @@ WAYS_BACK = (
     "offloaded",
     "recurrent",
     "elsewhere",
+    "sharded",
     "broken",
     "stored",
 )

@@ -29,11 +29,12 @@ SAID = {
     "twice": "it has gone back already, from half of the incoming gradient, and from its reverse in the same memory",
     "halved": "the result is halved in place, and the incoming gradient doubled",
     "hidden": "the tensors are what an activation made of them, the same numbers: a ReLU, or a leaky one with slope 1",
-    "residual": "another tensor is added to the result, and one gradient comes back to both",
+    "residual": "another tensor is added to the result, which is dropped, and one gradient comes back to both",
     "checkpointed": "it is made once more while going back, from a checkpoint; that result is told",
     "offloaded": "what it keeps to go back are contiguous copies, which a hook makes",
     "elsewhere": "another thread goes back",
     "broken": "it has been broken off before, by a hook that fails on what is kept, going forward and back",
+    "sharded": "another thread makes it, and this one goes back",
     "recurrent": f"its first tensor is a clone; in one graph with it {EARLIER} calls before and one after on that one "
     "reversed, times -0.5, and clones of all tensors, from which zeros come back",
     "accumulated": "the inputs have gradients already, of ones",
@@ -47,6 +48,7 @@ def inputs(call: Call) -> list[str]:
     lines += [f"incoming gradient {describe('incoming', call.cotangent)}"] if call.cotangent else []
     lines += [f"{name} is of {call.dtype_of(name)}" for name in call.tensors if call.dtype_of(name) != call.dtype]
     lines += [f"all but the first tensor are part {call.part} of {PARTS} of one memory"] * bool(call.part)
+    lines += [f"all but the first tensor are those of layer {call.layer}"] * bool(call.layer)
     lines += [f"the first tensor is part {call.frame} of {FRAMES} of one memory"] * bool(call.frame)
     lines += [words for flag, words in SAID.items() if getattr(call, flag)]
     some = 0 < len(call.differentiate) < len(call.tensors)
@@ -57,6 +59,7 @@ def inputs(call: Call) -> list[str]:
     lines += ["no gradients are recorded"] * (call.recording == NO_GRAD)
     lines += ["the tensors are made in inference mode, and written over there"] * call.inferred
     lines += ["they are deep copies of the last call's tensors, which are written over"] * call.copied
+    lines += ["its result is written over with NaN, and dropped"] * call.spoilt
     lines += ["an optimizer has a step before all but the first tensor are written over"] * call.stepped
     lines += [f"while PyTorch is set to {call.setting}"] * bool(call.setting)
     return lines + [f"all tensors in one memory, {call.together}"] * bool(call.together)

@@ -36,12 +36,12 @@ def script(
     each: list[list[str]] = []
     for call in calls:
         each.append(_call_lines(call, array, made if call.in_turn else {}, by_vjp))
-        made = {name: value.values.shape for name, value in call.tensors.items()}
+        made |= {_own(name, call): each.values.shape for name, each in call.tensors.items()}
     for alike, times in itertools.groupby(each):
         count = len(list(times))
         lines += alike if count == 1 else [f"for _ in range({count}):", *(f"    {line}" for line in alike)]
     lines += ["print('after the last call:', *kept, sep='\\n')"] if calls[-1].in_turn else []
-    if element and not calls[-1].beside:
+    if element and not (calls[-1].beside or calls[-1].spoilt):
         pair = "[1]" * (not by_vjp and calls[-1].cotangent is not None)  # a result, and gradients
         found = f"kept[-1]{pair}" if calls[-1].in_turn else "found"
         lines.append(f"print('the wrong element:', {found}{element}.item())")
@@ -53,9 +53,10 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]], by_
     lines = _all_tensors(call, array, made)
     lines += _put_together(call, array) if call.together else []
     if array == "torch":
-        new = [name for name in call.parameters if made.get(name) != call.tensors[name].values.shape]
+        new = [name for name in call.parameters if made.get(_own(name, call)) != call.tensors[name].values.shape]
         parameters = [f"{name} = torch.nn.Parameter({name}, requires_grad=False)" for name in new]
         lines += _in_inference(parameters, call.inferred)
+    lines += [f"{_own(name, call)} = {name}" for name in list(call.tensors)[1:] if call.layer]
     given = call.arguments_to_give()
     arguments = [name if isinstance(value, Argument) else repr(value) for name, value in given.items()]
     if call.beside:
@@ -66,17 +67,30 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]], by_
         mode = f"with torch.{call.recording or 'inference_mode'}():"
         unrecorded = f"{mode} " if in_inference and call.in_turn else ""
         alias = ".detach()" if array == "torch" and call.in_turn else ""  # which does not hold the result itself
-        shown = shown_lines(f"candidate.{call.operator}({', '.join(arguments)}){alias}", call, unrecorded)
+        asked = f"candidate.{call.operator}({', '.join(arguments)})"
+        shown = _spoilt(asked, array, unrecorded) if call.spoilt else shown_lines(asked + alias, call, unrecorded)
         lines += written(call.setting, shown) if array == "torch" and call.setting else shown
         within = in_inference and not call.in_turn
         return [mode, *(f"    {line}" for line in lines)] if within else lines
     return lines + gradient_lines(call, arguments, array, by_vjp)
 
 
+def _spoilt(answer: str, array: str, under: str) -> list[str]:
+    """Print what came back, write it over, without a word, and drop it."""
+    spoil = "found.data.fill_(float('nan'))" if array == "torch" else "found[...] = np.nan"
+    return [f"{under}found = {answer}", "print(found)", f"{under}{spoil}", "del found"]
+
+
+def _own(name: str, call: Call) -> str:
+    """What a tensor of this layer is called."""
+    return f"{name}_{call.layer}" if call.layer and name != next(iter(call.tensors)) else name
+
+
 def _all_tensors(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) -> list[str]:
     lines: list[str] = []
     for number, (name, value) in enumerate(call.tensors.items()):
-        again = made.get(name) == value.values.shape
+        again = made.get(_own(name, call)) == value.values.shape
+        lines += [f"{name} = {_own(name, call)}"] * bool(again and number and call.layer)
         if part := call.part if number else call.frame:
             count = PARTS if number else FRAMES
             lines += [] if again else binding(f"{name}s", Argument(np.zeros((count, *value.values.shape))), call, array)

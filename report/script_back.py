@@ -12,6 +12,7 @@ from assay.implementations.running import neighbours, turns
 from assay.implementations.settings import written
 from assay.report.tensors import binding
 
+THREADS = "from concurrent.futures import ThreadPoolExecutor"
 # A tensor, as `turned` of its library has it.
 TURNED = {"torch": "-0.5 * {0}.flip(tuple(range({0}.ndim)))", "numpy": "-0.5 * np.flip({0})"}
 
@@ -38,17 +39,25 @@ def gradient_lines(call: Call, arguments: list[str], array: str, by_vjp: bool) -
         copies[0] = "clone"
     run = f"candidate.{call.operator}({', '.join(copies)})"
     lines += _broken_off(run, ", ".join(call.differentiate)) if call.broken else []
-    made = [f"result = {run}"]
+    asked = [*_made(call, run), *_going_back(call, arguments)]
+    if call.sharded:
+        asked = ["def shard():", *(f"    {line}" for line in [*lines, *asked]), f"{_elsewhere('shard()')}"]
+        lines = [THREADS]
+    return lines + (written(call.setting, asked) if call.setting else asked)
+
+
+def _made(call: Call, run: str) -> list[str]:
+    """The result."""
+    made = [f"result = {_elsewhere(run) if call.sharded else run}"]
     if call.checkpointed:
-        lines += ["import torch.utils.checkpoint"]
         run = f"torch.utils.checkpoint.checkpoint(lambda: made.append({run}) or made[-1], use_reentrant=False)"
-        made = ["made = []", "with torch.utils.checkpoint.set_checkpoint_early_stop(False):", f"    result = {run}"]
+        made = ["import torch.utils.checkpoint", "made = []"]
+        made += ["with torch.utils.checkpoint.set_checkpoint_early_stop(False):", f"    result = {run}"]
     if call.offloaded:
         copied = "lambda kept: kept.detach().clone(memory_format=torch.contiguous_format)"
         hooks = f"with torch.autograd.graph.saved_tensors_hooks({copied}, lambda kept: kept):"
         made = [hooks, *(f"    {line}" for line in made)]
-    asked = [*made, *_going_back(call, arguments)]
-    return lines + (written(call.setting, asked) if call.setting else asked)
+    return made
 
 
 def _activated(name: str) -> list[str]:
@@ -100,14 +109,15 @@ def _going_back(call: Call, arguments: list[str]) -> list[str]:
         lines.append(f"others = [*earlier, *(each.clone() for each in ({names},)), {_another(call, arguments)}]")
         results, incomings = "[result, *others]", "[incoming, *map(torch.zeros_like, others)]"
     between = _between(call, arguments, "torch")
-    lines += between
     if call.residual:
         lines += ["stream = torch.zeros_like(result, requires_grad=True)"]
-        results, incomings = "(result + stream) * incoming", "torch.ones_like(incoming)"
+        lines += ["total, result = (result + stream) * incoming, result.detach()"]
+        results, incomings = "total", "torch.ones_like(incoming)"
         names += ", stream"
+    lines += between
     lines += _twice(names, between) if call.twice else []
     lines += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] * call.halved
-    lines += ["from concurrent.futures import ThreadPoolExecutor"] * call.elsewhere
+    lines += [THREADS] * call.elsewhere
     grad = _asked(call, results, names, incomings)
     told = [*call.differentiate, *["what came back"] * call.residual]
     back = f"dict(zip({told!r}, map(torch.Tensor.detach, {grad})))" if call.in_turn else f"dict(zip({told!r}, {grad}))"

@@ -22,6 +22,7 @@ from assay.tests.trial.layers import LAYERS, lasting, matrices, of_integers, of_
 from assay.tests.trial.textures import Texture
 
 OFTEN, AT_FIRST, GOING_BACK = 260, 20, 130  # calls
+IN_TURN = 10  # calls
 MANY = 40  # samples: of a shape that nobody has asked about
 MATRICES = {"linear": "xw", "glu": "xwv", "swiglu": "xwv"}
 ONE, TWO = ("float32",), ("float32", "bfloat16")
@@ -150,14 +151,28 @@ def test_state_numbers_that_python_takes_for_alike_are_apart(candidate, operator
         are_right(candidate, cases, [candidate.answer(each, recording=recording) for each in cases])
 
 
+def with_inputs(case, more):
+    """The case with another first tensor."""
+    first, texture = next(iter(case.textures.items()))
+    return case.with_textures(**{first: replace(texture, seed=texture.seed + more)})
+
+
+@clause("contract.memoryless", tier="state", operators=SUMMED)
+def test_state_two_layers_in_turn_give_their_own_results_of_what_the_input_is_then(candidate, operator):
+    """As actor and critic, where it is written to without a word. Blind to more layers."""
+    for recording in (*MODES, NO_GRAD):
+        candidate.begin()
+        cases = [with_inputs(reseeded(lasting(operator), k % 2), 2 * k) for k in range(IN_TURN)]
+        seen, _ = candidate.answers_in_turn(cases, recording=recording, layers=2)
+        are_right(candidate, cases, seen)
+
+
 @clause("contract.memoryless", tier="state", operators=ALL)
 def test_state_frames_of_one_memory_give_their_own_results(candidate, operator):
     """Each, of a sample or several, is written when the one before was asked about, on and back. Blind to gradients."""
     for case, recording in itertools.product((lasting(operator), of_samples(operator, 1)), (*MODES, NO_GRAD)):
         candidate.begin()
-        first, texture = next(iter(case.textures.items()))
-        textures = (replace(texture, seed=texture.seed + 2 * k) for k in range(2 * FRAMES))
-        cases = [case.with_textures(**{first: each}) for each in textures]
+        cases = [with_inputs(case, 2 * k) for k in range(2 * FRAMES)]
         seen, _ = candidate.answers_in_turn(cases, recording=recording, frames=True)
         are_right(candidate, cases, seen)
 

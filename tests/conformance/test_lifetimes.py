@@ -264,17 +264,17 @@ def test_state_new_values_of_hundreds_of_thousands_of_weights_give_their_own_res
 
 @clause("contract.memoryless", tier="state", operators=("linear", "glu", "swiglu", "conv2d", "max_pool2d"))
 def test_state_a_refused_call_changes_no_result(candidate, operator):
-    """Of a bias that does not fit, of sums of a thousand terms. Blind to other errors."""
-    candidate.begin()
+    """Of new weights and a bias that does not fit, of sums of a thousand terms. Blind to other errors."""
     of_terms = {"linear": "xw", "glu": "xwv", "swiglu": "xwv"}.get(operator, "")
     shapes = {name: (8, 1024) if name == "x" else (16, 1024) for name in of_terms}
     case = lasting(operator, **shapes, **({"b": (16,)} if of_terms else {}))
-    first = candidate.ask(case)
-    other = refusals(case)[0]
-    if of_terms:
-        other = case.changed(shapes={**case.shapes, "b": (17,)})
-    candidate.observe(operator, other.arguments(candidate.format))
-    one_answer(candidate, case, first, candidate.ask(case))
+    new = reseeded(case, 1)
+    other = new.changed(shapes={**case.shapes, "b": (17,)}) if of_terms else refusals(new)[0]
+    for recording in (None, NO_GRAD):
+        candidate.begin()
+        first, _ = (candidate.answer(each, recording=recording) for each in (new, case))
+        candidate.observe(operator, other.arguments(candidate.format), recording=recording)
+        one_answer(candidate, new, first, candidate.answer(new, recording=recording))
 
 
 @clause("contract.results-kept", tier="state", operators=ALL, dtypes=("float32",))

@@ -8,8 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.implementations.observe import Observation
-from assay.tests.conformance.test_contract import ALL, demand
+from assay.implementations.observe import NO_GRAD, Observation
+from assay.tests.conformance.test_contract import ALL, MODES, demand
+from assay.tests.conformance.test_state import reseeded
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import (
     conv2d_cases,
@@ -20,10 +21,12 @@ from assay.tests.trial.cases import (
     swish_cases,
 )
 from assay.tests.trial.laws import clause
+from assay.tests.trial.layers import lasting
 from assay.tests.trial.textures import Texture
 
 # Allocators give a block back at once where it is not too small: results of some 300 elements and more.
 # They hold numbers below 0.7 in float16, and below 1e-8 in wider formats: no sum or product of them overflows.
+SPOILT = 4  # results
 SMALL_VALUES = ("tiny",)
 SPACIOUS: dict[str, Any] = {
     "swish": swish_cases(SMALL_VALUES, sizes=(385, 400)),
@@ -49,6 +52,16 @@ def no_nan(candidate: Candidate, seen: Observation) -> None:
 def test_state_what_was_in_memory_does_not_show(candidate, operator, data):
     """Blocks of NaN of the result's size are freed before the call. Blind to memory that never held a NaN."""
     no_nan(candidate, candidate.ask(data.draw(SPACIOUS[operator])))
+
+
+@clause("contract.fresh-memory", tier="state", operators=ALL)
+def test_state_what_was_written_to_a_result_that_is_gone_does_not_show(candidate, operator):
+    """NaN, without a word, where its memory is lent again. Blind to what takes dozens of calls."""
+    for recording in (*MODES, NO_GRAD):
+        candidate.begin()
+        cases = [reseeded(lasting(operator), k) for k in range(SPOILT)]
+        for seen in candidate.answers_in_turn(cases, recording=recording, spoilt=True)[0]:
+            no_nan(candidate, seen)
 
 
 @clause("contract.fresh-memory", tier="state", operators=ALL, gradient=True)

@@ -95,7 +95,8 @@ def test_state_new_values_in_the_same_memory_have_their_own_gradients(candidate,
 
 ASKED_ELSEWHERE = ("interrupted", "halved", "offloaded", "elsewhere")
 ONE_WAY = ((), *((way,) for way in WAYS_BACK if way not in ASKED_ELSEWHERE))
-IN_BETWEEN = (*ONE_WAY, ("twice", "interrupted"), ("twice", "visited"))
+MET = (("twice", "interrupted"), ("twice", "visited"), ("residual", "interrupted"), ("sharded", "recurrent"))
+IN_BETWEEN = (*ONE_WAY, *MET)
 
 
 @clause("contract.memoryless", tier="state", operators=ALL, gradient=True)

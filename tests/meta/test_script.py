@@ -279,15 +279,13 @@ def test_the_script_makes_tensors_in_inference_mode_where_the_judge_does(tmp_pat
     assert asked == judged and [each[1:3] for each in asked] == [(inferred, inferred)] * 2
 
 
-@pytest.mark.parametrize(
-    ("more", "offsets", "steps"),
-    [
-        ("part", [(0, 0), (0, 2), (0, 0)], 0),
-        ("frame", [(0, 0), (2, 0), (0, 0)], 0),
-        ("stepped", [(0, 0)] * 3, 2),
-        ("copied", [(0, 0)] * 3, 1),
-    ],
-)
+PLAIN = [(0, 0)] * 3
+# What a call is, where its two tensors begin in each of three calls, and how often the second was written to.
+IN_MEMORY = [("part", [(0, 0), (0, 2), (0, 0)], 0), ("frame", [(0, 0), (2, 0), (0, 0)], 0), ("stepped", PLAIN, 2)]
+IN_MEMORY += [("copied", PLAIN, 1), ("layer", PLAIN, 0), ("spoilt", PLAIN, 0)]
+
+
+@pytest.mark.parametrize(("more", "offsets", "steps"), IN_MEMORY)
 def test_the_script_has_parts_of_a_memory_and_steps_of_an_optimizer_where_the_judge_has(tmp_path, more, offsets, steps):
     asked = []
 

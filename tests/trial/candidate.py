@@ -125,13 +125,15 @@ class Candidate:
         wanted: Sequence[str] = (),
         parts: bool = False,
         frames: bool = False,
+        layers: int = 0,
         **more: Any,
     ) -> tuple[list[Observation], list[Values]]:
         """The well-formed answers to cases, each on the memory of the last, and what they hold after the last call.
 
         Going ``back``, with the gradients of the ``wanted`` tensors, or of all; else with their ``recording`` as in
         `answer`. All tensors but the first are ``parts`` of a memory, one behind the other and back, if that is wanted,
-        and the first tensors ``frames``. ``more`` are further fields of each `Call`: ``inferred``, ``copied``.
+        and the first tensors ``frames``; or they are of so many ``layers`` in turn. ``more`` are
+        further fields of each `Call`: ``inferred``, ``copied``.
 
         Raises:
             NonConformance: as `ask`, and as `ask_gradient`.
@@ -141,6 +143,8 @@ class Candidate:
             field, count = ("part", PARTS) if parts else ("frame", FRAMES)
             places = (*range(1, count + 1), *range(count, 0, -1))  # the last one is written to twice
             calls = [replace(call, **{field: place}) for call, place in zip(calls, places, strict=True)]
+        if layers:
+            calls = [replace(call, layer=1 + k % layers) for k, call in enumerate(calls)]
         return self._answered(cases, [replace(call, **more) for call in calls])
 
     def answers_in_modes(

@@ -19,7 +19,7 @@ ABOUT = {
     "contract.surroundings": "disturbed",
 }
 # Words without which a call is another one. Layouts, poison, recording and what is watched are in calls of all laws.
-ESSENTIAL = (*(word for word in FLAGS if word != "watched"), "part", "frame", "together", "setting")
+ESSENTIAL = (*(word for word in FLAGS if word != "watched"), "layer", "part", "frame", "together", "setting")
 
 
 def unheard(calls: Iterable[Call], knows: frozenset[str]) -> set[str]:
