@@ -83,11 +83,8 @@ class GoingBack:
         if self.between:
             self.between()
         found = self._asked(results, wanted, incomings)
-        copies = [
-            *((given[name], leaf) for name, leaf in leaves.items() if hidden),
-            *[(found[-1], incoming)] * residual,
-        ]
-        for copy, array in copies:
+        written = [(given[name], leaves[name]) for name in leaves if hidden]
+        for copy, array in [*written, *[(found[-1], incoming)] * residual]:
             self._written_back(copy, array)
         return made[-1], dict(zip(leaves, found, strict=False))
 

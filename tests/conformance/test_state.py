@@ -93,8 +93,7 @@ def test_state_new_values_in_the_same_memory_have_their_own_gradients(candidate,
     answers_are_alike(candidate, [case, reseeded(case, 1)], back=True)
 
 
-ASKED_ELSEWHERE = ("interrupted", "halved", "offloaded", "elsewhere")
-ONE_WAY = ((), *((way,) for way in WAYS_BACK if way not in ASKED_ELSEWHERE))
+ONE_WAY = ((), *((way,) for way in WAYS_BACK if way not in ("interrupted", "halved", "offloaded", "elsewhere")))
 MET = (("twice", "interrupted"), ("twice", "visited"), ("residual", "interrupted"), ("sharded", "recurrent"))
 IN_BETWEEN = (*ONE_WAY, *MET)
 
