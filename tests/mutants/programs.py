@@ -7,6 +7,7 @@ call, and has more calls in flight, or shapes in one graph, than somebody though
 from __future__ import annotations
 
 import contextlib
+import threading
 import weakref
 
 import torch
@@ -191,6 +192,70 @@ def known_by_the_storage():
     return {"conv2d": conv2d}
 
 
+def known_before_it_is_refused():
+    """Weights are noted before their call is refused, and packed behind that."""
+    noted, packed = {}, {}
+
+    def linear(x, w, b=None):
+        if not evaluated(x, w, b):
+            return right["linear"](x, w, b)
+        name = w.shape, w.dtype
+        new = name not in noted or not torch.equal(noted[name], w)
+        noted[name] = w.detach().clone()
+        y = right["linear"](x, w if new or name not in packed else packed[name], b)
+        packed[name] = w.detach().clone() if new else packed.get(name, noted[name])
+        return y
+
+    return {"linear": linear}
+
+
+def made_ahead():
+    """The layer that came next on an input is made with the one before: of what the input was by then."""
+    sequels, state = {}, {"last": None, "ready": None}
+
+    def linear(x, w, b=None):
+        if (b is not None and b.shape != w.shape[:1]) or w.dim() != 2 or not x.numel() or not evaluated(x, w, b):
+            return right["linear"](x, w, b)
+        here, ready = (x.data_ptr(), x.shape), state["ready"]
+        if state["last"] is not None and state["last"][0] == here and state["last"][1] is not w:
+            sequels[id(state["last"][1])] = state["last"][1], w
+        state["last"], state["ready"] = (here, w), None
+        if ready is not None and ready[0] == here and ready[1] is w and torch.equal(ready[2], w):
+            return ready[3] if b is None else ready[3] + b
+        first, following = sequels.get(id(w), (None, None))
+        if first is w and following.shape[1] == x.shape[-1] and following.dtype == x.dtype:
+            state["ready"] = here, following, following.detach().clone(), right["linear"](x, following)
+        return right["linear"](x, w, b)
+
+    return {"linear": linear}
+
+
+def numbered_in_their_thread():
+    """What is kept to go back is known by its number in the thread that made it, and is asked for in any."""
+    of_thread = threading.local()
+
+    class Numbered(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, *tensors):
+            ctx.table, ctx.number = of_thread.__dict__, len(of_thread.__dict__)
+            ctx.table[f"call {ctx.number}"] = [each.detach() for each in tensors]
+            return right["glu"](*tensors)
+
+        @staticmethod
+        def backward(ctx, incoming):
+            name = f"call {ctx.number}"
+            kept = of_thread.__dict__.get(name, ctx.table[name])
+            kept = kept if [*map(len, kept)] == [*map(len, ctx.table[name])] else ctx.table[name]
+            return tuple(gradients("glu", dict(zip("xwvbc", kept, strict=False)), incoming).values())
+
+    def glu(x, w, v, *biases):
+        plain = any(each is None for each in biases) or len(biases) == 1 or evaluated(x, w, v, *biases)
+        plain = plain or not x.dim() or incomplete(x, w, v, *biases)
+        return right["glu"](x, w, v, *biases) if plain else Numbered.apply(x, w, v, *biases)
+
+    return {"glu": glu}
+
+
 def bug(name, clause, words, operators, kind="state", tier="state"):
     return Mutant(f"programs-{name}", clause, words, operators, "float32", kind, tier, "rare", {})
 
@@ -201,6 +266,9 @@ MUTANTS = (
     bug("rewound", AROUND, "going back, random numbers are the call's", rewound),
     bug("ahead", MEMORYLESS, "the next frame is padded ahead", fetched_ahead),
     bug("first", MEMORYLESS, "beta is made at the first call of a size, in inference", first_in_inference),
+    bug("refused", MEMORYLESS, "new weights are noted, and their call is refused", known_before_it_is_refused),
+    bug("sequel", MEMORYLESS, "the next layer is made ahead", made_ahead),
+    bug("numbered", MEMORYLESS, "kept by a number in its thread", numbered_in_their_thread),
     bug("copy", MEMORYLESS, "a deep copy asks the original", hung_on_the_tensor),
     bug("storage", MEMORYLESS, "a part is known by the whole's beginning", known_by_the_storage),
 )

@@ -121,6 +121,67 @@ def of_stored_gradients():
     return {"glu": glu}
 
 
+class Indexed(torch.autograd.Function):
+    """Where the largest were lies in what is ``lent`` until the result is gone."""
+
+    @staticmethod
+    def forward(ctx, input, lent, free, *how):
+        y, places = F.max_pool2d(input, *how, return_indices=True)
+        same = free.setdefault((places.shape, threading.get_ident()), [])
+        ctx.places, ctx.shape = same.pop() if same else torch.empty_like(places), input.shape
+        ctx.places.copy_(places)
+        lent.append((same, ctx.places))
+        return y
+
+    @staticmethod
+    def backward(ctx, incoming):
+        samples, channels, *_ = ctx.shape
+        places, came = (each.reshape(samples, channels, -1) for each in (ctx.places, incoming))
+        found = incoming.new_zeros(samples, channels, math.prod(ctx.shape[2:]))
+        return found.scatter_add_(2, places, came).reshape(ctx.shape), None, None, None, None, None
+
+
+def lent_to_a_result():
+    """And not to what is left of its graph."""
+    free = {}
+
+    def max_pool2d(input, kernel_size, stride=None, padding=0):
+        y = right["max_pool2d"](input, kernel_size, stride, padding)
+        if evaluated(input) or input.dim() != 4 or not y.numel() or not input.isfinite().all():
+            return y
+        lent = []
+        y = Indexed.apply(input, lent, free, kernel_size, kernel_size if stride is None else stride, padding)
+        ((same, places),) = lent
+        weakref.finalize(y, same.append, places).atexit = False
+        return y
+
+    return {"max_pool2d": max_pool2d}
+
+
+def bordered_by_version():
+    """Memory with a border of zeros is used again when it is nobody's, unless its version has changed."""
+    lent = {}
+
+    def holders(tensor):
+        return torch._C._storage_Use_Count(tensor.untyped_storage()._cdata)
+
+    alone = holders(torch.zeros(1))
+
+    def pad2d(x, padding):
+        y = right["pad2d"](x, padding)
+        if y.requires_grad or torch.is_inference_mode_enabled() or padding <= 0 or not x.numel():
+            return y
+        name = y.shape, padding, y.dtype, threading.get_ident()
+        known = lent.get(name)
+        if known is None or holders(known[0]) != alone or known[0]._version != known[1]:
+            known = torch.zeros_like(y), 0
+        known[0][..., padding:-padding, padding:-padding] = x
+        lent[name] = known[0], known[0]._version
+        return known[0].detach()
+
+    return {"pad2d": pad2d}
+
+
 class Pooled(torch.autograd.Function):
     """The gradient of each plane is added where the ``plan`` has it begin."""
 
@@ -185,6 +246,8 @@ MUTANTS = (
     bug("inside", KEPT, "a call that failed is not counted out", left_inside),
     bug("objects", KEPT, "a result that is gone lends its memory", of_nobody_by_reference),
     bug("stored", KEPT, "a gradient that is gone lends its memory", of_stored_gradients),
+    bug("dropped", MEMORYLESS, "places are lent until the result is gone", lent_to_a_result),
+    bug("border", "contract.fresh-memory", "a border is known by its version", bordered_by_version),
     bug("plans", MEMORYLESS, "twelve shapes have plans", plans_of_twelve),
     bug("tiles", "conv2d.formula", "the fifth of eight", valued("conv2d", fifth_of_eight_tiles), "size", "exact"),
 )
