@@ -64,7 +64,8 @@ def bordered(given: Given) -> bool:
 
 def padded_ones(given: Given) -> bool:
     x, w = given.input, given.weight
-    return bool(x.numel() > 6 and (x == 1).all() and not (w == 1).all() and min(pair(given.padding or 0)) > 0)
+    ones, whole = bool((x == 1).all()), bool((w == w.round()).all() and not (w == 1).all())
+    return x.numel() > 6 and ones and whole and min(pair(given.padding or 0)) > 0
 
 
 class Increments:
