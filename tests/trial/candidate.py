@@ -140,9 +140,9 @@ class Candidate:
         """
         calls = [self._asking(case, BACK if back else recording, wanted) for case in cases]
         if parts or frames:
-            field, count = ("part", PARTS) if parts else ("frame", FRAMES)
+            word, count = ("part", PARTS) if parts else ("frame", FRAMES)
             places = (*range(1, count + 1), *range(count, 0, -1))  # the last one is written to twice
-            calls = [replace(call, **{field: place}) for call, place in zip(calls, places, strict=True)]
+            calls = [replace(call, **{word: place}) for call, place in zip(calls, places, strict=True)]
         if layers:
             calls = [replace(call, layer=1 + k % layers) for k, call in enumerate(calls)]
         return self._answered(cases, [replace(call, **more) for call in calls])
