@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from assay.implementations.observe import Call, Observation
 
 PARTS, FRAMES = 3, 6  # of a fused layer, as of queries, keys and values; of a ring of inputs
+# By a field of a call that of each in a row: parts and frames on and back, so that the last is written to twice.
+TURNS = {
+    "part": (*range(1, PARTS + 1), *range(PARTS, 0, -1)),
+    "frame": (*range(1, FRAMES + 1), *range(FRAMES, 0, -1)),
+    "layer": (1, 2) * 5,
+}
 
 
 @dataclass

@@ -34,7 +34,7 @@ SAID = {
     "offloaded": "what it keeps to go back are contiguous copies, which a hook makes",
     "elsewhere": "another thread goes back",
     "broken": "it has been broken off before, by a hook that fails on what is kept, going forward and back",
-    "sharded": "another thread makes it, and this one goes back",
+    "sharded": "a new thread makes it, and another new one goes back",
     "recurrent": f"its first tensor is a clone; in one graph with it {EARLIER} calls before and one after on that one "
     "reversed, times -0.5, and clones of all tensors, from which zeros come back",
     "accumulated": "the inputs have gradients already, of ones",
@@ -58,7 +58,7 @@ def inputs(call: Call) -> list[str]:
     lines += [f"in inference: no gradients are recorded{frozen}"] * (call.recording is False)
     lines += ["no gradients are recorded"] * (call.recording == NO_GRAD)
     lines += ["the tensors are made in inference mode, and written over there"] * call.inferred
-    lines += ["they are deep copies of the last call's tensors, which are written over"] * call.copied
+    lines += ["the tensors are deep copies of the last call's, which are written over"] * call.copied
     lines += ["its result is written over with NaN, and dropped"] * call.spoilt
     lines += ["an optimizer has a step before all but the first tensor are written over"] * call.stepped
     lines += [f"while PyTorch is set to {call.setting}"] * bool(call.setting)

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from assay.implementations.memory import FRAMES
+from assay.implementations.memory import TURNS
 from assay.implementations.observe import NO_GRAD
 from assay.reference.arithmetic.formats import BFLOAT16
 from assay.tests.conformance.test_contract import ALL, MODES, SUMMED, demand, one_lying
@@ -22,7 +22,6 @@ from assay.tests.trial.layers import LAYERS, lasting, matrices, of_integers, of_
 from assay.tests.trial.textures import Texture
 
 OFTEN, AT_FIRST, GOING_BACK = 260, 20, 130  # calls
-IN_TURN = 10  # calls
 MANY = 40  # samples: of a shape that nobody has asked about
 MATRICES = {"linear": "xw", "glu": "xwv", "swiglu": "xwv"}
 ONE, TWO = ("float32",), ("float32", "bfloat16")
@@ -165,8 +164,8 @@ def test_state_two_layers_in_turn_give_their_own_results_of_what_the_input_is_th
     """As actor and critic, where it is written to without a word. Blind to more layers."""
     for recording in (*MODES, NO_GRAD):
         candidate.begin()
-        cases = [with_inputs(reseeded(lasting(operator), k % 2), 2 * k) for k in range(IN_TURN)]
-        seen, _ = candidate.answers_in_turn(cases, recording=recording, layers=2)
+        cases = [with_inputs(reseeded(lasting(operator), k % 2), 2 * k) for k in range(len(TURNS["layer"]))]
+        seen, _ = candidate.answers_in_turn(cases, recording=recording, turns="layer")
         are_right(candidate, cases, seen)
 
 
@@ -175,8 +174,8 @@ def test_state_frames_of_one_memory_give_their_own_results(candidate, operator):
     """Each, of a sample or several, is written when the one before was asked about, on and back. Blind to gradients."""
     for case, recording in itertools.product((lasting(operator), of_samples(operator, 1)), (*MODES, NO_GRAD)):
         candidate.begin()
-        cases = [with_inputs(case, 2 * k) for k in range(2 * FRAMES)]
-        seen, _ = candidate.answers_in_turn(cases, recording=recording, frames=True)
+        cases = [with_inputs(case, 2 * k) for k in range(len(TURNS["frame"]))]
+        seen, _ = candidate.answers_in_turn(cases, recording=recording, turns="frame")
         are_right(candidate, cases, seen)
 
 

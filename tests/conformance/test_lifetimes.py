@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from assay.implementations.memory import PARTS
+from assay.implementations.memory import TURNS
 from assay.implementations.observe import NO_GRAD
 from assay.implementations.settings import SETTINGS
 from assay.implementations.surroundings import ONCE
@@ -289,8 +289,8 @@ def test_state_parts_of_one_memory_give_their_own_results(candidate, operator):
     """As of fused queries, keys and values, one after the other and back. Blind to gradients of parts."""
     for recording in (*MODES, NO_GRAD):
         candidate.begin()
-        cases = [reseeded(lasting(operator), k) for k in range(2 * PARTS)]
-        seen, _ = candidate.answers_in_turn(cases, recording=recording, parts=True)
+        cases = [reseeded(lasting(operator), k) for k in range(len(TURNS["part"]))]
+        seen, _ = candidate.answers_in_turn(cases, recording=recording, turns="part")
         are_right(candidate, cases, seen)
 
 

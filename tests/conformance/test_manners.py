@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from assay.implementations.layouts import LAYOUTS, TOGETHER
-from assay.implementations.memory import PARTS
+from assay.implementations.memory import TURNS
 from assay.implementations.observe import NO_GRAD
 from assay.tests.conformance.test_contract import (
     ALL,
@@ -147,7 +147,7 @@ def test_state_new_values_in_large_tensors_have_their_own_gradients(candidate, o
 def test_state_parts_of_one_large_memory_have_their_own_gradients(candidate, operator):
     """As of fused queries, keys and values, one after the other. Blind to what every call has wrong."""
     for case in large_layers(candidate, operator):
-        answers_are_alike(candidate, [reseeded(case, k) for k in range(2 * PARTS)], back=True, parts=True)
+        answers_are_alike(candidate, [reseeded(case, k) for k in range(len(TURNS["part"]))], back=True, turns="part")
 
 
 @clause("contract.memoryless", tier="state", operators=ALL, gradient=True, dtypes=DTYPES)

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from assay.implementations.memory import PARTS
+from assay.implementations.memory import TURNS
 from assay.implementations.observe import NO_GRAD
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, MODES, demand, one_lying, trained_together
@@ -29,7 +29,7 @@ from assay.tests.trial.layers import (
 from assay.tests.trial.plain import GRADIENTS, values_of
 from assay.tests.trial.textures import Texture, rounded
 
-KEPT, FROZEN = 2 * PARTS, 24  # results; calls
+KEPT, FROZEN = len(TURNS["part"]), 24  # results; calls
 LEARNING = ("linear", "glu", "swiglu", "conv2d")
 # Layers whose result has the shape of their first tensor.
 KEEPING = {
@@ -114,7 +114,7 @@ def test_state_a_checkpoint_of_what_lies_otherwise_has_its_own_gradients(candida
 @clause("contract.results-kept", tier="state", operators=ALL, gradient=True)
 def test_state_gradients_that_backward_has_stored_stay_as_they_are(candidate, operator):
     """It may make the memory that it is handed the inputs' own. Blind to buffers that are used again later."""
-    for how in ({"stored": True}, {"parts": True}):
+    for how in ({"stored": True}, {"turns": "part"}):
         candidate.begin()
         cases = [reseeded(lasting(operator), k) for k in range(KEPT)]
         stay_as_they_are(candidate, cases, back=True, **how)

@@ -34,13 +34,13 @@ class Differentiated(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, operator, back, names, *tensors):
-        ctx.how = operator, back, names
+        ctx.how = back, names
         ctx.save_for_backward(*tensors)
         return right[operator](*tensors)
 
     @staticmethod
     def backward(ctx, incoming):
-        _, back, names = ctx.how
+        back, names = ctx.how
         found = back(dict(zip(names, ctx.saved_tensors, strict=True)), incoming)
         return None, None, None, *(found[name] for name in names)
 

@@ -15,7 +15,7 @@ from hypothesis.control import currently_in_test_context
 from assay.implementations.arrays import Argument, Values
 from assay.implementations.contract import Implementation
 from assay.implementations.isolated import GivenUp
-from assay.implementations.memory import FRAMES, PARTS
+from assay.implementations.memory import TURNS
 from assay.implementations.observe import Call, Observation, observe, observe_in_turn
 from assay.implementations.running import MAY_BE_REFUSED
 from assay.reference.arithmetic.formats import STORAGE, Format
@@ -123,28 +123,21 @@ class Candidate:
         back: bool = False,
         recording: bool | str | None = None,
         wanted: Sequence[str] = (),
-        parts: bool = False,
-        frames: bool = False,
-        layers: int = 0,
+        turns: str = "",
         **more: Any,
     ) -> tuple[list[Observation], list[Values]]:
         """The well-formed answers to cases, each on the memory of the last, and what they hold after the last call.
 
         Going ``back``, with the gradients of the ``wanted`` tensors, or of all; else with their ``recording`` as in
-        `answer`. All tensors but the first are ``parts`` of a memory, one behind the other and back, if that is wanted,
-        and the first tensors ``frames``; or they are of so many ``layers`` in turn. ``more`` are
-        further fields of each `Call`: ``inferred``, ``copied``.
+        `answer`. Of the field that ``turns`` names each has its own of `TURNS`; ``more`` are further fields of all of
+        them: ``inferred``, ``copied``.
 
         Raises:
             NonConformance: as `ask`, and as `ask_gradient`.
         """
         calls = [self._asking(case, BACK if back else recording, wanted) for case in cases]
-        if parts or frames:
-            word, count = ("part", PARTS) if parts else ("frame", FRAMES)
-            places = (*range(1, count + 1), *range(count, 0, -1))  # the last one is written to twice
-            calls = [replace(call, **{word: place}) for call, place in zip(calls, places, strict=True)]
-        if layers:
-            calls = [replace(call, layer=1 + k % layers) for k, call in enumerate(calls)]
+        if turns:
+            calls = [replace(call, **{turns: place}) for call, place in zip(calls, TURNS[turns], strict=True)]
         return self._answered(cases, [replace(call, **more) for call in calls])
 
     def answers_in_modes(
