@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError
+from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError, wait
 from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ LINES = 200  # of a call, between which others are made at most
 MANY = 33  # calls that are in the middle of one another: more than a pool of 32 workspaces has
 SECONDS = 2.0  # after which no other call is made between lines, nor the call itself once more
 WAIT = 0.5  # seconds that a line waits: who holds a lock meanwhile has thought of threads
+MEETING = 0.05  # and where one call of a few elements is waited for
 # Modules whose lines are none of a candidate's: what calls it, but not the adapters that lie beside that.
 CALLING = ("arrays", "beside", "contract", "going_back", "layouts", "memory", "observe", "running", "settings")
 OURS = {f"{__name__.rpartition('.')[0]}.{name}" for name in CALLING}
@@ -63,6 +64,22 @@ def beside_others(
 def _in_context(pool: ThreadPoolExecutor, call: Callable[[], Answer]) -> Future[Answer]:
     """In a copy of the caller's context, as `asyncio.to_thread` has it: what it holds is shared."""
     return pool.submit(contextvars.copy_context().run, call)
+
+
+def met(once: Callable[[], Answer], first: Callable[[], object], line: int) -> Answer:
+    """The answer of a call that another thread makes at this line of the ``first``, or behind it."""
+    made, left = list[Future[Answer]](), line
+
+    def at_line() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            made.append(_in_context(pool, once))
+            wait(made, MEETING)
+
+    with ThreadPoolExecutor(1) as pool:
+        _traced(first, at_line)
+        return (made or [_in_context(pool, once)])[0].result()
 
 
 def between_lines(once: Callable[[], Answer], other: Callable[[], object]) -> tuple[Answer, int]:

@@ -38,7 +38,8 @@ class GoingBack:
     checkpointed: it runs once more, and that result is given.
     offloaded: what is kept to go back is copied.
     elsewhere: another thread goes back.
-    sharded: it has run in a thread, and another goes back, both of which are new.
+    sharded: it has run in a thread, and another goes back, which has made a call on another first tensor before; both
+        are new.
     broken: it has run before, and a hook on what is kept to go back has failed, going forward or back.
     stored: gradients are what `backward` has made the tensors' own, which may be the memory that it was handed.
     """
@@ -63,15 +64,15 @@ class GoingBack:
         self, run: Any, arrays: dict[str, Any], names: Sequence[str], incoming: Any
     ) -> tuple[Any, dict[str, Any]]:
         leaves = {name: arrays[name].requires_grad_() for name in names}
-        hidden, residual, later = "hidden" in self.how, "residual" in self.how, list[Any]()
+        hidden, residual = "hidden" in self.how, "residual" in self.how
         given = self._given(arrays, leaves)
-        earlier = [each for _ in range(EARLIER * ("recurrent" in self.how)) for each in self._another(run, arrays)]
+        before = EARLIER if "recurrent" in self.how else "sharded" in self.how
+        earlier = [each for _ in range(before) for each in self._another(run, arrays)]
         if "broken" in self.how:
             self._break_off(run, given, list(leaves.values()), incoming)
-        made = self._made(run, given)
+        results = (made := self._made(run, given))[:1]
         if "recurrent" in self.how:
-            later = [*(leaf.clone() for leaf in leaves.values()), *self._another(run, arrays)]
-        results = [made[0], *earlier, *later]
+            results += [*earlier, *(leaf.clone() for leaf in leaves.values()), *self._another(run, arrays)]
         if not all(self.library.is_array(each) and each.requires_grad for each in results):
             return made[0], dict.fromkeys(leaves)
         incomings = [incoming, *map(self.torch.zeros_like, results[1:])]

@@ -14,7 +14,9 @@ import numpy as np
 # four or more (heads before tokens, frames before channels), ``swapped_last`` the last two (features before tokens).
 # ``cropped`` is cut out of longer rows, ``chunked`` of more along the second axis, as half of the channels,
 # ``channels_last_chunked`` where these lie last, ``channels_last_cropped`` of a larger image, and the other two that
-# are called so of more rows, before they were turned. What ends in ``offset`` begins a little later in its memory.
+# are called so of more rows, before they were turned. What is ``shortened`` is cut out of more rows of as many columns,
+# so that planes, or where channels lie last samples, are further apart and nothing else is. What ends in ``offset``
+# begins a little later in its memory.
 # ``expanded`` repeats the first sample, ``expanded_second`` the first channel, as of a grey picture, ``expanded_rows``
 # the first row of all, as positions that are the same in each sample, and ``expanded_columns`` and ``expanded_last``
 # the first column and the first element of each plane: so a mean over columns, or over places, hands its gradient back.
@@ -36,6 +38,8 @@ LAYOUTS = (
     "channels_last",
     "channels_last_cropped",
     "channels_last_chunked",
+    "shortened",
+    "channels_last_shortened",
     "transposed_cropped",
     "swapped_last_cropped",
     "transposed_offset",
@@ -115,6 +119,7 @@ def _longer(ndim: int, layout: str) -> Collection[int]:
         return range(ndim)
     axes = {"cropped": (ndim - 1,), "transposed_cropped": (0,), "swapped_last_cropped": (ndim - 1,)}
     axes |= {"chunked": (1,), "channels_last_chunked": (1,), "channels_last_cropped": (2, 3)}
+    axes |= dict.fromkeys(("shortened", "channels_last_shortened"), (ndim - 2,))
     return (axes | dict.fromkeys(WITHIN, tuple(range(ndim)[-2:]))).get(layout, ())
 
 

@@ -70,6 +70,7 @@ class Call:
     broken: bool = False  # it has been broken off before, by a hook that fails on what is kept to go back
     accumulated: bool = False  # the inputs have gradients already, to which nothing is to be added
     beside: bool = False  # it is made in a thread of its own, over and over, while others make it on other numbers
+    met: int = 0  # at this line of one on other numbers another thread makes it, if that has so many
     together: str = ""  # how tensors lie in one memory, as `layouts.TOGETHER` says, if they do
     setting: str = ""  # of `settings.SETTINGS`, that PyTorch has meanwhile
 

@@ -19,8 +19,9 @@ VERSION = "1"
 GRADIENT = "gradient:"  # before the name of the input that it is of
 RESULT, INCOMING = "result", "incoming"
 FLAGS = ("watched", *WAYS_BACK, "accumulated", "beside", "mixed", "inferred", "spoilt", "copied", "stepped")
+NUMBERS, NAMES = ("poison", "layer", "part", "frame", "met"), ("together", "setting")
 # Fields of a call that are said where they are set.
-OPTIONAL = ("recording", "poison", "layer", "part", "frame", *FLAGS, "together", "setting")
+OPTIONAL = ("recording", *NUMBERS, *FLAGS, *NAMES)
 # What the worker says that it knows, besides memory.
 KNOWN = ("device", "layout", *OPTIONAL, "changed", "shares", "disturbed")
 
@@ -162,11 +163,9 @@ def read_call(message: Message) -> Call:
         given.get(INCOMING),
         tuple(message.all("differentiate")),
         {"no": False, NO_GRAD: NO_GRAD}.get(message.get("recording")),
-        int(message.get("poison", "0")),
         in_turn=bool(message.get("memory")),
-        part=int(message.get("part", "0")),
-        together=message.get("together", ""),
-        setting=message.get("setting", ""),
+        **{key: int(message.get(key, "0")) for key in NUMBERS},
+        **{key: message.get(key, "") for key in NAMES},
         **{key: message.flag(key) for key in FLAGS},
     )
 

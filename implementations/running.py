@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.implementations.arrays import Argument, made_together
-from assay.implementations.beside import beside_others
+from assay.implementations.beside import beside_others, met
 from assay.implementations.contract import Implementation, completed
 from assay.implementations.going_back import in_another_thread
 from assay.implementations.layouts import same_tensors
@@ -73,14 +73,14 @@ def run(implementation: Implementation, call: Call, library: Any, arrays: Named,
     Raises:
         Exception: whatever the candidate raises.
     """
-    if not call.beside:
+    if not (call.beside or call.met):
         return _once(implementation, call, library, arrays, incoming, draw)
 
     def anew(asked: Call) -> Answer:
         return _once(implementation, asked, library, made(asked, library), incoming, lambda: None)
 
-    other = call.on_other_numbers()
-    return beside_others(lambda: anew(call), lambda: anew(other), partial(_alike, library))
+    once, other = partial(anew, call), partial(anew, call.on_other_numbers())
+    return met(once, other, call.met) if call.met else beside_others(once, other, partial(_alike, library))
 
 
 def _once(implementation: Implementation, call: Call, library: Any, arrays: Named, incoming: Any, draw: Step) -> Answer:

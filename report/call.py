@@ -34,7 +34,8 @@ SAID = {
     "offloaded": "what it keeps to go back are contiguous copies, which a hook makes",
     "elsewhere": "another thread goes back",
     "broken": "it has been broken off before, by a hook that fails on what is kept, going forward and back",
-    "sharded": "a new thread makes it, and another new one goes back",
+    "sharded": "a new thread makes it, and another new one goes back, which has made a call before, on its first "
+    "tensor reversed, times -0.5",
     "recurrent": f"its first tensor is a clone; in one graph with it {EARLIER} calls before and one after on that one "
     "reversed, times -0.5, and clones of all tensors, from which zeros come back",
     "accumulated": "the inputs have gradients already, of ones",
@@ -61,6 +62,7 @@ def inputs(call: Call) -> list[str]:
     lines += ["the tensors are deep copies of the last call's, which are written over"] * call.copied
     lines += ["its result is written over with NaN, and dropped"] * call.spoilt
     lines += ["an optimizer has a step before all but the first tensor are written over"] * call.stepped
+    lines += [f"a thread makes it at line {call.met} of one on these numbers reversed and negated"] * bool(call.met)
     lines += [f"while PyTorch is set to {call.setting}"] * bool(call.setting)
     return lines + [f"all tensors in one memory, {call.together}"] * bool(call.together)
 

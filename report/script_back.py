@@ -41,6 +41,7 @@ def gradient_lines(call: Call, arguments: list[str], array: str, by_vjp: bool) -
     lines += _broken_off(run, ", ".join(call.differentiate)) if call.broken else []
     asked = [*_made(call, run), *_going_back(call, arguments)]
     if call.sharded:
+        lines += [f"waiting = {_another(call, arguments)}"] * (not call.recurrent)
         asked = ["def shard():", *(f"    {line}" for line in [*lines, *asked]), f"{_elsewhere('shard()')}"]
         lines = [THREADS]
     return lines + (written(call.setting, asked) if call.setting else asked)

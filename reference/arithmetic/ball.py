@@ -23,10 +23,11 @@ class Ball:
     ``stored`` says that the value has been through storage already: storing it again changes nothing. ``grown``
     bounds the product of those of its factors that are larger than 1: where a product is grouped otherwise, some of
     them multiply a part that has underflowed, and its error with it. ``is_sum`` says that it was added up, ``of_sum``
-    that it is a product of such a one: distributed, some part may have underflowed where the product has not.
+    that it is a product of such a one: distributed, some part may have underflowed where the product has not. All
+    ``parts`` are of so large magnitudes together, where they are more than the value.
     """
 
-    __slots__ = ("arithmetic", "grown", "is_sum", "middle", "of_sum", "overflow", "radius", "stored")
+    __slots__ = ("arithmetic", "grown", "is_sum", "middle", "of_sum", "overflow", "parts", "radius", "stored")
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Ball:
         self.arithmetic, self.middle, self.radius = arithmetic, middle, radius
         self.overflow, self.stored, self.grown = overflow, stored, grown
         self.is_sum = self.of_sum = False
+        self.parts = 0.0
 
     def __add__(self, other: Any) -> Ball:
         other = self._like(other)
@@ -88,6 +90,11 @@ class Ball:
     def size(self) -> float:
         """The largest magnitude inside."""
         return (size_of(self.middle) + self.radius) * UP
+
+    @property
+    def all_parts(self) -> float:
+        """The magnitudes of all parts that it may be distributed into, or its own."""
+        return self.parts or self.size
 
     @property
     def least_size(self) -> float:
@@ -156,7 +163,7 @@ class Ball:
 
     def marking(self, found: Ball) -> Ball:
         """The other ball, which is of this value after a rounding, and marked as a sum, or of one, where this is."""
-        found.is_sum, found.of_sum = self.is_sum, self.of_sum
+        found.is_sum, found.of_sum, found.parts = self.is_sum, self.of_sum, self.parts
         return found
 
     def _without_overflow(self) -> Ball:
@@ -174,8 +181,11 @@ class Ball:
             return arithmetic.undetermined()
         found = Ball(arithmetic, middle, radius, grown=grown or max(self.grown, other.grown))
         found.is_sum, found.of_sum = is_sum, self.of_sum or other.of_sum
-        if not is_sum:
+        if is_sum:
+            found.parts = self.all_parts + other.all_parts
+        else:
             found.of_sum |= self.is_sum or other.is_sum
+            found.parts = self.all_parts * other.all_parts if found.of_sum else 0.0
         if radius == 0.0 and arithmetic.exactly(middle):
             return found
         if arithmetic.carrier:  # the middle was computed in binary64

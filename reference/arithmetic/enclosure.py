@@ -102,13 +102,12 @@ class Enclosure:
         return ball if ball.size <= self.precision.accumulation.largest else self.overflown(exact)
 
     def underflow(self, x: Ball, into: Format, grown: float = 1.0) -> float:
-        """What a value may lose, rounded to this format, where that or a part of its product is no normal number.
-
-        Half of the least number, which grows with the other factors; or, flushed, all of it, where it is so small.
+        """What a value may lose, rounded to this format, where that or a part of its product is no normal number: half
+        of the least one, which grows with the other factors; or, flushed, all of it, where it is so small. What is
+        rounded to the nearest number or to zero loses itself at most, here twice: its parts may be distributed.
         """
-        if self.flushes(x, into, grown):
-            return into.least_normal * grown
-        return (into.least_subnormal / 2 or math.ulp(0.0)) * grown
+        least = into.least_normal if self.flushes(x, into, grown) else into.least_subnormal / 2 or math.ulp(0.0)
+        return max(min(least * grown, 2.0 * x.all_parts), math.ulp(0.0))
 
     def flushes(self, x: Ball, into: Format, grown: float = 1.0) -> bool:
         """Whether a value, or a part of its product, may be taken for zero."""
@@ -185,7 +184,7 @@ class Enclosure:
             lost = underflow.lost(self.precision, products)
             spread, mass = spread + lost, mass + lost
         found = self._sum(middle, mass, n, (spread + self.carrier * mass) * UP)
-        found.is_sum = n > 1
+        found.is_sum, found.parts = n > 1, mass
         return found
 
     def apart(self, input: Tensor, weight: Tensor) -> float:
@@ -274,13 +273,14 @@ class Enclosure:
         # A binary64 sigmoid underflows below -745; its bound does not.
         size, other = max(size_of(middle), math.ulp(0.0)), size_of(1 - middle) + self.carrier
         growth = math.expm1(t.radius) if t.radius < 700.0 else math.inf
-        moved = min(min(size, other) * growth, t.radius / 4.0, 1.0)
+        moved = min(min(size, other) * growth, t.radius / 4.0, math.exp(-t.least_size))
         share = min(other * (1.0 + growth), 1.0) if other else 0.0
         relative = DIVISION_AND_SUM + share * (EXP_CONSTANT + EXP_SLOPE * t.size)
         rounding = relative * self.unit
         least = self.precision.accumulation.least_normal
-        if rounding >= 0.5:  # below the reach of exp it is zero or subnormal, elsewhere nothing more is known of it
-            return Ball(self, middle, max(size, least) if size + moved < least else 2.0)
+        if rounding >= 0.5:  # far below the reach of exp, whose argument may be off by half, it is zero; or subnormal
+            vanishes = math.exp(-t.least_size / 2.0) < self.least
+            return Ball(self, middle, size if vanishes else max(size, least) if size + moved < least else 2.0)
         rounding /= 1.0 - rounding  # the factors multiply: Higham, lemma 3.1
         own = EXACT_SIGMOID_ERROR if self.wide else real.SIGMOID_ERROR
         radius = moved + rounding * (size + moved) + own * size + self.least

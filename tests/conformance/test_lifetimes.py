@@ -5,6 +5,7 @@ What is remembered by too little, or for too long, is right until then.
 
 from __future__ import annotations
 
+import itertools
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -287,9 +288,9 @@ def test_state_results_of_hundreds_of_calls_stay_as_they_are(candidate, operator
 @clause("contract.memoryless", tier="state", operators=SUMMED)
 def test_state_parts_of_one_memory_give_their_own_results(candidate, operator):
     """As of fused queries, keys and values, one after the other and back. Blind to gradients of parts."""
-    for recording in (*MODES, NO_GRAD):
-        candidate.begin()
-        cases = [reseeded(lasting(operator), k) for k in range(len(TURNS["part"]))]
+    for recording, seeds in itertools.product((*MODES, NO_GRAD), (range(len(TURNS["part"])), TURNS["part"])):
+        candidate.begin()  # on the way back each part holds new numbers, or what it held
+        cases = [reseeded(lasting(operator), k) for k in seeds]
         seen, _ = candidate.answers_in_turn(cases, recording=recording, turns="part")
         are_right(candidate, cases, seen)
 

@@ -7,9 +7,10 @@ import math
 
 import numpy as np
 
-from assay.tests.conformance.test_magnitudes import FEW, SEED, coming_back, convolution, dense, times
+from assay.tests.conformance.test_magnitudes import FEW, SEED, coming_back, convolution, dense, normal, times
 from assay.tests.trial import judge
 from assay.tests.trial.laws import clause
+from assay.tests.trial.layers import completed
 from assay.tests.trial.textures import Texture, rounded
 
 
@@ -112,7 +113,7 @@ def any_size_counts(candidate, case):
     for factor, most in ((2.0**-6, huge(candidate)), (1.0, least)):
         candidate.begin()
         asked = times(candidate, case, **dict.fromkeys(case.shapes, factor)).changed(incoming=Texture("few", SEED))
-        incoming = asked.cotangent(candidate.format).values
+        incoming = asked.cotangent(candidate.format).values * from_one_to_two(case.result_shape)
         scaled = incoming * (most / np.abs(incoming).max())
         judge.gradient_conforms(candidate, coming_back(candidate, asked, scaled), sparse=True)
     first, *weights = case.shapes
@@ -124,28 +125,38 @@ def any_size_counts(candidate, case):
         judge.gradient_conforms(candidate, coming_back(candidate, case, incoming), names)
 
 
+def biased(case):
+    """The case with all of its biases, which hundreds of rows or places come back to."""
+    shapes = completed(case.operator, case.shapes)
+    return case.changed(shapes=shapes, textures={**normal(shapes), **case.textures})
+
+
 @clause("linear.gradient", tier="gradient")
 def test_incoming_gradients_of_linear_may_be_of_any_size(candidate):
     """As a loss that is scaled hands back, or one that is nearly none. Blind to sums that overflow."""
-    any_size_counts(candidate, dense("linear", 17, 24, 12))
+    for case in (dense("linear", 17, 24, 12), biased(dense("linear", 130, 3, 4))):
+        any_size_counts(candidate, case)
 
 
 @clause("glu.gradient", tier="gradient")
 def test_incoming_gradients_of_glu_may_be_of_any_size(candidate):
     """As a loss that is scaled hands back, or one that is nearly none. Blind to sums that overflow."""
-    any_size_counts(candidate, dense("glu", 17, 24, 12))
+    for case in (dense("glu", 17, 24, 12), biased(dense("glu", 130, 3, 4))):
+        any_size_counts(candidate, case)
 
 
 @clause("swiglu.gradient", tier="gradient")
 def test_incoming_gradients_of_swiglu_may_be_of_any_size(candidate):
     """As a loss that is scaled hands back, or one that is nearly none. Blind to sums that overflow."""
-    any_size_counts(candidate, dense("swiglu", 17, 24, 12))
+    for case in (dense("swiglu", 17, 24, 12), biased(dense("swiglu", 130, 3, 4))):
+        any_size_counts(candidate, case)
 
 
 @clause("conv2d.gradient", tier="gradient")
 def test_incoming_gradients_of_conv2d_may_be_of_any_size(candidate):
     """As a loss that is scaled hands back, or one that is nearly none. Blind to sums that overflow."""
-    any_size_counts(candidate, convolution((3, 4, 5, 6), (5, 4, 3, 3)))
+    for case in (convolution((3, 4, 5, 6), (5, 4, 3, 3)), biased(convolution((2, 1, 12, 11), (3, 1, 3, 3)))):
+        any_size_counts(candidate, case)
 
 
 def small_meets_large(candidate, operator):

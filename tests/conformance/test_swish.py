@@ -108,6 +108,26 @@ def test_the_gradient_of_swish_by_beta_survives_the_edges_of_the_exponential(can
     judge.gradient_conforms(candidate, case.changed(incoming=Texture("ones")), ["beta"])
 
 
+@clause("swish.beta-learned", tier="gradient", dtypes=("float32", "bfloat16"))
+def test_the_gradient_of_swish_by_beta_counts_nothing_where_the_gate_is_shut_by_a_mask(candidate):
+    """By half of the lowest number, or a part of it, or where it is wide open. Blind to masks of other sizes."""
+    largest = candidate.format.largest
+    for factor, beta in itertools.product((0.5, -0.5, 2.0**-9), (1.0, -1.0, 0.5)):
+        candidate.begin()
+        masked = tuple((at, -factor * largest) for at in (3, 4, 20))
+        case = Case("swish", {"x": (33,)}, {"x": Texture("normal", 0, masked)}, incoming=Texture("ones"))
+        judge.gradient_conforms(candidate, _with_beta(case, beta, tensor=True), ["beta"])
+
+
+@clause("swish.beta-learned", tier="gradient")
+def test_the_gradient_of_swish_by_a_beta_near_zero_is_a_quarter_of_the_squares(candidate):
+    """As of one that begins as next to nothing. Blind to x of other sizes."""
+    for beta in (2.0**-k * sign for k in (7, 14, 24, *[40] * (candidate.dtype != "float16")) for sign in (1.0, -1.0)):
+        candidate.begin()
+        case = Case("swish", {"x": (35,)}, {"x": Texture("normal")}, incoming=Texture("positive"))
+        judge.gradient_conforms(candidate, _with_beta(case, beta, tensor=True), ["beta"])
+
+
 @clause("swish.smooth", tier="gradient")
 @given(finest=st.integers(0, 10))
 def test_the_derivative_of_swish_is_one_half_at_zero_and_near_it_on_both_sides(candidate, finest):

@@ -12,7 +12,7 @@ from assay.implementations.observe import NO_GRAD
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, MODES, demand, one_lying, trained_together
 from assay.tests.conformance.test_lifetimes import BATCHES, are_right
-from assay.tests.conformance.test_state import answers_are_alike, reseeded, stay_as_they_are
+from assay.tests.conformance.test_state import answers_are_alike, refusals, reseeded, stay_as_they_are
 from assay.tests.trial.alike import one_answer
 from assay.tests.trial.candidate import BACK
 from assay.tests.trial.laws import clause
@@ -283,3 +283,15 @@ def test_an_overflow_that_comes_back_to_conv2d_is_seen(candidate):
 def test_an_overflow_that_comes_back_to_max_pool2d_is_seen(candidate):
     """An infinity or NaN, by which a scale of losses is halved. Blind to where else it gets."""
     overflows_are_seen(candidate, "max_pool2d")
+
+
+@clause("contract.memoryless", tier="state", operators=LEARNING, gradient=True)
+def test_state_refused_calls_change_no_gradient(candidate, operator):
+    """Of tensors that do not fit; what they had borrowed is given back once. Blind to errors while going back."""
+    candidate.begin()
+    case = lasting(operator, **completed(operator, LAYERS[operator].lasting[0]))
+    plain = candidate.ask_gradient(case)
+    for other in refusals(case):
+        back = case.cotangent(candidate.format), tuple(case.shapes)
+        candidate.observe(operator, other.arguments(candidate.format), *back)
+    one_answer(candidate, case, plain, candidate.ask_gradient(case, interrupted=True))

@@ -103,7 +103,7 @@ class Machine:
         nearest = _nearest(fmt, x)
         if self.rounding == "nearest" or nearest == x or not REAL.isfinite(nearest):
             return nearest  # what is a number of the format already is not rounded
-        lost = self._sign(x) * REAL.mpf(fmt.least_subnormal) / 2 if abs(x) < fmt.least_normal else 0
+        lost = self._sign(x) * min(REAL.mpf(fmt.least_subnormal) / 2, abs(x)) if abs(x) < fmt.least_normal else 0
         return x + abs(x) * self._sign(x) * units * REAL.mpf(fmt.unit) + lost if units > 1 or not lost else x + lost
 
     def _sign(self, x: Any) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import pytest
 from assay.implementations.arrays import Argument
 from assay.implementations.isolated import Place, started
 from assay.implementations.observe import Call
-from assay.implementations.protocol import KNOWN
+from assay.implementations.protocol import KNOWN, OPTIONAL, asked, read_call
 from assay.tests.meta.test_cli import FORMULAS, assay
 from assay.tests.trial.unheard import ABOUT, ESSENTIAL, unheard
 
@@ -31,6 +31,19 @@ def max_pool2d(input, kernel_size, stride=None, padding=0):
 def swish(x, beta=None):
     raise TypeError(f"no {x.dtype} here")
 """
+
+
+ALWAYS_SAID = ("operator", "arguments", "dtype", "device", "cotangent", "differentiate")
+OTHER = {bool: True, int: 3, str: "halves"}
+
+
+@pytest.mark.parametrize("word", [*OPTIONAL, "in_turn"])
+def test_what_a_call_says_crosses_over(word):
+    plain = Call("swish", {"x": Argument(np.ones(2))}, "float32", "cpu")
+    said = replace(plain, **{word: False if word == "recording" else OTHER[type(getattr(plain, word))]})
+    crossed = read_call(asked(said, "new" if said.in_turn else ""))
+    assert getattr(crossed, word) == getattr(said, word) != getattr(plain, word)
+    assert {each.name for each in fields(Call)} == {*OPTIONAL, "in_turn", *ALWAYS_SAID}
 
 
 def compiled(folder, text):

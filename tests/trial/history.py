@@ -168,7 +168,7 @@ def is_of_one_call(problem: NonConformance) -> bool:
         return False
     (call,) = problem.calls
     ways = any(getattr(call, way) for way in WAYS_BACK)
-    return not (ways or call.beside or call.setting or call.recording is not None)
+    return not (ways or call.beside or call.met or call.setting or call.recording is not None)
 
 
 def class_of(problem: NonConformance, tier: str) -> str:

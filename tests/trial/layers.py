@@ -121,7 +121,7 @@ LAYERS: Mapping[str, Layers] = {
         mannered=(
             (convolution((2, 64, 9, 10), 128, 3), PADDED),
             (convolution((2, 16, 92, 94), 20, 1), {"stride": 2, "padding": 0}),
-            (convolution((2, 72, 5, 6), 68, 1), {"stride": 1, "padding": 0}),
+            (convolution((2, 96, 5, 6), 68, 1), {"stride": 1, "padding": 0}),
             (convolution((1, 272, 5, 6), 12, 3), PADDED),
         ),
         leaving=((convolution((2, 17, 12, 13), 9, 3), PADDED),),

@@ -175,7 +175,8 @@ class Steps:
         changed = (rounded(value, self.storage) != value) | (np.asarray(off) > self.part / 4.0 * np.abs(value))
         below = value * (1.0 - FLOAT64.unit)  # a power of two has its neighbour half as far away there
         binade = np.maximum(np.ldexp(0.5, np.frexp(below)[1]), self.storage.least_normal)
-        return Part(value, off + self.part * changed * binade * (value != 0.0))  # half a unit in the last place
+        half = np.minimum(self.part * binade, np.abs(value))  # a unit in the last place; no more than there is
+        return Part(value, off + changed * half)
 
     def _of_branch(self, back: Part, x: Values, w: Values, b: Values | None) -> Gradients:
         """Of a branch's gradients, where what comes back to it is off already; x's is stored, and two are added."""

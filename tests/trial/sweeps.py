@@ -60,6 +60,7 @@ SWEPT: dict[str, dict[str, int]] = {
 SWEPT["swiglu"] = SWEPT["glu"]
 OTHERS = (1, 2, 3, 4, 5)
 POWERS = (1, 2, 4, 8, 16)
+PATCHES, STEPS = range(8, 17), range(5, 13)  # of large windows, which overlap or not
 BEYOND = (*range(2**7 + 1, 2**7 + 9), 2**8 + 1, 2**8 + 2, 2**8 + 3)  # places, as of large pictures, with any rest
 # Multiples of 32, and a thousand classes.
 OF_NETWORKS = (96, 160, 192, 224, 288, 320, 384, 448, 480, 640, 1000)
@@ -112,6 +113,9 @@ def _convolutions(rng: random.Random) -> Iterator[Case]:
     for setting in product(range(1, 8), range(1, 5), range(4)):
         inputs, outputs, *image = (rng.randint(1, 3), rng.randint(1, 5), *(rng.randint(8, 14) for _ in "hw"))
         yield _convolution(rng, setting, inputs, outputs, image)
+    for kernel, stride in product(PATCHES, STEPS):
+        image = [kernel + rng.randint(1, 2) * stride + rng.randrange(stride) for _ in "hw"]
+        yield _convolution(rng, (kernel, stride, rng.choice((0, kernel // 2))), 1, rng.randint(1, 3), image)
 
 
 def _convolution(rng: random.Random, setting: Setting, inputs: int, outputs: int, image: list[int]) -> Case:
@@ -218,6 +222,11 @@ def _poolings(rng: random.Random) -> Iterator[Case]:
             parameters = {name: size if size is None else as_given(rng, (size,) * 2) for name, size in sizes.items()}
             texture = Blocks("ties", rng.randrange(2**16))
             yield Case("max_pool2d", {"input": shape}, {"input": texture}, parameters, 2**8, rng.randrange(2**16))
+    for kernel, stride in product(PATCHES, STEPS):
+        shape = (1, 1, *(kernel + rng.randint(1, 2) * stride + rng.randrange(stride) for _ in "hw"))
+        sizes = {"kernel_size": kernel, "stride": stride, "padding": rng.choice((0, kernel // 2))}
+        texture = Blocks("ties", rng.randrange(2**16))
+        yield Case("max_pool2d", {"input": shape}, {"input": texture}, sizes, 2**8, rng.randrange(2**16))
 
 
 def _paddings(rng: random.Random) -> Iterator[Case]:

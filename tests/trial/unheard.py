@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from assay.implementations.observe import Call
-from assay.implementations.protocol import FLAGS
+from assay.implementations.protocol import FLAGS, NAMES, NUMBERS
 
 # Clauses whose laws show nothing where the program does not heed this word of a call, or say it in its answer.
 ABOUT = {
@@ -19,7 +19,7 @@ ABOUT = {
     "contract.surroundings": "disturbed",
 }
 # Words without which a call is another one. Layouts, poison, recording and what is watched are in calls of all laws.
-ESSENTIAL = (*(word for word in FLAGS if word != "watched"), "layer", "part", "frame", "together", "setting")
+ESSENTIAL = tuple(word for word in (*NUMBERS, *FLAGS, *NAMES) if word not in ("poison", "watched"))
 
 
 def unheard(calls: Iterable[Call], knows: frozenset[str]) -> set[str]:

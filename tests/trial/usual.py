@@ -48,6 +48,7 @@ CONVOLUTIONS = (
     ((4, 4), (4, 4), (0, 0), COLOURS),  # ConvNeXt, first
     ((16, 16), (16, 16), (0, 0), COLOURS),  # vision transformers
     ((14, 14), (14, 14), (0, 0), COLOURS),
+    ((16, 16), (10, 10), (0, 0), COLOURS),  # of spectrograms, whose patches overlap
     ((5, 5), (2, 2), (2, 2), CHANNELS),  # MobileNetV3
     ((8, 8), (4, 4), (0, 0), COLOURS),  # of those that play, from pixels
     ((1, 3), (1, 2), (0, 1), CHANNELS),  # of sound and text, as images of one row
