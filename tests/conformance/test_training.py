@@ -290,8 +290,8 @@ def test_state_refused_calls_change_no_gradient(candidate, operator):
     """Of tensors that do not fit; what they had borrowed is given back once. Blind to errors while going back."""
     candidate.begin()
     case = lasting(operator, **completed(operator, LAYERS[operator].lasting[0]))
-    plain = candidate.ask_gradient(case)
-    for other in refusals(case):
-        back = case.cotangent(candidate.format), tuple(case.shapes)
-        candidate.observe(operator, other.arguments(candidate.format), *back)
-    one_answer(candidate, case, plain, candidate.ask_gradient(case, interrupted=True))
+    plain, back = candidate.ask_gradient(case), (case.cotangent(candidate.format), tuple(case.shapes))
+    for way in ("interrupted", "recurrent"):
+        for other in refusals(case):
+            candidate.observe(operator, other.arguments(candidate.format), *back)
+        one_answer(candidate, case, plain, candidate.ask_gradient(case, **{way: True}))
