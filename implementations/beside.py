@@ -44,13 +44,12 @@ def beside_others(
         plain, until = once(), time.monotonic() + SECONDS
         found, lines = between_lines(once, other)
         for line in sorted({lines * eighth // 8 for eighth in (4, 5, 6, 7)} - {0}):
-            found = among_many(once, other, line) if alike(plain, found) else found
+            in_time = alike(plain, found) and time.monotonic() < until
+            found = among_many(once, other, line) if in_time else found
         beside = [_in_context(pool, others) for _ in range(OTHERS)]
         try:
             for _ in range(TURNS):
-                if not alike(plain, found) or time.monotonic() > until:
-                    break
-                found = once()
+                found = once() if alike(plain, found) and time.monotonic() < until else found
         finally:
             stop.set()
         for each in beside:

@@ -29,6 +29,7 @@ from assay.implementations.contract import Implementation
 from assay.implementations.load import LoadError, check_precision
 from assay.implementations.observe import Call, Observation
 from assay.implementations.processes import clean, end, ending, how_it_ended, limit_memory, memory_folder
+from assay.implementations.running import calls_in
 from assay.implementations.worker import SHARED
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -36,9 +37,9 @@ STARTING = 180.0  # seconds in which a process has to greet: some libraries take
 PATIENCE = 120.0  # seconds that an operator's hangs and crashes may cost a run; then it is not called again
 OUT_OF_MEMORY = re.compile(r"^(raised|ended its process,) .*(MemoryError|bad_alloc|allocate|out of memory)")
 REMEMBERED, SMALL = 4096, 2**12  # calls that a process is known to have been asked, and the elements of each
-# After a hang: this many times the longest answered call is a hang too, and as many times more as a call has more
-# elements than that; if it is more than a second.
-QUICKER = 20.0
+# So many times the longest answered call, and as many times more as one has more elements, or makes more calls, is a
+# hang after a hang, if it is more than a second; and that is none, whatever the limit.
+QUICKER, SLOWER = 20.0, 3.0
 
 # A call, and what was said of the memory of those before it: "new", "kept" or nothing.
 Asked = tuple[Call, str]
@@ -212,7 +213,7 @@ class Worker:
         except (Silent, Gone, Garbled, _Died) as problem:
             seen = self.fatal[protocol.digest(call)] = self._dead(call, problem, start)
         else:
-            self.longest = max(self.longest, (time.monotonic() - start, max(1, elements)))
+            self.longest = max(self.longest, ((time.monotonic() - start) / calls_in(call), max(1, elements)))
         if OUT_OF_MEMORY.search(seen.fault) and self.place.memory:
             seen.fault += f"; its process may take {self.place.memory / 2**30:g} GiB more (--memory-limit)"
         self.met.add(call.kind)
@@ -239,10 +240,11 @@ class Worker:
         return answer
 
     def _limit(self, call: Call) -> float:
-        if not self.hung or call.kind not in self.met:  # the first of its kind may compile
-            return self.place.seconds
         seconds, answered = self.longest
-        return min(self.place.seconds, max(1.0, QUICKER * seconds * max(1.0, _elements(call) / answered)))
+        expected = calls_in(call) * seconds * max(1.0, _elements(call) / answered)
+        first = call.kind not in self.met  # which may compile
+        most = max(self.place.seconds, SLOWER * expected)
+        return min(most, max(1.0, QUICKER * expected)) if self.hung and not first else most
 
     def _known(self, call: Call) -> Observation | None:
         if not self.lost:

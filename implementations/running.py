@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.implementations.arrays import Argument, made_together
-from assay.implementations.beside import beside_others, met
+from assay.implementations.beside import MANY, beside_others, met
 from assay.implementations.contract import Implementation, completed
-from assay.implementations.going_back import in_another_thread
+from assay.implementations.going_back import BROKEN_OFF, EARLIER, in_another_thread
 from assay.implementations.layouts import same_tensors
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ WAYS_BACK = (
 # Those of them that may be refused by an error: by who goes back once, or needs its result again, and by a checkpoint,
 # which is made again of copies of what it was given, where they lie in another way.
 MAY_BE_REFUSED = frozenset(("twice", "halved", "offloaded"))
-ROWS, IMAGE = (4, 8), (1, 2, 8, 8)  # what other operators are given in between, unless the call has such tensors
+# What other operators are given in between, unless the call has such tensors.
+ROWS, OUTPUTS, IMAGE = (4, 8), 8, (1, 2, 8, 8)
 VISITS = 20  # sizes of one operator's tensors, of which few are remembered
 BETWEEN = 66  # calls between a call and its going back: of a network of so many layers of one shape
 
@@ -166,11 +167,12 @@ def neighbours(call: Call) -> list[tuple[str, tuple[Any, ...]]]:
     """The operators that are called in between, besides: shapes of tensors, which hold sevens, and parameters.
 
     The others have tensors, or results, as large as the call's first tensor, where they can have, as their neighbours
-    in a network; its own operator has others.
+    in a network, and as many outputs; its own operator has others.
     """
-    (first, *_), own = (each.values.shape for each in call.tensors.values()), call.operator
+    (first, *more), own = (each.values.shape for each in call.tensors.values()), call.operator
     image = first if len(first) == 4 and min(first[2:]) > 2 else IMAGE
-    others = _arguments(first if math.prod(first) and first else ROWS, image) if call.visited else {}
+    outputs = more[0][0] if more and len(more[0]) == 2 else OUTPUTS
+    others = _arguments(first if math.prod(first) and first else ROWS, image, outputs) if call.visited else {}
     others.pop(own, None)
     (rows, features), (*outer, height, width) = ROWS, IMAGE
     sizes = range(VISITS if call.revisited else 0)
@@ -178,9 +180,9 @@ def neighbours(call: Call) -> list[tuple[str, tuple[Any, ...]]]:
     return [*others.items(), *((own, arguments) for arguments in visits)]
 
 
-def _arguments(rows: tuple[int, ...], image: tuple[int, ...]) -> dict[str, tuple[Any, ...]]:
+def _arguments(rows: tuple[int, ...], image: tuple[int, ...], outputs: int = OUTPUTS) -> dict[str, tuple[Any, ...]]:
     """Of operators on rows and on images of these shapes; pad2d's result has that of the image."""
-    weights, (*outer, height, width) = (8, rows[-1]), image
+    weights, (*outer, height, width) = (outputs, rows[-1]), image
     return {
         "swish": (rows, 0.5),
         "linear": (rows, weights),
@@ -199,6 +201,13 @@ def turns(call: Call) -> list[int]:
     """
     first, count = sum(sum(each.values.shape) for each in call.tensors.values()), len(call.tensors)
     return [1 + (first + k // 2) % count if k % 2 else 0 for k in range(BETWEEN)]
+
+
+def calls_in(call: Call) -> int:
+    """How many calls of the operator one call makes at the most, about."""
+    between = BETWEEN * call.interrupted + VISITS * call.revisited
+    times = 3 if call.twice else 1
+    return 1 + times * between + 2 * EARLIER * call.recurrent + 2 * BROKEN_OFF * call.broken + MANY * call.beside
 
 
 def _seven(library: Any, shape: tuple[int, ...], call: Call) -> Any:

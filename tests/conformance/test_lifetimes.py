@@ -97,16 +97,17 @@ def test_state_what_comes_after_hundreds_of_calls_is_as_right_as_before(candidat
 
 @clause("contract.memoryless", tier="state", operators=ALL)
 def test_state_calls_in_other_dtypes_change_no_result(candidate, operator):
-    """Of large layers of one size, when they come first. Blind to dtypes that the candidate does not have."""
-    case = wide(operator)
+    """Of large layers, and of padded ones, when they come first. Blind to dtypes that the candidate does not have."""
+    cases = wide(operator), of_reals(operator, *LAYERS[operator].leaving[0])
     for recording in MODES:
         candidate.begin(anew=True)
-        for dtype in sorted(candidate.implementation.offered(), reverse=recording is None):
+        dtypes = [each for each in sorted(candidate.implementation.offered()) if each != candidate.dtype]
+        for dtype, case in itertools.product(dtypes[:: -1 if recording is None else 1], cases):
             other = replace(candidate, dtype=dtype)
-            if dtype != candidate.dtype:
-                with suppress(NonConformance):  # who dies of it does so in another dtype
-                    other.observe(operator, case.arguments(other.format), recording=recording)
-        judge.answer_conforms(candidate, case, candidate.answer(case, recording=recording), FEW)
+            with suppress(NonConformance):  # who dies of it does so in another dtype
+                other.observe(operator, case.arguments(other.format), recording=recording)
+        for case in cases:
+            judge.answer_conforms(candidate, case, candidate.answer(case, recording=recording), FEW)
 
 
 @clause("contract.memoryless", tier="state", operators=SUMMED, dtypes=("float32",))

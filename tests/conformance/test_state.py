@@ -300,11 +300,11 @@ def test_state_settings_and_functions_are_left_alone(candidate, operator, data):
 @clause("contract.surroundings", tier="state", operators=ALL, gradient=True)
 @given(data=st.data())
 def test_state_going_back_leaves_settings_and_functions_alone(candidate, operator, data):
-    """Nor does a gradient change them. Blind to what is patched before the first call."""
+    """Nor does a gradient, nor what is broken off. Blind to what is patched before the first call."""
     case = data.draw(DIFFERENTIATED[operator](FAMILIES))
-    back = (case.cotangent(candidate.format), tuple(case.shapes))
-    candidate.ask_gradient(case)
-    leaves_alone(candidate, case, ", forward or back", *back)
+    back = case.cotangent(candidate.format), tuple(candidate.ask_gradient(case).gradients)
+    for way in ((), ("broken",), ("revisited",)):
+        leaves_alone(candidate, case, ", forward or back", *back, **dict.fromkeys(way, True))
 
 
 def refusals(case: Case) -> list[Case]:

@@ -180,7 +180,7 @@ def test_state_weights_that_were_zeros_count_when_they_are_no_longer(candidate, 
 @clause("contract.memoryless", tier="state", operators=("swish", *LEARNING), gradient=True)
 def test_state_what_was_frozen_may_learn(candidate, operator):
     """The same tensors, on the same numbers, as in fine-tuning. Blind to what every call has wrong."""
-    for case, mode in itertools.product((learned(operator), biased(operator)), (None, NO_GRAD)):
+    for case, mode in itertools.product((learned(operator), biased(operator)), (None, NO_GRAD, False)):
         candidate.begin()
         cases = [case] * 3
         seen, _ = candidate.answers_in_modes(cases, (mode, mode, BACK))

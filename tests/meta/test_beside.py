@@ -14,6 +14,7 @@ from assay.implementations import beside
 from assay.implementations.arrays import Argument
 from assay.implementations.beside import TURNS, beside_others
 from assay.implementations.contract import Implementation
+from assay.implementations.isolated import Place, started
 from assay.implementations.observe import Call, observe
 from assay.report.script import script
 
@@ -98,6 +99,15 @@ def test_what_another_thread_raises_is_raised():
 
     with pytest.raises(ValueError, match="not in this thread"):
         beside_others(lambda: 1, wrong, int.__eq__)
+
+
+def test_a_call_that_makes_many_slow_ones_is_no_hang(tmp_path):
+    lines = "import time", "array = 'numpy'", "def swish(x, beta=None):", "    time.sleep(0.1)", "    return x * 1.0"
+    (tmp_path / "slow.py").write_text("\n".join(lines))
+    slow, given = started(str(tmp_path / "slow.py"), Place(seconds=1.0)), {"x": Argument(np.ones(2)), "beta": None}
+    seen = [observe(slow, Call("swish", given, "float32", "cpu", beside=each)) for each in (False, True)]
+    slow.worker.close()
+    assert [each.died for each in seen] == ["", ""]
 
 
 def swish(x, beta=1.0):
