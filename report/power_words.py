@@ -9,7 +9,7 @@ cheapest come first (`tests/trial/costs.py`). `median by file` is what it would 
 files. oneDNN and NNPACK are off, so that nothing dies of theirs (`ARCHITECTURE.md`)."""
 ORIGINS = """Kernels that others wrote were judged once at quick, by the laws of that day. Those that got past
 are planted, but for those that break no promise after all, and laws were written for them
-(`tests/mutants/origins.py`). Of those of the last two rows these are not told yet, and not planted:"""
+(`tests/mutants/origins.py`). Of those of `habits-` and `programs-` these are not told yet, and not planted:"""
 MATRIX = """Examples and seconds until the first law of the tier fails, from the start of that tier's laws; `-` where
 none fails, empty where the tier has no such laws. A later tier meets an object that earlier laws have called."""
 PEERS = """Judges as other projects have them, re-created in `tests/power/peers.py` and run on the same mutants in the

@@ -44,8 +44,9 @@ ORIGINS = (
     Origin(("outliers-",), f"six {BLIND}: numbers, gradients of their own, images, gates", 100, 21),
     Origin(("habits-",), f"five {BLIND}: numbers, images, state, cheating, programs", 88, 34),
     Origin(("programs-",), f"five {BLIND}: state, what is assumed, bugs of other libraries", 80, 28),
+    Origin(("joined-",), f"five {BLIND}: state, images, numbers, how gradients are asked for", 70, 14),
 )
-# What those of the last two rows wrote that gets past today.
+# What those of `habits-` and `programs-` wrote that gets past today.
 UNTOLD = (
     "packed weights in a memory that is shared with a forked child",
     "branches that are compressed when they have waited for two seconds",
