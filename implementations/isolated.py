@@ -37,8 +37,8 @@ STARTING = 180.0  # seconds in which a process has to greet: some libraries take
 PATIENCE = 120.0  # seconds that an operator's hangs and crashes may cost a run; then it is not called again
 OUT_OF_MEMORY = re.compile(r"^(raised|ended its process,) .*(MemoryError|bad_alloc|allocate|out of memory)")
 REMEMBERED, SMALL = 4096, 2**12  # calls that a process is known to have been asked, and the elements of each
-# So many times the longest answered call, and as many times more as one has more elements, or makes more calls, is a
-# hang after a hang, if it is more than a second; and that is none, whatever the limit.
+# After a hang: more than a second, and than this many times the longest answered call, or as many times more as one has
+# more elements, is a hang, too. What takes less than so many times as long as usual is none.
 QUICKER, SLOWER = 20.0, 3.0
 
 # A call, and what was said of the memory of those before it: "new", "kept" or nothing.
@@ -73,7 +73,7 @@ class Worker:
         self.errors = self.folder / "errors"
         self.process: subprocess.Popen[bytes] | None = None
         self.longest, self.hung = (0.0, 1), False  # seconds, and elements that were given
-        self.met: set[tuple[str, str, bool]] = set()  # kinds of calls that have ended, in whatever way
+        self.met: dict[tuple[str, str, bool], float] = {}  # kinds of calls that have ended, and the last one's seconds
         self.lost: dict[str, float] = defaultdict(float)
         self.fatal: dict[bytes, Observation] = {}
         self.asked: deque[Asked] = deque(maxlen=REMEMBERED)  # of this process, but for what is large
@@ -213,10 +213,11 @@ class Worker:
         except (Silent, Gone, Garbled, _Died) as problem:
             seen = self.fatal[protocol.digest(call)] = self._dead(call, problem, start)
         else:
-            self.longest = max(self.longest, ((time.monotonic() - start) / calls_in(call), max(1, elements)))
+            took = time.monotonic() - start
+            self.longest, self.met[call.kind] = max(self.longest, (took, max(1, elements))), took / calls_in(call)
         if OUT_OF_MEMORY.search(seen.fault) and self.place.memory:
             seen.fault += f"; its process may take {self.place.memory / 2**30:g} GiB more (--memory-limit)"
-        self.met.add(call.kind)
+        self.met.setdefault(call.kind, 0.0)
         return seen
 
     def _dead(self, call: Call, problem: Exception, start: float) -> Observation:
@@ -240,11 +241,10 @@ class Worker:
         return answer
 
     def _limit(self, call: Call) -> float:
-        seconds, answered = self.longest
-        expected = calls_in(call) * seconds * max(1.0, _elements(call) / answered)
-        first = call.kind not in self.met  # which may compile
-        most = max(self.place.seconds, SLOWER * expected)
-        return min(most, max(1.0, QUICKER * expected)) if self.hung and not first else most
+        (seconds, answered), usual = self.longest, self.met.get(call.kind, 0.0) * calls_in(call)
+        most = max(self.place.seconds, SLOWER * usual)
+        quicker = max(1.0, QUICKER * seconds * max(1.0, _elements(call) / answered))
+        return min(most, quicker) if self.hung and call.kind in self.met else most  # the first of a kind may compile
 
     def _known(self, call: Call) -> Observation | None:
         if not self.lost:

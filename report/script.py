@@ -41,7 +41,7 @@ def script(
         count = len(list(times))
         lines += alike if count == 1 else [f"for _ in range({count}):", *(f"    {line}" for line in alike)]
     lines += ["print('after the last call:', *kept, sep='\\n')"] if calls[-1].in_turn else []
-    if element and not (calls[-1].beside or calls[-1].spoilt):
+    if element and not (calls[-1].beside or calls[-1].met or calls[-1].spoilt):
         pair = "[1]" * (not by_vjp and calls[-1].cotangent is not None)  # a result, and gradients
         found = f"kept[-1]{pair}" if calls[-1].in_turn else "found"
         lines.append(f"print('the wrong element:', {found}{element}.item())")
@@ -59,7 +59,7 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]], by_
     lines += [f"{_own(name, call)} = {name}" for name in list(call.tensors)[1:] if call.layer]
     given = call.arguments_to_give()
     arguments = [name if isinstance(value, Argument) else repr(value) for name, value in given.items()]
-    if call.beside:
+    if call.beside or call.met:
         return lines + _beside_lines(call, arguments, array, by_vjp)
     if call.cotangent is None:
         arguments[0] += "[...]" * is_of_a_view(call)
@@ -162,32 +162,60 @@ def _written_over(name: str, argument: Argument, array: str) -> list[str]:
 
 
 def _beside_lines(call: Call, arguments: list[str], array: str, by_vjp: bool) -> list[str]:
-    """All that a call gives between whose lines another thread makes another, and beside which others are made."""
+    """All that a call gives between whose lines another thread makes another, and beside which others are made; or that
+    another thread makes at a line of the first one."""
     mode = f"torch.{call.recording or 'inference_mode'}()" if array == "torch" and call.recording is not None else ""
     turned = "-{0}.flip(tuple(range({0}.ndim)))" if array == "torch" else "-np.flip({0})"
     others = [turned.format(each) if each in call.tensors else each for each in arguments]
     lines = binding("incoming", call.cotangent, call, array) if call.cotangent else []
     lines += [f"{name}.requires_grad_()" for name in call.differentiate if not by_vjp]
-    return [
-        *lines,
-        "import contextlib, sys",
+    lines += [
+        "import contextlib, itertools, sys",
         "from concurrent.futures import ThreadPoolExecutor, wait",
         "def run(*given):",
         f"    with {mode or 'contextlib.nullcontext()'}:",
         f"        return {_answer(call, arguments, by_vjp)}",
-        "def step(frame, event, argument):",
-        "    if event == 'line':",
-        "        wait([pool.submit(run, *others)], 1)",
-        "    return step",
         f"mine, others = ({', '.join(arguments)},), ({', '.join(others)},)",
-        f"with ThreadPoolExecutor({1 + OTHERS}) as pool:",
+    ]
+    return lines + (_met_lines(call.met) if call.met else BESIDE)
+
+
+# Between the lines of a call, and beside it.
+BESIDE = [
+    "def step(frame, event, argument):",
+    "    if event == 'line':",
+    "        wait([pool.submit(run, *others)], 1)",
+    "    return step",
+    f"with ThreadPoolExecutor({1 + OTHERS}) as pool:",
+    "    sys.settrace(step)",
+    "    try:",
+    "        found = [run(*mine)]",
+    "    finally:",
+    "        sys.settrace(None)",
+    "    later = [pool.submit(run, *(others if k % 3 else mine)) for k in range(300)]",
+    "print(*{str(each) for each in [*found, *(one.result() for one in later[::3])]}, sep='\\n')",
+]
+
+
+def _met_lines(line: int) -> list[str]:
+    """The first call is the other one, at a line of whose own another thread makes this one."""
+    return [
+        "lines, made = itertools.count(1), []",
+        "def step(frame, event, argument):",
+        "    name = frame.f_globals.get('__name__', '').partition('.')[0]",
+        "    if name in sys.stdlib_module_names | {'torch', 'numpy', __name__}:",
+        "        return None",
+        f"    if event == 'line' and next(lines) == {line}:",
+        "        made.append(pool.submit(run, *mine))",
+        "        wait(made, 1)",
+        "    return step",
+        "with ThreadPoolExecutor(1) as pool:",
         "    sys.settrace(step)",
         "    try:",
-        "        found = [run(*mine)]",
+        "        run(*others)",
         "    finally:",
         "        sys.settrace(None)",
-        "    later = [pool.submit(run, *(others if k % 3 else mine)) for k in range(300)]",
-        "print(*{str(each) for each in [*found, *(one.result() for one in later[::3])]}, sep='\\n')",
+        "    print((made or [pool.submit(run, *mine)])[0].result())",
     ]
 
 

@@ -94,7 +94,7 @@ class Ball:
     @property
     def all_parts(self) -> float:
         """The magnitudes of all parts that it may be distributed into, or its own."""
-        return self.parts or self.size
+        return max(self.parts, self.size)
 
     @property
     def least_size(self) -> float:
@@ -185,7 +185,8 @@ class Ball:
             found.parts = self.all_parts + other.all_parts
         else:
             found.of_sum |= self.is_sum or other.is_sum
-            found.parts = self.all_parts * other.all_parts if found.of_sum else 0.0
+            among = self.all_parts * other.all_parts if grown else math.inf  # of a quotient
+            found.parts = among if found.of_sum else 0.0
         if radius == 0.0 and arithmetic.exactly(middle):
             return found
         if arithmetic.carrier:  # the middle was computed in binary64

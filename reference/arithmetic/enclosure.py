@@ -184,7 +184,7 @@ class Enclosure:
             lost = underflow.lost(self.precision, products)
             spread, mass = spread + lost, mass + lost
         found = self._sum(middle, mass, n, (spread + self.carrier * mass) * UP)
-        found.is_sum, found.parts = n > 1, mass
+        found.is_sum, found.parts = n > 1, sum(g.all_parts * abs(w) for g, w in zip(gs, ws, strict=True))
         return found
 
     def apart(self, input: Tensor, weight: Tensor) -> float:

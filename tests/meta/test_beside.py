@@ -115,6 +115,30 @@ def swish(x, beta=1.0):
     return PLACE["x"] / (1 + np.exp(-beta * PLACE["x"]))
 
 
+PLACES = {}
+
+
+def doubled(x, beta=1.0):
+    places = PLACES.get(x.shape)
+    if places is None:
+        places = PLACES[x.shape] = np.zeros(x.shape)
+        places += 2.0
+    return places * x
+
+
+@pytest.mark.parametrize(("line", "expected"), [(1, 2.0), (2, 2.0), (3, 2.0), (4, 0.0), (5, 2.0), (6, 2.0)])
+def test_a_first_call_in_the_middle_of_another_is_met_and_its_script_is(capsys, tmp_path, line, expected):
+    """What is known to all before it is filled."""
+    call = Call("swish", {"x": Argument(np.ones(2)), "beta": None}, "float64", "cpu", met=line)
+    PLACES.clear()
+    seen = observe(Implementation("own", {"swish": doubled}, array="numpy"), call)
+    assert seen.output.tolist() == [expected] * 2
+    PLACES.clear()
+    (tmp_path / "script.py").write_text(script("", "numpy", [call], "wrong"))
+    runpy.run_path(str(tmp_path / "script.py"), {"candidate": types.SimpleNamespace(swish=doubled)})
+    assert str(seen.output) in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("back", [False, True])
 def test_a_call_and_its_script_show_it_alike(capsys, tmp_path, back):
     """The kernel keeps its input where the next call does: between its lines stands another's."""
