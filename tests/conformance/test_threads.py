@@ -9,7 +9,7 @@ from assay.tests.trial.alike import one_answer
 from assay.tests.trial.laws import clause
 from assay.tests.trial.layers import LAYERS, completed, lasting, of_reals, of_samples
 
-LINES, UNMET = 32, 52  # lines at which a call is met, and elements that an axis has more
+LINES, UNMET = 20, 52  # lines at which a call is met, and elements that an axis has more
 MORE = 17  # times as many samples: what is put on a stack no longer fits, from 2^14 elements on
 
 
