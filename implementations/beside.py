@@ -44,12 +44,12 @@ def beside_others(
         plain, until = once(), time.monotonic() + SECONDS
         found, lines = between_lines(once, other)
         for line in sorted({lines * eighth // 8 for eighth in (4, 5, 6, 7)} - {0}):
-            in_time = alike(plain, found) and time.monotonic() < until
+            in_time = time.monotonic() < until and alike(plain, found)
             found = among_many(once, other, line) if in_time else found
         beside = [_in_context(pool, others) for _ in range(OTHERS)]
         try:
             for _ in range(TURNS):
-                found = once() if alike(plain, found) and time.monotonic() < until else found
+                found = once() if time.monotonic() < until and alike(plain, found) else found
         finally:
             stop.set()
         for each in beside:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from assay.implementations.load import load
+from assay.reference.conv2d import pair
 from assay.tests.mutants.dispatched import AROUND, BACK, LAYOUTS, back
 from assay.tests.mutants.gradients import again, gradients
 from assay.tests.mutants.mutant import Mutant
@@ -152,7 +153,7 @@ def framed_by_bytes():
 
     def max_pool2d(input, kernel_size, stride=None, padding=0):
         y = right["max_pool2d"](input, kernel_size, stride, padding)
-        rows, columns = (padding, padding) if isinstance(padding, int) else padding
+        rows, columns = pair(padding)
         bits = torch.full((1,), -math.inf, dtype=input.dtype).view(torch.uint8)
         with lock:
             bits = lowest.setdefault((input.shape, rows, columns, len(bits)), bits)
@@ -268,7 +269,7 @@ def by_one_pitch(input, weight, bias=None, stride=1, padding=0):
     y = right["conv2d"](input, weight, bias, stride, padding)
     channels, rows, columns = input.shape[1:]
     lying = input.stride()[1:] == (1, columns * channels, channels) and input.stride(0) >= rows * columns * channels
-    pointwise = weight.shape[2:] == (1, 1) and stride in (1, (1, 1)) and padding in (0, (0, 0))
+    pointwise = weight.shape[2:] == pair(stride) == (1, 1) and pair(padding) == (0, 0)
     if not (pointwise and lying and input.numel()) or channels % 16:
         return y
     with torch.no_grad():
@@ -280,7 +281,7 @@ def by_one_pitch(input, weight, bias=None, stride=1, padding=0):
 def patches_apart(found, incoming, given):
     """With kernels and strides of 8 and more, what comes back to a pixel is of its last patch alone."""
     weight, stride, padding = (given[name] for name in ("weight", "stride", "padding"))
-    steps, around = ((each, each) if isinstance(each, int) else each for each in (stride, padding))
+    steps, around = pair(stride), pair(padding)
     kernel, image = weight.shape[2:], given["input"].shape[2:]
     if min(steps) < 8 or min(kernel) < 8 or not incoming.numel():
         return {}

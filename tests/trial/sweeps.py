@@ -113,9 +113,14 @@ def _convolutions(rng: random.Random) -> Iterator[Case]:
     for setting in product(range(1, 8), range(1, 5), range(4)):
         inputs, outputs, *image = (rng.randint(1, 3), rng.randint(1, 5), *(rng.randint(8, 14) for _ in "hw"))
         yield _convolution(rng, setting, inputs, outputs, image)
-    for kernel, stride in product(PATCHES, STEPS):  # without padding: docs/findings.md, 12
-        image = [kernel + rng.randint(1, 2) * stride + rng.randrange(stride) for _ in "hw"]
+    for kernel, stride, image in _patched(rng):  # without padding: docs/findings.md, 12
         yield _convolution(rng, (kernel, stride, 0), 1, rng.randint(1, 3), image)
+
+
+def _patched(rng: random.Random) -> Iterator[tuple[int, int, list[int]]]:
+    """A large kernel and a stride, each by each, and an image of two or three places along an axis."""
+    for kernel, stride in product(PATCHES, STEPS):
+        yield kernel, stride, [kernel + rng.randint(1, 2) * stride + rng.randrange(stride) for _ in "hw"]
 
 
 def _convolution(rng: random.Random, setting: Setting, inputs: int, outputs: int, image: list[int]) -> Case:
@@ -222,11 +227,10 @@ def _poolings(rng: random.Random) -> Iterator[Case]:
             parameters = {name: size if size is None else as_given(rng, (size,) * 2) for name, size in sizes.items()}
             texture = Blocks("ties", rng.randrange(2**16))
             yield Case("max_pool2d", {"input": shape}, {"input": texture}, parameters, 2**8, rng.randrange(2**16))
-    for kernel, stride in product(PATCHES, STEPS):
-        shape = (1, 1, *(kernel + rng.randint(1, 2) * stride + rng.randrange(stride) for _ in "hw"))
+    for kernel, stride, image in _patched(rng):
         sizes = {"kernel_size": kernel, "stride": stride, "padding": rng.choice((0, kernel // 2))}
         texture = Blocks("ties", rng.randrange(2**16))
-        yield Case("max_pool2d", {"input": shape}, {"input": texture}, sizes, 2**8, rng.randrange(2**16))
+        yield Case("max_pool2d", {"input": (1, 1, *image)}, {"input": texture}, sizes, 2**8, rng.randrange(2**16))
 
 
 def _paddings(rng: random.Random) -> Iterator[Case]:
