@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError, wait
 from functools import partial
+from itertools import count
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -67,18 +68,7 @@ def _in_context(pool: ThreadPoolExecutor, call: Callable[[], Answer]) -> Future[
 
 def met(once: Callable[[], Answer], first: Callable[[], object], line: int) -> Answer:
     """The answer of a call that another thread makes at this line of the ``first``, or behind it."""
-    made, left = list[Future[Answer]](), line
-
-    def at_line() -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            made.append(_in_context(pool, once))
-            wait(made, MEETING)
-
-    with ThreadPoolExecutor(1) as pool:
-        _traced(first, at_line)
-        return (made or [_in_context(pool, once)])[0].result()
+    return _inside(line, first, once, lambda made: wait([made], MEETING))[1].result()
 
 
 def between_lines(once: Callable[[], Answer], other: Callable[[], object]) -> tuple[Answer, int]:
@@ -118,24 +108,35 @@ def _around(line: int, late: threading.Event, outer: Callable[[], Any], inner: C
 
     It is waited for, unless one of them was ``late`` before.
     """
-    left = line
 
-    def at_line() -> None:
-        nonlocal left
-        left -= 1
-        if left == 0 and not _made_in_time(pool, inner, 0.0 if late.is_set() else WAIT):
+    def waiting(made: Future[object]) -> None:
+        if wait([made], 0.0 if late.is_set() else WAIT).not_done:
             late.set()
 
-    with ThreadPoolExecutor(1) as pool:
-        answer = _traced(outer, at_line)
-        if left > 0:
-            _in_context(pool, inner).result()
+    answer, made = _inside(line, outer, inner, waiting)
+    made.result()
     return answer
 
 
-def _made_in_time(pool: ThreadPoolExecutor, call: Callable[[], object], wait: float = WAIT) -> bool:
+def _inside(
+    line: int, outer: Callable[[], Any], inner: Callable[[], Answer], waiting: Callable[[Future[Answer]], object]
+) -> tuple[Any, Future[Answer]]:
+    """The outer call's answer, and the inner one's, made in another thread at this line of the outer, or behind it."""
+    made, lines = list[Future[Answer]](), count(1)
+
+    def at_line() -> None:
+        if next(lines) == line:
+            made.append(_in_context(pool, inner))
+            waiting(made[0])
+
+    with ThreadPoolExecutor(1) as pool:
+        answer = _traced(outer, at_line)
+        return answer, made[0] if made else _in_context(pool, inner)
+
+
+def _made_in_time(pool: ThreadPoolExecutor, call: Callable[[], object]) -> bool:
     try:
-        _in_context(pool, call).result(wait)
+        _in_context(pool, call).result(WAIT)
     except TimeoutError:
         return False
     return True

@@ -14,7 +14,7 @@ from assay.implementations.observe import NO_GRAD
 from assay.reference.arithmetic.formats import BFLOAT16
 from assay.tests.conformance.test_contract import ALL, MODES, SUMMED, demand, one_lying
 from assay.tests.conformance.test_lifetimes import are_right
-from assay.tests.conformance.test_state import WARM, reseeded
+from assay.tests.conformance.test_state import WARM, on_and_back, reseeded
 from assay.tests.trial import judge
 from assay.tests.trial.alike import right_alike
 from assay.tests.trial.laws import clause
@@ -173,7 +173,7 @@ def test_state_two_layers_in_turn_give_their_own_results_of_what_the_input_is_th
 def test_state_frames_of_one_memory_give_their_own_results(candidate, operator):
     """Each, of a sample or several, is written when the one before was asked about, on and back. Blind to gradients."""
     for case, recording in itertools.product((lasting(operator), of_samples(operator, 1)), (*MODES, NO_GRAD)):
-        for seeds in (range(len(TURNS["frame"])), TURNS["frame"]):  # back with new numbers, or with what it held
+        for seeds in on_and_back("frame"):
             candidate.begin()
             cases = [with_inputs(case, 2 * k) for k in seeds]
             seen, _ = candidate.answers_in_turn(cases, recording=recording, turns="frame")

@@ -12,13 +12,12 @@ from functools import partial
 
 import numpy as np
 
-from assay.implementations.memory import TURNS
 from assay.implementations.observe import NO_GRAD
 from assay.implementations.settings import SETTINGS
 from assay.implementations.surroundings import ONCE
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, MODES, SUMMED
-from assay.tests.conformance.test_state import changed_nothing, refusals, reseeded, stay_as_they_are
+from assay.tests.conformance.test_state import changed_nothing, on_and_back, refusals, reseeded, stay_as_they_are
 from assay.tests.trial import judge
 from assay.tests.trial.alike import one_answer, right_alike
 from assay.tests.trial.failure import NonConformance
@@ -289,8 +288,8 @@ def test_state_results_of_hundreds_of_calls_stay_as_they_are(candidate, operator
 @clause("contract.memoryless", tier="state", operators=SUMMED)
 def test_state_parts_of_one_memory_give_their_own_results(candidate, operator):
     """As of fused queries, keys and values, one after the other and back. Blind to gradients of parts."""
-    for recording, seeds in itertools.product((*MODES, NO_GRAD), (range(len(TURNS["part"])), TURNS["part"])):
-        candidate.begin()  # on the way back each part holds new numbers, or what it held
+    for recording, seeds in itertools.product((*MODES, NO_GRAD), on_and_back("part")):
+        candidate.begin()
         cases = [reseeded(lasting(operator), k) for k in seeds]
         seen, _ = candidate.answers_in_turn(cases, recording=recording, turns="part")
         are_right(candidate, cases, seen)

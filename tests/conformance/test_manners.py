@@ -13,7 +13,6 @@ from functools import partial
 import numpy as np
 
 from assay.implementations.layouts import LAYOUTS, TOGETHER
-from assay.implementations.memory import TURNS
 from assay.implementations.observe import NO_GRAD
 from assay.tests.conformance.test_contract import (
     ALL,
@@ -30,6 +29,7 @@ from assay.tests.conformance.test_state import (
     ONE_WAY,
     answers_are_alike,
     leaves_alone,
+    on_and_back,
     reseeded,
     writing_to_the_result_changes_no_gradient,
 )
@@ -147,7 +147,7 @@ def test_state_new_values_in_large_tensors_have_their_own_gradients(candidate, o
 def test_state_parts_of_one_large_memory_have_their_own_gradients(candidate, operator):
     """As of fused queries, keys and values, one after the other. Blind to what every call has wrong."""
     for case in large_layers(candidate, operator):
-        for seeds in (range(len(TURNS["part"])), TURNS["part"]):  # back with new numbers, or with what each held
+        for seeds in on_and_back("part"):
             answers_are_alike(candidate, [reseeded(case, k) for k in seeds], back=True, turns="part")
 
 
