@@ -14,9 +14,10 @@ from assay.implementations.observe import NO_GRAD
 from assay.reference.arithmetic.formats import BFLOAT16
 from assay.tests.conformance.test_contract import ALL, MODES, SUMMED, demand, one_lying
 from assay.tests.conformance.test_lifetimes import are_right
-from assay.tests.conformance.test_state import WARM, on_and_back, reseeded
+from assay.tests.conformance.test_state import WARM, reseeded
 from assay.tests.trial import judge
 from assay.tests.trial.alike import right_alike
+from assay.tests.trial.candidate import on_and_back
 from assay.tests.trial.laws import clause
 from assay.tests.trial.layers import LAYERS, lasting, matrices, of_integers, of_reals, of_samples
 from assay.tests.trial.textures import Texture

@@ -17,9 +17,10 @@ from assay.implementations.settings import SETTINGS
 from assay.implementations.surroundings import ONCE
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, MODES, SUMMED
-from assay.tests.conformance.test_state import changed_nothing, on_and_back, refusals, reseeded, stay_as_they_are
+from assay.tests.conformance.test_state import changed_nothing, refusals, reseeded, stay_as_they_are
 from assay.tests.trial import judge
 from assay.tests.trial.alike import one_answer, right_alike
+from assay.tests.trial.candidate import on_and_back
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import clause
 from assay.tests.trial.layers import LAYERS, completed, lasting, of_integers, of_reals, of_samples, wide

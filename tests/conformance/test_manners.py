@@ -29,14 +29,13 @@ from assay.tests.conformance.test_state import (
     ONE_WAY,
     answers_are_alike,
     leaves_alone,
-    on_and_back,
     reseeded,
     writing_to_the_result_changes_no_gradient,
 )
 from assay.tests.conformance.test_training import parts_give_what_the_whole_gives
 from assay.tests.trial import judge
 from assay.tests.trial.alike import one_answer
-from assay.tests.trial.candidate import Candidate
+from assay.tests.trial.candidate import Candidate, on_and_back
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import RAISED, NonConformance
 from assay.tests.trial.laws import clause

@@ -13,7 +13,6 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.implementations.memory import TURNS
 from assay.implementations.observe import NO_GRAD, OUTPUT, Observation
 from assay.implementations.running import WAYS_BACK
 from assay.implementations.settings import BY_DEFAULT
@@ -38,11 +37,6 @@ REFUSING = ", where it was to refuse the call"
 WARM = 5  # calls of one kind, after which who records what a call does has done so
 GROWING = 256  # calls, of which one leaves the number of threads alone, or it grows without end
 REPEATS = 100  # a fault of one call in 50 is missed by 100 calls and 6 examples with a probability of 6e-6
-
-
-def on_and_back(turns: str) -> tuple[Sequence[int], Sequence[int]]:
-    """Seeds of what each of its `TURNS` holds: new numbers when its turn comes back, or those that it held."""
-    return range(len(TURNS[turns])), TURNS[turns]
 
 
 def reseeded(case: Case, by: int) -> Case:

@@ -30,6 +30,11 @@ BACK = "back"  # a mode of a call in a sequence: gradients are recorded, and ask
 Mode = bool | str | None | tuple[str, ...]
 
 
+def on_and_back(turns: str) -> tuple[Sequence[int], Sequence[int]]:
+    """Seeds of what each of its `TURNS` holds: new numbers when its turn comes back, or those that it held."""
+    return range(len(TURNS[turns])), TURNS[turns]
+
+
 @dataclass
 class Tally:
     """Examples tried, elements compared, elements of which nothing was required, and the largest margin seen.
