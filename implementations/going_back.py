@@ -39,7 +39,7 @@ class GoingBack:
     offloaded: what is kept to go back is copied.
     elsewhere: another thread goes back.
     sharded: it has run in a thread, and another goes back, which has made a call on another first tensor before; both
-        are new.
+        are new, and between them a third, which is given the second's name, has made such a call, too.
     broken: it has run before, and a hook on what is kept to go back has failed, going forward or back.
     stored: gradients are what `backward` has made the tensors' own, which may be the memory that it was handed.
     """
@@ -71,6 +71,7 @@ class GoingBack:
         if "broken" in self.how:
             self._break_off(run, given, list(leaves.values()), incoming)
         results = (made := self._made(run, given))[:1]
+        waiting = in_another_thread(partial(self._another, run, arrays)) if "sharded" in self.how else ()
         if "recurrent" in self.how:
             results += [*earlier, *(leaf.clone() for leaf in leaves.values()), *self._another(run, arrays)]
         if not all(self.library.is_array(each) and each.requires_grad for each in results):
@@ -78,12 +79,11 @@ class GoingBack:
         incomings = [incoming, *map(self.torch.zeros_like, results[1:])]
         wanted = [given[name] if hidden else leaf for name, leaf in leaves.items()]
         if residual:
-            wanted.append(self.torch.zeros_like(made[0], requires_grad=True))
-            results, incomings = [(made[0] + wanted[-1]) * incoming], [self.torch.ones_like(incoming)]
-            made = [self.library.alias(each) for each in made]
+            results, incomings = self._in_a_stream(made, wanted, incoming)
         if self.between:
             self.between()
         found = self._asked(results, wanted, incomings)
+        del waiting
         written = [(given[name], leaves[name]) for name in leaves if hidden]
         for copy, array in [*written, *[(found[-1], incoming)] * residual]:
             self._written_back(copy, array)
@@ -109,6 +109,13 @@ class GoingBack:
             return [in_another_thread(partial(run, given))]
         with self._offloading() if "offloaded" in self.how else contextlib.nullcontext():
             return self._checkpointed(run, given) if "checkpointed" in self.how else [run(given)]
+
+    def _in_a_stream(self, made: list[Any], wanted: list[Any], incoming: Any) -> tuple[list[Any], list[Any]]:
+        """The result with another tensor, which is wanted, too, added to it, and what comes back to that."""
+        wanted.append(self.torch.zeros_like(made[0], requires_grad=True))
+        total = (made[0] + wanted[-1]) * incoming
+        made[:] = [self.library.alias(each) for each in made]
+        return [total], [self.torch.ones_like(incoming)]
 
     def _activated(self, leaf: Any) -> Any:
         """The same numbers, behind an activation: a ReLU, where none is negative, or one that leaks all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -37,13 +38,15 @@ WAYS_BACK = (
     "sharded",
     "broken",
     "stored",
+    "late",
 )
 # Those of them that may be refused by an error: by who goes back once, or needs its result again, and by a checkpoint,
 # which is made again of copies of what it was given, where they lie in another way.
 MAY_BE_REFUSED = frozenset(("twice", "halved", "offloaded"))
 # What other operators are given in between, unless the call has such tensors.
 ROWS, OUTPUTS, IMAGE = (4, 8), 8, (1, 2, 8, 8)
-VISITS = 20  # sizes of one operator's tensors, of which few are remembered
+VISITS = 66  # sizes of one operator's tensors, of which few are remembered
+COLLECTED = 2  # times garbage is: what is held weakly is gone by then
 BETWEEN = 66  # calls between a call and its going back: of a network of so many layers of one shape
 
 
@@ -98,14 +101,23 @@ def _once(implementation: Implementation, call: Call, library: Any, arrays: Name
     def between() -> None:
         draw()
         _call_others(implementation, call, library, forward, arrays)
+        if call.late:
+            until_late.close()
+            _collect(0 if call.setting else COLLECTED)
 
-    with library.under(call.setting):
+    with contextlib.ExitStack() as until_late:
+        until_late.enter_context(library.under(call.setting))
         if implementation.vjp is None:
             how = [word for word in WAYS_BACK if getattr(call, word)]
             found: Answer = library.gradients(forward, arrays, call.differentiate, incoming, *how, between=between)
             return found
         back = partial(implementation.vjp, call.operator, completed(call.operator, {**call.arguments, **arrays}))
         return forward(arrays), dict(_by_vjp(call, back, incoming, between))
+
+
+def _collect(times: int) -> None:
+    for _ in range(times):
+        gc.collect()
 
 
 def _called(function: Callable[..., Any], *given: Any) -> Any:

@@ -43,4 +43,9 @@ def written(name: str, lines: list[str]) -> list[str]:
     """Lines of a script under the setting of this name."""
     read, write, value = SETTINGS[name]
     shown = f"torch.{value}" if isinstance(value, str) else value
-    return [f"before = torch.{read}()", f"torch.{write}({shown})", *lines, f"torch.{write}(before)"]
+    return [f"before = torch.{read}()", f"torch.{write}({shown})", *lines, ended(name)]
+
+
+def ended(name: str) -> str:
+    """The line of a script that ends the setting of this name."""
+    return f"torch.{SETTINGS[name].write}(before)"

@@ -35,7 +35,8 @@ SAID = {
     "elsewhere": "another thread goes back",
     "broken": "it has been broken off before, by a hook that fails on what is kept, going forward and back",
     "sharded": "a new thread makes it, and another new one goes back, which has made a call before, on its first "
-    "tensor reversed, times -0.5",
+    "tensor reversed, times -0.5; so has a third, when the first had ended",
+    "late": "it goes back when that has ended, or, where nothing is set, when garbage has been collected twice",
     "recurrent": f"its first tensor is a clone; in one graph with it {EARLIER} calls before and one after on that one "
     "reversed, times -0.5, and clones of all tensors, from which zeros come back",
     "accumulated": "the inputs have gradients already, of ones",

@@ -8,8 +8,8 @@ from typing import Any
 from assay.implementations.contract import completed
 from assay.implementations.going_back import BROKEN_OFF, EARLIER
 from assay.implementations.observe import Call
-from assay.implementations.running import neighbours, turns
-from assay.implementations.settings import written
+from assay.implementations.running import COLLECTED, neighbours, turns
+from assay.implementations.settings import ended, written
 from assay.report.tensors import binding
 
 THREADS = "from concurrent.futures import ThreadPoolExecutor"
@@ -42,6 +42,7 @@ def gradient_lines(call: Call, arguments: list[str], array: str, by_vjp: bool) -
     asked = [*_made(call, run), *_going_back(call, arguments)]
     if call.sharded:
         lines += [f"waiting = {_another(call, arguments)}"] * (not call.recurrent)
+        asked[1:1] = [f"another = {_elsewhere(_another(call, arguments))}"]
         asked = ["def shard():", *(f"    {line}" for line in [*lines, *asked]), f"{_elsewhere('shard()')}"]
         lines = [THREADS]
     return lines + (written(call.setting, asked) if call.setting else asked)
@@ -163,7 +164,10 @@ def _elsewhere(asked: str) -> str:
 def _between(call: Call, arguments: list[str], array: str) -> list[str]:
     """What is called before it goes back, as `running` has it."""
     lines = _calls_in_between(call, arguments, array) if call.interrupted else []
-    return lines + (_calls_of_others(call, array) if call.visited or call.revisited else [])
+    lines += _calls_of_others(call, array) if call.visited or call.revisited else []
+    if call.late:
+        lines += [ended(call.setting)] if call.setting else ["import gc", *["gc.collect()"] * COLLECTED]
+    return lines
 
 
 def _calls_in_between(call: Call, arguments: list[str], array: str) -> list[str]:

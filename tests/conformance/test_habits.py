@@ -15,8 +15,9 @@ from assay.reference.arithmetic.formats import BFLOAT16
 from assay.tests.conformance.test_contract import ALL, MODES, SUMMED, demand, one_lying
 from assay.tests.conformance.test_lifetimes import are_right
 from assay.tests.conformance.test_state import WARM, reseeded
+from assay.tests.conformance.test_threads import lying_otherwise
 from assay.tests.trial import judge
-from assay.tests.trial.alike import right_alike
+from assay.tests.trial.alike import one_answer, right_alike
 from assay.tests.trial.candidate import on_and_back
 from assay.tests.trial.laws import clause
 from assay.tests.trial.layers import LAYERS, lasting, matrices, of_integers, of_reals, of_samples
@@ -82,6 +83,15 @@ def test_state_a_nan_after_hundreds_of_calls_shows(candidate, operator):
     usual = [small(operator), reseeded(small(operator), 1)] * (OFTEN // 2)
     rare, elsewhere = (with_nan(small(operator, samples)) for samples in range(2))
     comes_as_a_surprise(candidate, usual, rare, elsewhere, recording=False)
+
+
+@clause("contract.memoryless", tier="state", operators=ALL, dtypes=TWO)
+def test_state_what_lies_otherwise_after_hundreds_of_calls_gives_its_own_result(candidate, operator):
+    """Of one shape, all of which lay in one way, in inference. Blind to what takes thousands."""
+    candidate.begin()
+    case = lasting(operator)
+    seen, _ = candidate.answers_in_turn([case] * OFTEN, recording=False)
+    one_answer(candidate, case, seen[0], candidate.answer(lying_otherwise(case), recording=False))
 
 
 @clause("contract.memoryless", tier="state", operators=SUMMED)

@@ -309,13 +309,14 @@ def test_state_other_settings_change_no_large_result(candidate, operator):
 
 @clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
 def test_state_other_settings_change_no_gradient(candidate, operator):
-    """Of large layers, by default dtype, determinism, number of threads. Blind to what every call has wrong."""
+    """By default dtype, determinism, threads; it may have ended going back. Blind to what every call has wrong."""
     shapes, parameters = LAYERS[operator].wide
     layers = [(shapes, parameters), ({"x": (4, 32, 34), "beta": (1,)}, {})]
     for each, given in layers if operator == "swish" else [(completed(operator, shapes), parameters)]:
         candidate.begin()
         case = of_reals(operator, each, given).changed(incoming=Texture("normal", 5))
-        one_answer(candidate, case, *(candidate.ask_gradient(case, setting=setting) for setting in ("", *SETTINGS)))
+        how = itertools.product(("", *SETTINGS), (False, True))
+        one_answer(candidate, case, *(candidate.ask_gradient(case, setting=name, late=late) for name, late in how))
 
 
 @clause("contract.memoryless", tier="state", operators=ALL, gradient=True)

@@ -90,7 +90,7 @@ LAYERS: Mapping[str, Layers] = {
         lasting=({"x": (3, 37, 38)}, {"beta": -1.5}),
         wide=({"x": (4, 128, 130)}, {"beta": -1.5}),
         mannered=(
-            ({"x": (8, 128, 130), "beta": ()}, {}),
+            ({"x": (16, 128, 130), "beta": ()}, {}),
             ({"x": (4, 128, 130)}, {"beta": -1.5}),
             ({"x": (96, 96)}, {}),
         ),
@@ -107,7 +107,7 @@ LAYERS: Mapping[str, Layers] = {
         wide=({"x": (2, 8, 64, 66)}, {"padding": 1}),
         mannered=(
             ({"x": (2, 8, 64, 66)}, {"padding": 1}),
-            ({"x": (5, 128, 130)}, {"padding": 6}),
+            ({"x": (16, 128, 130)}, {"padding": 6}),
             ({"x": (2, 3, 4, 8, 10)}, {"padding": 1}),
         ),
         leaving=(({"x": (2, 9, 20, 22)}, {"padding": 1}),),
@@ -133,11 +133,11 @@ LAYERS: Mapping[str, Layers] = {
         lasting=({"input": (2, 8, 17, 17)}, {"kernel_size": 2, "stride": 1}),
         wide=({"input": (2, 16, 66, 66)}, {"kernel_size": 2, "stride": 1}),
         mannered=tuple(
-            ({"input": (2, 8, 34, 128)}, parameters)
-            for parameters in (
-                {"kernel_size": 2, "stride": 2},
-                {"kernel_size": 3, "stride": 1, "padding": 1},
-                {"kernel_size": 4, "stride": 4},
+            ({"input": (images, 8, 34, 128)}, parameters)
+            for images, parameters in (
+                (2, {"kernel_size": 2, "stride": 2}),
+                (8, {"kernel_size": 3, "stride": 1, "padding": 1}),
+                (2, {"kernel_size": 4, "stride": 4}),
             )
         ),
         leaving=(({"input": (2, 9, 20, 22)}, {"kernel_size": 3, "padding": 1}),),
