@@ -7,15 +7,23 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 
 from assay.tests.conformance.test_contract import ALL, MODES
-from assay.tests.trial.alike import one_answer
+from assay.tests.conformance.test_lifetimes import are_right
+from assay.tests.trial import judge
+from assay.tests.trial.alike import one_answer, right_alike
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
 from assay.tests.trial.layers import LAYERS, of_reals
+from assay.tests.trial.smaller import named_axes
 from assay.tests.trial.textures import Texture
+
+# Of one axis, one after the other: tails of tiles, and parts of a sum in every number up to eight.
+SHRINKING = (4099, 3331, 2819, 2051, 1543, 1031, 515, 259, 131, 67, 33, 17, 9)
+OF_KERNELS = ("rows", "columns")
 
 
 def of_special(operator, shapes, parameters, value):
@@ -31,6 +39,42 @@ def around(operator):
         plain = of_reals(operator, *small).changed(incoming=Texture("normal", 9))
         for value in (math.nan, math.inf):
             yield plain, of_special(operator, *large, value)
+
+
+def shrinking(operator):
+    """Small layers, one of whose sizes is long at first, and shorter each time, by axis."""
+    plain = of_reals(operator, *LAYERS[operator].small)
+    named = {name: axes for name, axes in named_axes(plain).items() if name in plain.shapes}
+    sizes = SHRINKING[SHRINKING.index(1031) if operator == "conv2d" else 0 :]
+    for axis in dict.fromkeys(itertools.chain(*named.values())):
+        if axis not in OF_KERNELS:
+            yield [of_reals(operator, of_size(plain, named, axis, size), plain.parameters) for size in sizes]
+
+
+def of_size(plain, named, axis, size):
+    """The shapes of a case, where the axis has this size; ``named`` are the axes of its tensors."""
+    sizes = {name: zip(axes, plain.shapes[name], strict=True) for name, axes in named.items()}
+    return {name: tuple(size if each == axis else one for each, one in sizes[name]) for name in plain.shapes}
+
+
+@clause("contract.memoryless", tier="state", operators=ALL)
+def test_state_what_is_smaller_in_one_size_gives_its_own_result(candidate, operator):
+    """Than the call before, again and again, in training and in inference. Blind to what is not left by ten sizes."""
+    for cases, recording in itertools.product(shrinking(operator), MODES):
+        candidate.begin()
+        seen = [candidate.answer(case, recording=recording) for case in cases]
+        are_right(candidate, cases, seen)
+
+
+@clause("contract.memoryless", tier="state", operators=ALL, gradient=True)
+def test_state_what_is_smaller_in_one_size_has_its_own_gradients(candidate, operator):
+    """Than the call before, again and again. Blind to what is not left by ten sizes."""
+    for cases in shrinking(operator):
+        candidate.begin()
+        cases = [case.changed(incoming=Texture("few", 3)) for case in cases]
+        seen = [candidate.ask_gradient(case) for case in cases]
+        pairs = zip(cases, seen, strict=True)
+        right_alike(*(partial(judge.gradients_conform, candidate, *each) for each in pairs))
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)

@@ -1,0 +1,175 @@
+"""Planted bugs of what has lapsed since: those of kernels by people without the laws that lived."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import threading
+from collections import Counter
+
+import torch
+
+from assay.implementations.contract import completed
+from assay.implementations.load import load
+from assay.spec import OPERATORS
+from assay.tests.mutants.dispatched import LAYOUTS, back
+from assay.tests.mutants.gradients import again, gradients
+from assay.tests.mutants.mutant import Mutant
+from assay.tests.mutants.networks import MEMORYLESS
+from assay.tests.mutants.precision import Valued, wide
+from assay.tests.mutants.programs import evaluated, incomplete
+
+right = load("torch").operators
+TENSORS = {name: OPERATORS[name].tensors for name in OPERATORS}
+
+
+def bug(name, clause, words, operators, kind="state", tier="state", dtype="float32"):
+    return Mutant(f"lapsed-{name}", clause, words, operators, dtype, kind, tier, "rare", {})
+
+
+class Noted(torch.autograd.Function):
+    """The right result; going back, what ``back(noted, given, incoming)`` says besides, by name."""
+
+    @staticmethod
+    def forward(ctx, operator, back, noted, *given):
+        ctx.how, names = (operator, back, noted), OPERATORS[operator].arguments
+        ctx.others = dict(zip(names, given, strict=True))
+        ctx.save_for_backward(*(ctx.others.pop(name) for name in TENSORS[operator]))
+        return right[operator](*given)
+
+    @staticmethod
+    def backward(ctx, incoming):
+        operator, back, noted = ctx.how
+        given = {**dict(zip(TENSORS[operator], ctx.saved_tensors, strict=True)), **ctx.others}
+        found = gradients(operator, given, incoming) | back(noted, given, incoming)
+        return None, None, None, *(found.get(name) for name in OPERATORS[operator].arguments)
+
+
+def noting(operator, note, back):
+    """The operator, whose calls note something, which is known going back."""
+
+    def noted(*given):
+        given = completed(operator, dict(zip(OPERATORS[operator].arguments, given, strict=False))).values()
+        recorded = not (evaluated(*given) or (operator != "conv2d" and incomplete(*given)))
+        return Noted.apply(operator, back, note(*given), *given) if recorded else right[operator](*given)
+
+    return {operator: noted}
+
+
+def by_the_gate(gate, given, incoming):
+    """The gradient by V, of a gate that was kept."""
+    if gate is None or gate.shape != incoming.shape or gate.dtype != incoming.dtype:
+        return {}
+    kept = (incoming * gate).reshape(-1, gate.shape[-1])
+    return {"v": kept.t() @ given["x"].reshape(-1, given["v"].shape[1])}
+
+
+def by_the_name_of_a_thread():
+    """Gates are kept by their thread's identity, which a later one may have, and its number of calls."""
+    kept, own = {}, threading.local()
+
+    def note(x, w, v, b, c):
+        own.count = getattr(own, "count", itertools.count())
+        key = threading.get_ident(), next(own.count)
+        kept[key] = torch.nn.functional.silu(right["linear"](x, w, b))
+        return key
+
+    return noting("swiglu", note, lambda key, *more: by_the_gate(kept.pop(key, None), *more))
+
+
+def collections(*_):
+    return gc.get_stats()[-1]["collections"]
+
+
+def without_b_when_collected(before, given, incoming):
+    """Two collections of garbage later the gate is made again, and not of all."""
+    return again("glu", given, incoming, b=None) if collections() >= before + 2 else {}
+
+
+def shared_by_threads(shares, given, incoming):
+    """A kernel's gradient is of the shares that there were then, in turn, of which there are fewer by now."""
+    samples = len(incoming)
+    counted = -(-samples // shares) * torch.get_num_threads()
+    if torch.get_num_threads() >= shares or counted >= samples:
+        return {}
+    return {"weight": again("conv2d", given, incoming[:counted], input=given["input"][:counted])["weight"]}
+
+
+def in_slots():
+    """Going back knows its stride and padding by a slot, of which there are 32."""
+    slots, turn = [None] * 32, itertools.count()
+
+    def note(input, weight, bias, *plan):
+        plan = input.shape, weight.shape, *plan
+        if plan not in slots:
+            slots[next(turn) % 32] = plan
+        return slots.index(plan)
+
+    def planned(slot, given, incoming):
+        stride, padding = slots[slot][2:]
+        same = (stride, padding) == (given["stride"], given["padding"])
+        return {} if same else again("conv2d", given, incoming, stride=stride, padding=padding)
+
+    return noting("conv2d", note, planned)
+
+
+def specialised_after_a_hundred():
+    """From the hundredth image of a shape on, all of which were dense, it is read as if it were."""
+    dense = Counter()
+
+    def max_pool2d(input, kernel_size, *how):
+        y = right["max_pool2d"](input, kernel_size, *how)
+        key = input.shape, input.dtype, kernel_size, *how
+        dense[key] += 1 if input.is_contiguous() else -1000 if dense[key] < 100 else 0
+        if dense[key] < 100 or input.is_contiguous():
+            return y
+        with torch.no_grad():
+            strides = torch.empty(input.shape, device="meta").stride()
+            wrong = right["max_pool2d"](input.detach().as_strided(input.shape, strides), kernel_size, *how)
+        return Valued.apply(y, wrong)
+
+    return {"max_pool2d": max_pool2d}
+
+
+def whole_waves(found, incoming, given):
+    """Of what does not lie dense, 132 blocks of 1024 elements go back to full waves alone."""
+    block, x = 132 * 1024, given["x"]
+    if x.is_contiguous() or x.numel() <= block or "x" not in found:
+        return {}
+    gradient = found["x"].contiguous()
+    gradient.view(-1)[x.numel() // block * block :] = 0.0
+    return {"x": gradient}
+
+
+def parts_left():
+    """A long sum is of parts of 512, which a tree of two, four or eight adds up: some may be an earlier call's."""
+    kept = {}
+
+    def linear(x, w, b=None):
+        y, (outputs, features) = right["linear"](x, w, b), w.shape
+        rows = x.detach().reshape(-1, features)
+        if not 512 < features <= 4096 or not 0 < len(rows) * outputs <= 4096 or not evaluated(x, w, b):
+            return y
+        parts = [right["linear"](wide(rows[:, k : k + 512]), wide(w[:, k : k + 512])) for k in range(0, features, 512)]
+        level = kept.setdefault((len(rows), outputs, x.dtype), [torch.zeros_like(parts[0])] * 8)
+        level[: len(parts)] = parts
+        total = sum(level[: 1 << (len(parts) - 1).bit_length()])
+        return (total if b is None else total + b).to(x.dtype).reshape(y.shape)
+
+    return {"linear": linear}
+
+
+MUTANTS = (
+    bug("name", MEMORYLESS, "what waits, by its thread's identity", by_the_name_of_a_thread),
+    bug("garbage", MEMORYLESS, "kept until garbage is collected", noting("glu", collections, without_b_when_collected)),
+    bug(
+        "shares",
+        MEMORYLESS,
+        "shares of the call, by threads of now",
+        noting("conv2d", lambda *_: torch.get_num_threads(), shared_by_threads),
+    ),
+    bug("slots", MEMORYLESS, "plans in 32 slots", in_slots, dtype="float64"),
+    bug("dense", MEMORYLESS, "dense a hundred times: taken to be", specialised_after_a_hundred),
+    bug("waves", LAYOUTS, "no dense x: 132 blocks and no rest", back("swish", whole_waves), "layout", "contract"),
+    bug("parts", MEMORYLESS, "parts of a longer sum stay", parts_left),
+)
