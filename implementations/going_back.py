@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 EARLIER = 3  # calls in one graph before a call: what comes back to its input waits until they have gone back
+THREADS = 8  # that are there at once when one has ended: one of them is given its name, as more names are not kept
 BROKEN_OFF = 3  # times each way: at the first tensor that is kept, the second, and the third
 
 
@@ -19,6 +20,15 @@ def in_another_thread(back: Callable[[], Any]) -> Any:
     """What it gives there."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(back).result()
+
+
+def in_threads(count: int, call: Callable[[], list[Any]]) -> list[Any]:
+    """What so many threads make of a call, each of which waits for the next one."""
+
+    def made(left: int) -> list[Any]:
+        return [*call(), *(in_another_thread(partial(made, left - 1)) if left > 1 else ())]
+
+    return in_another_thread(partial(made, count)) if count else []
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,7 @@ class GoingBack:
     offloaded: what is kept to go back is copied.
     elsewhere: another thread goes back.
     sharded: it has run in a thread, and another goes back, which has made a call on another first tensor before; both
-        are new, and between them a third, which is given the second's name, has made such a call, too.
+        are new; between them `THREADS` others, of which one is given the first's name, have made such calls, too.
     broken: it has run before, and a hook on what is kept to go back has failed, going forward or back.
     stored: gradients are what `backward` has made the tensors' own, which may be the memory that it was handed.
     """
@@ -71,7 +81,7 @@ class GoingBack:
         if "broken" in self.how:
             self._break_off(run, given, list(leaves.values()), incoming)
         results = (made := self._made(run, given))[:1]
-        waiting = in_another_thread(partial(self._another, run, arrays)) if "sharded" in self.how else ()
+        waiting = in_threads(THREADS * ("sharded" in self.how), partial(self._another, run, arrays))
         if "recurrent" in self.how:
             results += [*earlier, *(leaf.clone() for leaf in leaves.values()), *self._another(run, arrays)]
         if not all(self.library.is_array(each) and each.requires_grad for each in results):

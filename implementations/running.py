@@ -14,7 +14,7 @@ import numpy as np
 from assay.implementations.arrays import Argument, made_together
 from assay.implementations.beside import MANY, beside_others, met
 from assay.implementations.contract import Implementation, completed
-from assay.implementations.going_back import BROKEN_OFF, EARLIER, in_another_thread
+from assay.implementations.going_back import BROKEN_OFF, EARLIER, THREADS, in_another_thread
 from assay.implementations.layouts import same_tensors
 
 if TYPE_CHECKING:
@@ -219,7 +219,8 @@ def calls_in(call: Call) -> int:
     """How many calls of the operator one call makes at the most, about."""
     between = BETWEEN * call.interrupted + VISITS * call.revisited
     times = 3 if call.twice else 1
-    return 1 + times * between + 2 * EARLIER * call.recurrent + 2 * BROKEN_OFF * call.broken + MANY * call.beside
+    further = 2 * EARLIER * call.recurrent + THREADS * call.sharded + 2 * BROKEN_OFF * call.broken + MANY * call.beside
+    return 1 + times * between + further
 
 
 def _seven(library: Any, shape: tuple[int, ...], call: Call) -> Any:

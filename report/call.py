@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from assay.implementations.arrays import Argument
 from assay.implementations.beside import OTHERS
-from assay.implementations.going_back import EARLIER
+from assay.implementations.going_back import EARLIER, THREADS
 from assay.implementations.memory import FRAMES, PARTS
 from assay.implementations.observe import NO_GRAD, Call
 from assay.implementations.running import BETWEEN, VISITS
@@ -35,7 +35,7 @@ SAID = {
     "elsewhere": "another thread goes back",
     "broken": "it has been broken off before, by a hook that fails on what is kept, going forward and back",
     "sharded": "a new thread makes it, and another new one goes back, which has made a call before, on its first "
-    "tensor reversed, times -0.5; so has a third, when the first had ended",
+    f"tensor reversed, times -0.5; so have {THREADS} others at once, when the first had ended",
     "late": "it goes back when that has ended, or, where nothing is set, when garbage has been collected twice",
     "recurrent": f"its first tensor is a clone; in one graph with it {EARLIER} calls before and one after on that one "
     "reversed, times -0.5, and clones of all tensors, from which zeros come back",

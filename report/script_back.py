@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from assay.implementations.contract import completed
-from assay.implementations.going_back import BROKEN_OFF, EARLIER
+from assay.implementations.going_back import BROKEN_OFF, EARLIER, THREADS
 from assay.implementations.observe import Call
 from assay.implementations.running import COLLECTED, neighbours, turns
 from assay.implementations.settings import ended, written
 from assay.report.tensors import binding
 
-THREADS = "from concurrent.futures import ThreadPoolExecutor"
+POOL = "from concurrent.futures import ThreadPoolExecutor"
 # A tensor, as `turned` of its library has it.
 TURNED = {"torch": "-0.5 * {0}.flip(tuple(range({0}.ndim)))", "numpy": "-0.5 * np.flip({0})"}
 
@@ -42,9 +42,9 @@ def gradient_lines(call: Call, arguments: list[str], array: str, by_vjp: bool) -
     asked = [*_made(call, run), *_going_back(call, arguments)]
     if call.sharded:
         lines += [f"waiting = {_another(call, arguments)}"] * (not call.recurrent)
-        asked[1:1] = [f"another = {_elsewhere(_another(call, arguments))}"]
+        asked[1:1] = _others_in_threads(_another(call, arguments))
         asked = ["def shard():", *(f"    {line}" for line in [*lines, *asked]), f"{_elsewhere('shard()')}"]
-        lines = [THREADS]
+        lines = [POOL]
     return lines + (written(call.setting, asked) if call.setting else asked)
 
 
@@ -119,7 +119,7 @@ def _going_back(call: Call, arguments: list[str]) -> list[str]:
     lines += between
     lines += _twice(names, between) if call.twice else []
     lines += ["result.mul_(0.5)", "incoming = 2.0 * incoming"] * call.halved
-    lines += [THREADS] * call.elsewhere
+    lines += [POOL] * call.elsewhere
     grad = _asked(call, results, names, incomings)
     told = [*call.differentiate, *["what came back"] * call.residual]
     back = f"dict(zip({told!r}, map(torch.Tensor.detach, {grad})))" if call.in_turn else f"dict(zip({told!r}, {grad}))"
@@ -142,6 +142,13 @@ def _another(call: Call, arguments: list[str]) -> str:
     """A call on another first tensor."""
     first, *others = arguments
     return f"candidate.{call.operator}({', '.join((TURNED['torch'].format(first), *others))})"
+
+
+def _others_in_threads(another: str) -> list[str]:
+    """Calls of threads that are there at once."""
+    inner = "ThreadPoolExecutor(1).submit(others_in_threads, left - 1).result() if left > 1 else ()"
+    lines = ["def others_in_threads(left):", f"    return {another}, {inner}"]
+    return [*lines, f"waiting_too = {_elsewhere(f'others_in_threads({THREADS})')}"]
 
 
 def _twice(names: str, between: list[str]) -> list[str]:
