@@ -29,6 +29,7 @@ class Memory:
     arrays: dict[str, Any] = field(default_factory=dict)
     results: list[Any] = field(default_factory=list)
     originals: dict[str, Any] = field(default_factory=dict)  # of copies
+    passed: Any = None  # the last result itself, if it is passed on
 
     def make(self, library: Any, name: str, argument: Argument, call: Call) -> Any:
         """A tensor of these values: the last one of this name and shape, overwritten, if there is one."""
@@ -36,7 +37,7 @@ class Memory:
         if part := call.frame if is_first else call.part:
             return self._part(library, name, argument, call, part, FRAMES if is_first else PARTS)
         key = name if is_first else f"{name} of layer {call.layer}"
-        last = self.arrays.get(key)
+        last = self.passed if is_first and self.passed is not None else self.arrays.get(key)
         if last is not None and tuple(last.shape) == argument.values.shape and library.fits(last, call.recording):
             if call.copied:
                 self.originals[key], last = last, library.copied(last)
@@ -53,7 +54,8 @@ class Memory:
     def _part(self, library: Any, name: str, argument: Argument, call: Call, number: int, count: int) -> Any:
         rows, *others = argument.values.shape
         if name not in self.arrays:
-            self.arrays[name] = library.make(Argument(np.zeros((count * rows, *others))), call.dtype, call.device)
+            whole = library.make(Argument(np.zeros((count * rows, *others))), call.dtype, call.device)
+            self.arrays[name] = library.parameter(whole) if name != next(iter(call.tensors)) else whole
         part = self.arrays[name][(number - 1) * rows : number * rows]
         library.overwrite(part, argument.values)
         return part
@@ -66,6 +68,7 @@ class Memory:
         if seen.call.spoilt and seen.output is not None:
             library.overwrite(result, np.full(seen.output.shape, np.nan))
             return
+        self.passed = result if seen.call.passed else None
         named = [result] * (seen.output is not None)
         named += [gradients[name] for name, values in seen.gradients.items() if values is not None]
         self.results += map(library.alias, named)

@@ -18,7 +18,7 @@ from assay.implementations.running import WAYS_BACK
 VERSION = "1"
 GRADIENT = "gradient:"  # before the name of the input that it is of
 RESULT, INCOMING = "result", "incoming"
-FLAGS = ("watched", *WAYS_BACK, "accumulated", "beside", "mixed", "inferred", "spoilt", "copied", "stepped")
+FLAGS = ("watched", *WAYS_BACK, "accumulated", "beside", "mixed", "inferred", "spoilt", "passed", "copied", "stepped")
 NUMBERS, NAMES = ("poison", "layer", "part", "frame", "met"), ("together", "setting")
 # Fields of a call that are said where they are set.
 OPTIONAL = ("recording", *NUMBERS, *FLAGS, *NAMES)

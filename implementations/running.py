@@ -46,6 +46,7 @@ MAY_BE_REFUSED = frozenset(("twice", "halved", "offloaded"))
 # What other operators are given in between, unless the call has such tensors.
 ROWS, OUTPUTS, IMAGE = (4, 8), 8, (1, 2, 8, 8)
 VISITS = 66  # sizes of one operator's tensors, of which few are remembered
+WIDER = 1023  # features or columns that the last of them has more
 COLLECTED = 2  # times garbage is: what is held weakly is gone by then
 BETWEEN = 66  # calls between a call and its going back: of a network of so many layers of one shape
 
@@ -187,8 +188,8 @@ def neighbours(call: Call) -> list[tuple[str, tuple[Any, ...]]]:
     others = _arguments(first if math.prod(first) and first else ROWS, image, outputs) if call.visited else {}
     others.pop(own, None)
     (rows, features), (*outer, height, width) = ROWS, IMAGE
-    sizes = range(VISITS if call.revisited else 0)
-    visits = [_arguments((rows + k, features), (*outer, height + k, width))[own] for k in sizes]
+    sizes = [*((k, 0) for k in range(VISITS - 1)), (0, WIDER)] if call.revisited else []
+    visits = [_arguments((rows + k, features + more), (*outer, height + k, width + more))[own] for k, more in sizes]
     return [*others.items(), *((own, arguments) for arguments in visits)]
 
 

@@ -24,7 +24,7 @@ SAID = {
     "interrupted": f"{BETWEEN} calls, on these numbers reversed, times -0.5, in turn with those of all but the first "
     "tensor, before it goes back, each time",
     "visited": "a call of each other operator, on tensors as large as its first, before it goes back",
-    "revisited": f"calls of its own operator on tensors of {VISITS} sizes, which learn, before it goes back",
+    "revisited": f"calls of its own operator on tensors of {VISITS} sizes, the last large, before it goes back",
     "stored": "the gradients are what `backward` has stored in the inputs' grad",
     "twice": "it has gone back already, from half of the incoming gradient, and from its reverse in the same memory",
     "halved": "the result is halved in place, and the incoming gradient doubled",
@@ -40,6 +40,7 @@ SAID = {
     "recurrent": f"its first tensor is a clone; in one graph with it {EARLIER} calls before and one after on that one "
     "reversed, times -0.5, and clones of all tensors, from which zeros come back",
     "accumulated": "the inputs have gradients already, of ones",
+    "passed": "its first tensor is what came of the call before, written over",
     "beside": f"in a thread, while {OTHERS} others call it on these numbers reversed and negated",
 }
 

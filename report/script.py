@@ -68,6 +68,8 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]], by_
         unrecorded = f"{mode} " if in_inference and call.in_turn else ""
         alias = ".detach()" if array == "torch" and call.in_turn else ""  # which does not hold the result itself
         asked = f"candidate.{call.operator}({', '.join(arguments)})"
+        if call.passed:
+            lines, asked = [*lines, f"{unrecorded}passed_on = {asked}"], "passed_on"
         shown = _spoilt(asked, array, unrecorded) if call.spoilt else shown_lines(asked + alias, call, unrecorded)
         lines += written(call.setting, shown) if array == "torch" and call.setting else shown
         within = in_inference and not call.in_turn
@@ -93,9 +95,13 @@ def _all_tensors(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) ->
         lines += [f"{name} = {_own(name, call)}"] * bool(again and number and call.layer)
         if part := call.part if number else call.frame:
             count = PARTS if number else FRAMES
-            lines += [] if again else binding(f"{name}s", Argument(np.zeros((count, *value.values.shape))), call, array)
+            if not again:
+                lines += binding(f"{name}s", Argument(np.zeros((count, *value.values.shape))), call, array)
+                own = f"{name}s = torch.nn.Parameter({name}s, requires_grad=False)"
+                lines += [own] * bool(number and array == "torch")
             lines += [f"{name} = {name}s[{part - 1}]"]
         if again or part:
+            lines += [f"{name} = passed_on"] * bool(again and not number and call.passed)
             lines += _copy(name, array) if again and not part and call.copied else []
             lines += _step(name) if again and number and array == "torch" and call.stepped else []
             lines += _in_inference(_written_over(name, value, array), array == "torch" and call.recording is False)

@@ -30,6 +30,7 @@ from assay.tests.trial.plain import GRADIENTS, values_of
 from assay.tests.trial.textures import Texture, rounded
 
 KEPT, FROZEN = len(TURNS["part"]), 24  # results; calls
+PASSED = 4  # calls, each of which is given what came of the last
 LEARNING = ("linear", "glu", "swiglu", "conv2d")
 # Layers whose result has the shape of their first tensor.
 KEEPING = {
@@ -109,6 +110,16 @@ def test_state_a_checkpoint_of_what_lies_otherwise_has_its_own_gradients(candida
     candidate.begin()
     case = square(operator)
     one_answer(candidate, case, *(candidate.ask_gradient(case, checkpointed=each) for each in (False, True)))
+
+
+@clause("contract.memoryless", tier="state", operators=tuple(KEEPING))
+def test_state_what_is_passed_on_and_written_over_is_what_it_is_then(candidate, operator):
+    """As by an activation in place between layers, in inference. Blind to results of another shape."""
+    for recording in (False, NO_GRAD):
+        candidate.begin()
+        cases = [reseeded(of_reals(operator, *KEEPING[operator]), k) for k in range(PASSED)]
+        seen, _ = candidate.answers_in_turn(cases, recording=recording, passed=True)
+        are_right(candidate, cases, seen)
 
 
 @clause("contract.results-kept", tier="state", operators=ALL, gradient=True)

@@ -26,6 +26,9 @@ STALLING = ((4200, 64, 72), (20, 72, 4200))
 TOKENS, CUBE = (128, 512, 512), (1024, 1024, 1024)
 HALVES = ("bfloat16", "float16")
 PLACES = 260 * 270  # float16 counts to 65504
+OF_ROWS = {"x": (PLACES, 1), "w": (2, 1), "b": (2,)}
+OF_PLACES = {"input": (1, 1, 260, PLACES // 260), "weight": (2, 1, 1, 1), "bias": (2,)}
+EXACT = ("float32", "float64")  # where so many integers may have digits
 BLOCK = 32  # rows, or outputs, of which one has an incoming gradient
 WEIGHTS = {"linear": "w", "glu": "wv", "swiglu": "wv"}
 BIASES = {"linear": "b", "glu": "bc", "swiglu": "bc"}
@@ -278,14 +281,40 @@ def what_a_mean_hands_back(candidate, operator, shapes):
     judge.same_arrays(candidate, "not all places count", seen.gradients[bias], expected, f"gradient of {bias}")
 
 
+def integers_come_back(candidate, operator, shapes):
+    """Judge the bias' gradient where integers come back, of as many digits as their sum has exactly."""
+    if not candidate.precision(operator, "backward").exact_on_integers:
+        return
+    candidate.begin()
+    case = of_ones(operator, shapes, PLACES)
+    largest = 2 ** (candidate.format.precision - PLACES.bit_length())
+    incoming = np.random.default_rng(3).integers(-largest, largest, case.result_shape, endpoint=True)
+    bias = [*shapes][-1]
+    held = Texture("normal").holding(incoming.astype(float), 1)
+    seen = candidate.ask_gradient(case.changed(incoming=held), [bias], alone=True)
+    others = tuple(k for k in range(incoming.ndim) if k != 1)  # axes that are not the outputs'
+    judge.same_arrays(candidate, "digits are lost", seen.gradients[bias], incoming.sum(others), f"gradient of {bias}")
+
+
+@clause("linear.gradient", tier="gradient", dtypes=EXACT)
+def test_integers_of_many_digits_are_summed_exactly_by_the_bias_of_linear(candidate):
+    """Over thousands of rows. Blind to other gradients."""
+    integers_come_back(candidate, "linear", OF_ROWS)
+
+
+@clause("conv2d.gradient", tier="gradient", dtypes=EXACT)
+def test_integers_of_many_digits_are_summed_exactly_by_the_bias_of_conv2d(candidate):
+    """Over thousands of places. Blind to other gradients."""
+    integers_come_back(candidate, "conv2d", OF_PLACES)
+
+
 @clause("linear.gradient", tier="gradient")
 def test_a_mean_over_more_rows_than_float16_can_count_comes_back_to_the_bias(candidate):
     """Blind to counts of fewer rows that are rounded."""
-    what_a_mean_hands_back(candidate, "linear", {"x": (PLACES, 1), "w": (2, 1), "b": (2,)})
+    what_a_mean_hands_back(candidate, "linear", OF_ROWS)
 
 
 @clause("conv2d.gradient", tier="gradient")
 def test_a_mean_over_more_places_than_float16_can_count_comes_back_to_the_bias(candidate):
     """Blind to counts of fewer places that are rounded."""
-    image = {"input": (1, 1, 260, PLACES // 260), "weight": (2, 1, 1, 1), "bias": (2,)}
-    what_a_mean_hands_back(candidate, "conv2d", image)
+    what_a_mean_hands_back(candidate, "conv2d", OF_PLACES)

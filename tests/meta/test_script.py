@@ -282,7 +282,7 @@ def test_the_script_makes_tensors_in_inference_mode_where_the_judge_does(tmp_pat
 PLAIN = [(0, 0)] * 3
 # What a call is, where its two tensors begin in each of three calls, and how often the second was written to.
 IN_MEMORY = [("part", [(0, 0), (0, 2), (0, 0)], 0), ("frame", [(0, 0), (2, 0), (0, 0)], 0), ("stepped", PLAIN, 2)]
-IN_MEMORY += [("copied", PLAIN, 1), ("layer", PLAIN, 0), ("spoilt", PLAIN, 0)]
+IN_MEMORY += [("copied", PLAIN, 1), ("layer", PLAIN, 0), ("spoilt", PLAIN, 0), ("passed", PLAIN, 0)]
 
 
 @pytest.mark.parametrize(("more", "offsets", "steps"), IN_MEMORY)

@@ -120,6 +120,7 @@ LAYERS: Mapping[str, Layers] = {
         wide=(convolution((9, 16, 22, 24), 16, 3, biased=False), PADDED),
         mannered=(
             (convolution((2, 64, 9, 10), 128, 3), PADDED),
+            (convolution((2, 24, 9, 10), 24, 3), PADDED),
             (convolution((2, 16, 92, 94), 20, 1), {"stride": 2, "padding": 0}),
             (convolution((2, 96, 5, 6), 68, 1), {"stride": 1, "padding": 0}),
             (convolution((1, 272, 5, 6), 12, 3), PADDED),
