@@ -206,7 +206,8 @@ class NumpyArrays:
         """There is no optimizer."""
 
     def fits(self, array: Any, recording: bool | str | None) -> bool:
-        return True
+        """Whether it may be written over: what another library has made may be read alone."""
+        return bool(array.flags.writeable)
 
     def parameter(self, array: Any) -> Any:
         return array

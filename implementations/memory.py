@@ -66,7 +66,8 @@ class Memory:
         A result that is to be spoilt is written over, and not kept.
         """
         if seen.call.spoilt and seen.output is not None:
-            library.overwrite(result, np.full(seen.output.shape, np.nan))
+            if library.fits(result, seen.call.recording):
+                library.overwrite(result, np.full(seen.output.shape, np.nan))
             return
         self.passed = result if seen.call.passed else None
         named = [result] * (seen.output is not None)

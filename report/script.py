@@ -79,7 +79,7 @@ def _call_lines(call: Call, array: str, made: Mapping[str, tuple[int, ...]], by_
 
 def _spoilt(answer: str, array: str, under: str) -> list[str]:
     """Print what came back, write it over, without a word, and drop it."""
-    spoil = "found.data.fill_(float('nan'))" if array == "torch" else "found[...] = np.nan"
+    spoil = "found.data.fill_(float('nan'))" if array == "torch" else "if found.flags.writeable: found[...] = np.nan"
     return [f"{under}found = {answer}", "print(found)", f"{under}{spoil}", "del found"]
 
 
@@ -101,7 +101,8 @@ def _all_tensors(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) ->
                 lines += [own] * bool(number and array == "torch")
             lines += [f"{name} = {name}s[{part - 1}]"]
         if again or part:
-            lines += [f"{name} = passed_on"] * bool(again and not number and call.passed)
+            taken = "" if array == "torch" else " if passed_on.flags.writeable else passed_on.copy()"
+            lines += [f"{name} = passed_on{taken}"] * bool(again and not number and call.passed)
             lines += _copy(name, array) if again and not part and call.copied else []
             lines += _step(name) if again and number and array == "torch" and call.stepped else []
             lines += _in_inference(_written_over(name, value, array), array == "torch" and call.recording is False)
