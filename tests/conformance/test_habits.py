@@ -94,6 +94,14 @@ def test_state_what_lies_otherwise_after_hundreds_of_calls_gives_its_own_result(
     one_answer(candidate, case, seen[0], candidate.answer(lying_otherwise(case), recording=False))
 
 
+@clause("contract.memoryless", tier="state", operators=ALL, gradient=True, dtypes=ONE)
+def test_state_calls_in_between_change_no_gradient_in_a_new_process(candidate, operator):
+    """Which has met nothing as large: what grows for it grows before the first goes back. Blind to larger ones."""
+    candidate.begin(anew=True)
+    case = lasting(operator)
+    one_answer(candidate, case, *(candidate.ask_gradient(case, revisited=each, visited=each) for each in (True, False)))
+
+
 @clause("contract.memoryless", tier="state", operators=SUMMED)
 def test_state_a_nan_in_a_weight_that_met_zeros_shows(candidate, operator):
     """In inference, where it had none before: in the middle of a kernel. Blind to what takes dozens of calls."""
