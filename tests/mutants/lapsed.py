@@ -12,7 +12,7 @@ import torch
 from assay.implementations.contract import completed
 from assay.implementations.load import load
 from assay.spec import OPERATORS
-from assay.tests.mutants.dispatched import LAYOUTS, back
+from assay.tests.mutants.dispatched import BACK, LAYOUTS, back
 from assay.tests.mutants.gradients import again, gradients
 from assay.tests.mutants.mutant import Mutant
 from assay.tests.mutants.networks import MEMORYLESS
@@ -50,7 +50,7 @@ def noting(operator, note, back):
 
     def noted(*given):
         given = completed(operator, dict(zip(OPERATORS[operator].arguments, given, strict=False))).values()
-        recorded = not (evaluated(*given) or (operator != "conv2d" and incomplete(*given)))
+        recorded = not (evaluated(*given) or (operator in ("glu", "swiglu") and incomplete(*given)))
         return Noted.apply(operator, back, note(*given), *given) if recorded else right[operator](*given)
 
     return {operator: noted}
@@ -159,7 +159,97 @@ def parts_left():
     return {"linear": linear}
 
 
+def taken_as_packed():
+    """In inference a result is packed for the next layer at once, which knows it by its identity."""
+    last = []
+
+    def linear(x, w, b=None):
+        y = right["linear"](last[0][1] if last and last[0][0] is x else x, w, b)
+        last[:] = [(y, y.clone())] if y.is_inference() else []
+        return y
+
+    return {"linear": linear}
+
+
+def by_the_pitch_of_now():
+    """Places lie in rows of 256 columns, or of as many as the widest image has had."""
+    pitch = [256]
+
+    def note(input, *_):
+        pitch[0] = max(pitch[0], input.shape[-1])
+        return pitch[0]
+
+    def placed(before, given, incoming):
+        if pitch[0] == before:
+            return {}
+        gradient = gradients("max_pool2d", given, incoming)["input"]
+        rows, columns = gradient.shape[-2:]
+        flat = torch.arange(rows)[:, None] * before + torch.arange(columns)
+        wrong = gradient[..., (flat // pitch[0]).clamp(max=rows - 1), (flat % pitch[0]).clamp(max=columns - 1)]
+        return {"input": wrong}
+
+    return noting("max_pool2d", note, placed)
+
+
+def widened_by_the_whole():
+    """In inference, slices of a parameter of 16 bits are kept widened, wherever in it they begin."""
+    kept = {}
+
+    def widened(w):
+        whole = w._base
+        if not isinstance(whole, torch.nn.Parameter) or torch.is_grad_enabled() or w.dtype.itemsize != 2:
+            return wide(w)
+        key = id(whole), w.shape, w.stride()
+        if key not in kept or kept[key][0] is not whole or kept[key][1] != whole._version:
+            kept[key] = whole, whole._version, wide(w)
+        return kept[key][2]
+
+    def swiglu(x, w, v, b=None, c=None):
+        y, others = right["swiglu"](x, w, v, b, c), (None if each is None else wide(each) for each in (b, c))
+        return (
+            y if not evaluated(x, w, v, b, c) else right["swiglu"](wide(x), widened(w), widened(v), *others).to(y.dtype)
+        )
+
+    return {"swiglu": swiglu}
+
+
+def sums_of_single_precision(found, incoming, given):
+    """Of 4096 places and more, the bias adds up parts of 256 that are float32."""
+    parts = incoming.transpose(0, 1).flatten(1)
+    if "bias" not in found or parts.shape[1] < 4096:
+        return {}
+    return {"bias": torch.stack([each.float().sum(1) for each in parts.split(256, 1)]).sum(0).to(incoming.dtype)}
+
+
+def kernels_as_they_lie(found, incoming, given):
+    """Square kernels whose inputs lie outermost are read as if their outputs did."""
+    weight = given["weight"]
+    outputs, inputs = weight.shape[:2]
+    if "input" not in found or outputs != inputs or inputs < 8 or weight.stride(0) >= weight.stride(1):
+        return {}
+    return {"input": again("conv2d", given, incoming, weight=weight.transpose(0, 1))["input"]}
+
+
+def without_rows_of_zeros(x, w, b=None):
+    """Of 16 rows and more, most of which are zeros, those give the bias."""
+    y = right["linear"](x, w, b)
+    rows = x.detach().reshape(-1, w.shape[1])
+    kept = rows.any(1)
+    if len(rows) < 16 or 2 * int(kept.sum()) > len(rows):
+        return y
+    wrong = torch.where(kept[:, None], y.detach().reshape(len(rows), -1), 0.0 if b is None else b.detach())
+    return Valued.apply(y, wrong.reshape(y.shape))
+
+
 MUTANTS = (
+    bug("passed", MEMORYLESS, "in inference: packed for the next layer", taken_as_packed),
+    bug("pitch", MEMORYLESS, "places by the widest image so far", by_the_pitch_of_now),
+    bug("experts", MEMORYLESS, "slices of a parameter, widened", widened_by_the_whole, dtype="bfloat16"),
+    bug(
+        "scratch", "conv2d.gradient", "by the bias: float32", back("conv2d", sums_of_single_precision), *BACK, "float64"
+    ),
+    bug("square", LAYOUTS, "square kernels as they lie", back("conv2d", kernels_as_they_lie), "layout", "contract"),
+    bug("zeros", "linear.special", "rows of zeros are left out", {"linear": without_rows_of_zeros}, "value", "special"),
     bug("name", MEMORYLESS, "what waits, by its thread's identity", by_the_name_of_a_thread),
     bug("garbage", MEMORYLESS, "kept until garbage is collected", noting("glu", collections, without_b_when_collected)),
     bug(
