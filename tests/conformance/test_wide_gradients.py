@@ -283,7 +283,9 @@ def what_a_mean_hands_back(candidate, operator, shapes):
 
 def integers_come_back(candidate, operator, shapes):
     """Judge the bias' gradient where integers come back, of as many digits as their sum has exactly."""
-    if not candidate.precision(operator, "backward").exact_on_integers:
+    precision = candidate.precision(operator, "backward")
+    if not (precision.exact_on_integers and precision.keeps_a_bias):
+        candidate.tally.left_out = f"{precision} is declared, under which digits may be lost"
         return
     candidate.begin()
     case = of_ones(operator, shapes, PLACES)
