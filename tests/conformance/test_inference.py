@@ -58,8 +58,8 @@ def batches_have_their_shapes(candidate: Candidate, operator: str, batches: Iter
 
 @clause("contract.layouts", tier="contract", operators=ALL, dtypes=DTYPES)
 def test_contract_tensors_of_any_layout_give_in_inference_what_copies_give(candidate, operator):
-    """One after the other, for kernels of one element, too, and one row. Blind to what every call has wrong."""
-    for case in layers(operator):
+    """One after the other, for kernels of one element, too, and one sample. Blind to what every call has wrong."""
+    for case in [each for plain in layers(operator) for each in (plain, batched(plain, (1,)))]:
         candidate.begin()
         give_what_copies_give(candidate, case, case.shapes, partial(candidate.answer, recording=False))
 
