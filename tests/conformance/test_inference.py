@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 
 from assay.tests.conformance.test_contract import (
@@ -19,30 +19,10 @@ from assay.tests.conformance.test_layouts import give_what_copies_give
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
-from assay.tests.trial.layers import spread
+from assay.tests.trial.layers import aligned
 
 DTYPES = ("float32", "bfloat16")
-# Kernels, strides and paddings for which layers of images have code of their own, beside those of `spread`.
-OTHERS = {
-    "conv2d": (
-        ({"weight": (16, 8, 1, 1)}, {"stride": 1, "padding": 0}),
-        ({"weight": (16, 8, 2, 2)}, {"stride": 2, "padding": 0}),
-    ),
-    "max_pool2d": (
-        ({}, {"kernel_size": 3, "stride": 2, "padding": 1}),
-        ({}, {"kernel_size": 3, "stride": 1, "padding": 0}),
-    ),
-    **dict.fromkeys(("linear", "glu", "swiglu"), (({"x": (6, 8, 24)}, {}), ({"x": (1, 24)}, {}))),
-}
 OF_ROWS = ("linear", "glu", "swiglu")  # of which x may be a single one
-
-
-def layers(operator: str) -> Iterator[Case]:
-    """Small layers of aligned sizes."""
-    case = spread(operator, 0)
-    yield case
-    for shapes, parameters in OTHERS.get(operator, ()):
-        yield case.changed(shapes={**case.shapes, **shapes}, parameters={**case.parameters, **parameters})
 
 
 def has_its_shape(candidate: Candidate, case: Case) -> None:
@@ -52,14 +32,14 @@ def has_its_shape(candidate: Candidate, case: Case) -> None:
 
 def batches_have_their_shapes(candidate: Candidate, operator: str, batches: Iterable[tuple[int, ...]]) -> None:
     """Hold the results of each layer for each of these batches to the formula's shape."""
-    for case, batch in itertools.product(layers(operator), batches):
+    for case, batch in itertools.product(aligned(operator), batches):
         has_its_shape(candidate, batched(case, batch))
 
 
 @clause("contract.layouts", tier="contract", operators=ALL, dtypes=DTYPES)
 def test_contract_tensors_of_any_layout_give_in_inference_what_copies_give(candidate, operator):
     """One after the other, for kernels of one element, too, and one sample. Blind to what every call has wrong."""
-    for case in [each for plain in layers(operator) for each in (plain, batched(plain, (1,)))]:
+    for case in [each for plain in aligned(operator) for each in (plain, batched(plain, (1,)))]:
         candidate.begin()
         give_what_copies_give(candidate, case, case.shapes, partial(candidate.answer, recording=False))
 
@@ -68,7 +48,7 @@ def test_contract_tensors_of_any_layout_give_in_inference_what_copies_give(candi
 def test_contract_the_result_has_the_formulas_shape_in_inference(candidate, operator):
     """Of several samples, and of a row without a batch. Blind to the order of the elements."""
     batches_have_their_shapes(candidate, operator, ((3, 2), (2, 1, 3)))
-    for case in layers(operator) if operator in OF_ROWS else ():
+    for case in aligned(operator) if operator in OF_ROWS else ():
         has_its_shape(candidate, case.changed(shapes={**case.shapes, "x": case.shapes["x"][-1:]}))
 
 
@@ -87,7 +67,7 @@ def test_contract_an_empty_batch_gives_an_empty_result_in_inference(candidate, o
 @clause("contract.no-alias", tier="contract", operators=ALL, dtypes=DTYPES)
 def test_contract_the_result_has_memory_of_its_own_in_inference(candidate, operator):
     """Windows and kernels of one element among them. Blind to memory of other calls, and padding by 0."""
-    for case in layers(operator):
+    for case in aligned(operator):
         for pick, layout in itertools.product(range(4), ("contiguous", "expanded")):
             candidate.begin()
             seen = answered(candidate, lying(own_memory(case.changed(pick=pick)), layout), recording=False)

@@ -32,7 +32,7 @@ from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import RAISED, NonConformance
 from assay.tests.trial.laws import clause
-from assay.tests.trial.layers import LAYERS, spread
+from assay.tests.trial.layers import LAYERS, aligned, spread
 from assay.tests.trial.textures import REPEATED, Texture
 
 # PyTorch's conv2d may refuse to go back from weights of one channel, repeated (docs/findings.md, 3).
@@ -283,11 +283,14 @@ def test_contract_an_incoming_gradient_of_one_row_of_any_layout_is_heeded(candid
 
 @clause("contract.layouts", tier="contract", operators=SUMMED, gradient=True)
 def test_contract_an_incoming_gradient_of_any_layout_is_heeded_where_one_tensor_learns(candidate, operator):
-    """Biases alone, say, beside frozen weights. Blind to what every call has wrong."""
-    candidate.begin()
-    case = spread(operator, 0).changed(incoming=Texture("normal", 9))
-    for name in case.shapes:
-        comes_back(candidate, case, HANDED_BACK, (name,))
+    """Biases alone, say, beside frozen weights, or where there are none. Blind to what every call has wrong."""
+    for plain in aligned(operator):
+        candidate.begin()
+        case = plain.changed(incoming=Texture("normal", 9))
+        weights = {name: shape for name, shape in case.shapes.items() if len(shape) > 1}
+        for asked in (case, case.changed(shapes=weights)):
+            for name in asked.shapes:
+                comes_back(candidate, asked, HANDED_BACK, (name,))
 
 
 def comes_back(candidate: Candidate, case: Case, layouts: Iterable[str], alone: Sequence[str] = ()) -> None:

@@ -30,7 +30,6 @@ from assay.tests.trial.plain import GRADIENTS, values_of
 from assay.tests.trial.textures import Texture, rounded
 
 KEPT, FROZEN = len(TURNS["part"]), 24  # results; calls
-PASSED = 4  # calls, each of which is given what came of the last
 LEARNING = ("linear", "glu", "swiglu", "conv2d")
 # Layers whose result has the shape of their first tensor.
 KEEPING = {
@@ -113,13 +112,18 @@ def test_state_a_checkpoint_of_what_lies_otherwise_has_its_own_gradients(candida
 
 
 @clause("contract.memoryless", tier="state", operators=tuple(KEEPING))
-def test_state_what_is_passed_on_and_written_over_is_what_it_is_then(candidate, operator):
-    """As by an activation in place between layers, in inference. Blind to results of another shape."""
-    for recording in (False, NO_GRAD):
+def test_state_what_is_passed_on_is_what_it_is_then(candidate, operator):
+    """Of any operator, in inference, as it came or written over, as by an activation. Blind to other shapes."""
+    first, given = next(iter(KEEPING[operator][0].items()))
+    layers = {name: each for name, each in KEEPING.items() if given in each[0].values()}
+    others = [name for name in layers if name in candidate.implementation.operators]
+    for recording, other in itertools.product((False, NO_GRAD), others):
         candidate.begin()
-        cases = [reseeded(of_reals(operator, *KEEPING[operator]), k) for k in range(PASSED)]
+        cases = [reseeded(of_reals(each, *layers[each]), k) for k, each in enumerate((other, operator) * 2)]
+        came = Texture("normal").holding(candidate.answer(cases[0], recording=recording).output, 1)
+        cases[1] = cases[1].with_textures(**{first: came})
         seen, _ = candidate.answers_in_turn(cases, recording=recording, passed=True)
-        are_right(candidate, cases, seen)
+        are_right(candidate, cases[1::2], seen[1::2])
 
 
 @clause("contract.results-kept", tier="state", operators=ALL, gradient=True)

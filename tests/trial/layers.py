@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -182,3 +182,25 @@ def of_samples(operator: str, count: int) -> Case:
 def spread(operator: str, seed: int) -> Case:
     """The layer of four axes, of normal numbers."""
     return of_reals(operator, *LAYERS[operator].spread, seed).changed(pick=seed, incoming=Texture("few", seed + 9))
+
+
+# Kernels, strides and paddings for which layers of images have code of their own, beside those of `spread`.
+ALIGNED: Mapping[str, tuple[tuple[Shapes, dict[str, Any]], ...]] = {
+    "conv2d": (
+        ({"weight": (16, 8, 1, 1)}, {"stride": 1, "padding": 0}),
+        ({"weight": (16, 8, 2, 2)}, {"stride": 2, "padding": 0}),
+    ),
+    "max_pool2d": (
+        ({}, {"kernel_size": 3, "stride": 2, "padding": 1}),
+        ({}, {"kernel_size": 3, "stride": 1, "padding": 0}),
+    ),
+    **dict.fromkeys(("linear", "glu", "swiglu"), (({"x": (6, 8, 24)}, {}), ({"x": (1, 24)}, {}))),
+}
+
+
+def aligned(operator: str) -> Iterator[Case]:
+    """Small layers of aligned sizes."""
+    case = spread(operator, 0)
+    yield case
+    for shapes, parameters in ALIGNED.get(operator, ()):
+        yield case.changed(shapes={**case.shapes, **shapes}, parameters={**case.parameters, **parameters})
