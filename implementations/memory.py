@@ -13,6 +13,7 @@ from assay.implementations.arrays import Argument
 if TYPE_CHECKING:
     from assay.implementations.observe import Call, Observation
 
+LAST = "the last result"  # which another may share its memory with
 PARTS, FRAMES = 3, 6  # of a fused layer, as of queries, keys and values; of a ring of inputs
 # By a field of a call that of each in a row: parts and frames on and back, so that the last is written to twice.
 TURNS = {
@@ -29,7 +30,7 @@ class Memory:
     arrays: dict[str, Any] = field(default_factory=dict)
     results: list[Any] = field(default_factory=list)
     originals: dict[str, Any] = field(default_factory=dict)  # of copies
-    passed: Any = None  # the last result itself, if it is passed on
+    passed: Any = None  # the last result itself, if it lives on, to be passed on where it fits
 
     def make(self, library: Any, name: str, argument: Argument, call: Call) -> Any:
         """A tensor of these values: the last one of this name and shape, overwritten, if there is one."""
@@ -37,7 +38,9 @@ class Memory:
         if part := call.frame if is_first else call.part:
             return self._part(library, name, argument, call, part, FRAMES if is_first else PARTS)
         key = name if is_first else f"{name} of layer {call.layer}"
-        last = self.passed if is_first and self.passed is not None else self.arrays.get(key)
+        last = self.arrays.get(key)
+        if is_first and self.passed is not None and tuple(self.passed.shape) == argument.values.shape:
+            last = self.passed
         if last is not None and tuple(last.shape) == argument.values.shape and library.fits(last, call.recording):
             if call.copied:
                 self.originals[key], last = last, library.copied(last)
@@ -69,6 +72,8 @@ class Memory:
             if library.fits(result, seen.call.recording):
                 library.overwrite(result, np.full(seen.output.shape, np.nan))
             return
+        if self.passed is not None and library.share(result, self.passed):
+            seen.shares += (LAST,)
         self.passed = result if seen.call.passed else None
         named = [result] * (seen.output is not None)
         named += [gradients[name] for name, values in seen.gradients.items() if values is not None]

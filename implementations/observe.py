@@ -52,7 +52,7 @@ class Call:
     in_turn: bool = False  # on the memory of the call before, if there was one
     inferred: bool = False  # tensors that are new are made in inference mode, too
     spoilt: bool = False  # what it gave is written over with NaN, without a word, and dropped
-    passed: bool = False  # its first tensor is the last result, without gradients, if that fits; written over
+    passed: bool = False  # its result lives on, and is the first tensor of the next call, written over, if that fits
     copied: bool = False  # deep copies of tensors are written over, not they
     stepped: bool = False  # before all but the first are written over an optimizer has had a step
     mixed: bool = False  # the second tensor is of another dtype

@@ -40,7 +40,7 @@ SAID = {
     "recurrent": f"its first tensor is a clone; in one graph with it {EARLIER} calls before and one after on that one "
     "reversed, times -0.5, and clones of all tensors, from which zeros come back",
     "accumulated": "the inputs have gradients already, of ones",
-    "passed": "its first tensor is what came of the call before, written over",
+    "passed": "what came of the call before lives, and is its first tensor, written over, where it fits",
     "beside": f"in a thread, while {OTHERS} others call it on these numbers reversed and negated",
 }
 

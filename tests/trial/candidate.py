@@ -146,16 +146,16 @@ class Candidate:
         return self._answered(cases, [replace(call, **more) for call in calls])
 
     def answers_in_modes(
-        self, cases: Sequence[Case], modes: Sequence[Mode], **more: Any
+        self, cases: Sequence[Case], modes: Sequence[Mode], passed: bool = False, **more: Any
     ) -> tuple[list[Observation], list[Values]]:
         """As `answers_in_turn`, each with its own recording, or going `BACK` to all tensors, or to those it names.
 
-        Of those that go back ``more`` are so.
+        Results may live until the next call, or be ``passed`` on to it. Of those that go back ``more`` are so.
 
         Raises:
             NonConformance: as `answers_in_turn`.
         """
-        calls = [self._asking(*each) for each in zip(cases, modes, strict=True)]
+        calls = [replace(self._asking(*each), passed=passed) for each in zip(cases, modes, strict=True)]
         return self._answered(cases, [replace(call, **more) if call.cotangent else call for call in calls])
 
     def _answered(self, cases: Sequence[Case], calls: Sequence[Call]) -> tuple[list[Observation], list[Values]]:
