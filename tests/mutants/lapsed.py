@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import itertools
 import threading
+import weakref
 from collections import Counter
 
 import torch
 
 from assay.implementations.contract import completed
 from assay.implementations.load import load
+from assay.reference.conv2d import pair
 from assay.spec import OPERATORS
 from assay.tests.mutants.dispatched import BACK, LAYOUTS, back
 from assay.tests.mutants.gradients import again, gradients
@@ -241,7 +243,99 @@ def without_rows_of_zeros(x, w, b=None):
     return Valued.apply(y, wrong.reshape(y.shape))
 
 
+class Shared(torch.autograd.Function):
+    """A result that is there already, in its memory, with the slopes of the right one."""
+
+    @staticmethod
+    def forward(ctx, correct, there):
+        return there.detach()
+
+    @staticmethod
+    def backward(ctx, incoming):
+        return incoming, None
+
+
+def of_an_equal_call():
+    """Who goes back is given the memory of what an equal call without gradients gave, while that lives."""
+    last = []
+
+    def swish(x, beta=1.0):
+        y = right["swish"](x, beta)
+        if not y.requires_grad:
+            last[:] = [weakref.ref(y)]
+            return y
+        there = last[0]() if last else None
+        return Shared.apply(y, there) if there is not None and torch.equal(there, y.detach()) else y
+
+    return {"swish": swish}
+
+
+def unrounded_between():
+    """Without gradients, linear goes on from what swish gave before that was rounded to 16 bits."""
+    last = []
+
+    def swish(x, beta=1.0):
+        known = right["swish"](wide(x), wide(beta) if isinstance(beta, torch.Tensor) else beta)
+        y = known.to(x.dtype)
+        last[:] = [y.data_ptr(), known] if evaluated(x, beta) else []
+        return y
+
+    def linear(x, w, b=None):
+        y = right["linear"](x, w, b)
+        known = evaluated(x, w, b) and last and last[0] == x.data_ptr() and x.shape == last[1].shape
+        if not known or not torch.equal(last[1].to(x.dtype), x):
+            return y
+        return right["linear"](last[1], wide(w), None if b is None else wide(b)).to(x.dtype)
+
+    return {"linear": linear, "swish": swish}
+
+
+def padded_at_once():
+    """What is padded and padded again is padded once, if its inside is as it was."""
+    last = []
+
+    def pad2d(x, padding):
+        known = last and last[0] is x and torch.equal(x[last[2]], last[1])
+        y = right["pad2d"](last[1], last[3] + padding) if known else right["pad2d"](x, padding)
+        inside = ..., *(slice(padding, padding + n) for n in x.shape[-2:])
+        last[:] = [] if x.requires_grad or not padding else [y, x.detach().clone(), inside, padding]
+        return y
+
+    return {"pad2d": pad2d}
+
+
+def one_sample_of_whole_rows(input, weight, bias=None, stride=1, padding=0):
+    """Of one image with 1 x 1 kernels and channels last, rows are taken to follow each other."""
+    y = right["conv2d"](input, weight, bias, stride, padding)
+    channels, columns = input.shape[1], input.shape[3]
+    lying = input.stride(1) == 1 and input.stride(3) >= channels and input.stride(2) >= columns * input.stride(3)
+    pointwise = weight.shape[2:] == pair(stride) == (1, 1) and pair(padding) == (0, 0)
+    if not (len(input) == 1 and lying and pointwise and evaluated(input, weight, bias)):
+        return y
+    steps = input.stride(0), 1, columns * input.stride(3), input.stride(3)
+    return right["conv2d"](input.as_strided(input.shape, steps, input.storage_offset()), weight, bias)
+
+
+def corners_twice(found, incoming, given):
+    """Of a sum, by the kernel, without a bias: all that it meets, less the borders, where corners are counted twice."""
+    stride, padding, weight = pair(given.get("stride", 1)), pair(given.get("padding", 0)), given["weight"]
+    inner = all(0 < p < n - 1 for p, n in zip(padding, weight.shape[2:], strict=True))
+    if given.get("bias") is not None or stride != (1, 1) or not inner or any(incoming.stride()) or not incoming.numel():
+        return {}
+    wrong = found["weight"].clone()
+    corner = given["input"][:, :, 0, 0].sum(0) * incoming.flatten()[0]
+    wrong[:, :, -1, -1] -= corner
+    return {"weight": wrong}
+
+
 MUTANTS = (
+    bug("equal", "contract.results-kept", "an equal call's memory, while that lives", of_an_equal_call),
+    bug("unrounded", MEMORYLESS, "swish as it was before it was rounded", unrounded_between, dtype="bfloat16"),
+    bug("border", MEMORYLESS, "padded again: its border was written to", padded_at_once),
+    bug("rows", LAYOUTS, "one cropped image", {"conv2d": one_sample_of_whole_rows}, "layout", "contract"),
+    bug(
+        "corners", LAYOUTS, "a sum, by the kernel, without a bias", back("conv2d", corners_twice), "layout", "contract"
+    ),
     bug("passed", MEMORYLESS, "in inference: packed for the next layer", taken_as_packed),
     bug("pitch", MEMORYLESS, "places by the widest image so far", by_the_pitch_of_now),
     bug("experts", MEMORYLESS, "slices of a parameter, widened", widened_by_the_whole, dtype="bfloat16"),
