@@ -36,6 +36,8 @@ SAID = {
     "broken": "it has been broken off before, by a hook that fails on what is kept, going forward and back",
     "sharded": "a new thread makes it, and another new one goes back, which has made a call before, on its first "
     f"tensor reversed, times -0.5; so have {THREADS} others at once, when the first had ended",
+    "frozen": "the other tensors learn in the call, and no more when it goes back",
+    "thawed": "the other tensors learn when it goes back, and did not in the call",
     "late": "it goes back when that has ended, or, where nothing is set, when garbage has been collected twice",
     "recurrent": f"its first tensor is a clone; in one graph with it {EARLIER} calls before and one after on that one "
     "reversed, times -0.5, and clones of all tensors, from which zeros come back",

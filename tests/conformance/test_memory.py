@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.implementations.memory import LAST
 from assay.implementations.observe import NO_GRAD, Observation
 from assay.tests.conformance.test_contract import ALL, MODES, demand
 from assay.tests.conformance.test_state import reseeded
-from assay.tests.trial.candidate import BACK, Candidate
+from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import (
     conv2d_cases,
     gated_cases,
@@ -64,28 +62,6 @@ def test_state_what_was_written_to_a_result_that_is_gone_does_not_show(candidate
         cases = [reseeded(lasting(operator), k) for k in range(SPOILT)]
         for seen in candidate.answers_in_turn(cases, recording=recording, spoilt=True)[0]:
             no_nan(candidate, seen)
-
-
-def of_their_own(candidate, operator, modes):
-    """Hold the second of two equal calls to memory of its own, while the first one's result lives."""
-    case = lasting(operator)
-    for both in modes:
-        candidate.begin()
-        seen, _ = candidate.answers_in_modes([case, case], both, passed=True)
-        demand(seen[1], LAST not in seen[1].shares, "returned the memory of another result, of an equal call")
-        candidate.compared()
-
-
-@clause("contract.results-kept", tier="state", operators=ALL)
-def test_state_equal_calls_have_results_of_their_own(candidate, operator):
-    """So that what is written to one shows in no other. Blind to results that are gone."""
-    of_their_own(candidate, operator, itertools.product((*MODES, NO_GRAD), repeat=2))
-
-
-@clause("contract.results-kept", tier="state", operators=ALL, gradient=True)
-def test_state_a_call_that_goes_back_has_a_result_of_its_own(candidate, operator):
-    """After an equal one in inference. Blind to results that are gone."""
-    of_their_own(candidate, operator, itertools.product((False, NO_GRAD), (BACK,)))
 
 
 @clause("contract.fresh-memory", tier="state", operators=ALL, gradient=True)

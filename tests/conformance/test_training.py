@@ -10,7 +10,7 @@ import numpy as np
 from assay.implementations.memory import TURNS
 from assay.implementations.observe import NO_GRAD
 from assay.spec import OPERATORS
-from assay.tests.conformance.test_contract import ALL, MODES, demand, one_lying, trained_together
+from assay.tests.conformance.test_contract import ALL, MODES, SUMMED, demand, one_lying, trained_together
 from assay.tests.conformance.test_lifetimes import BATCHES, are_right
 from assay.tests.conformance.test_state import answers_are_alike, refusals, reseeded, stay_as_they_are
 from assay.tests.trial.alike import one_answer
@@ -39,7 +39,6 @@ KEEPING = {
     "conv2d": (convolution((2, 8, 6, 7), 8, 3), {"stride": 1, "padding": 1}),
     "max_pool2d": ({"input": (2, 8, 6, 7)}, {"kernel_size": 3, "stride": 1, "padding": 1}),
 }
-CHAINED = {**KEEPING, "pad2d": ({"x": (2, 8, 6, 7)}, {"padding": 1})}
 # Steps, and evaluations in between, each on other values in the same memory.
 LIFE = (BACK, NO_GRAD, False, BACK, NO_GRAD, NO_GRAD, False, False)
 
@@ -112,35 +111,14 @@ def test_state_a_checkpoint_of_what_lies_otherwise_has_its_own_gradients(candida
     one_answer(candidate, case, *(candidate.ask_gradient(case, checkpointed=each) for each in (False, True)))
 
 
-def passed_on(candidate, operator, recording):
-    """Pairs of layers, of which the second is given what came of the first: as it came, but for an element, and others.
-
-    The first is of any operator that has such a tensor.
-    """
-    name, given = next(iter(CHAINED[operator][0].items()))
-    for other in candidate.implementation.operators:
-        shapes, parameters = CHAINED.get(other, ({}, {}))
-        if given in shapes.values():
-            first = of_reals(other, shapes, parameters)
-            came = candidate.answer(first, recording=recording).output
-            shapes, parameters = CHAINED[operator]
-            second = of_reals(operator, {**shapes, name: came.shape}, parameters, 5)
-            changed = came.copy()
-            changed.flat[-1] = 7.0
-            held = [Texture("normal").holding(values, 1) for values in (came, changed)]
-            for each in (*held, second.textures[name]):
-                yield first, second.with_textures(**{name: each})
-
-
-@clause("contract.memoryless", tier="state", operators=ALL)
-def test_state_what_is_passed_on_is_what_it_is_then(candidate, operator):
-    """In inference, as it came or written over, as by an activation in place. Blind to what every call has wrong."""
-    for recording in (False, NO_GRAD):
+@clause("contract.memoryless", tier="state", operators=SUMMED, gradient=True)
+def test_state_what_others_learn_after_a_call_changes_no_gradient(candidate, operator):
+    """That they begin to, or cease to, before it goes back. Blind to what every call has wrong."""
+    case = biased(operator)
+    ways = ({}, {"frozen": True}, {"thawed": True})
+    for name in case.shapes:
         candidate.begin()
-        for first, second in passed_on(candidate, operator, recording):
-            plain = candidate.answer(second, recording=recording)
-            seen, _ = candidate.answers_in_turn([first, second], recording=recording, passed=True)
-            one_answer(candidate, second, plain, seen[1])
+        one_answer(candidate, case, *(candidate.ask_gradient(case, (name,), alone=True, **way) for way in ways))
 
 
 @clause("contract.results-kept", tier="state", operators=ALL, gradient=True)
