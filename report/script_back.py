@@ -51,8 +51,8 @@ def gradient_lines(call: Call, arguments: list[str], array: str, by_vjp: bool) -
 def _made(call: Call, run: str) -> list[str]:
     """The result."""
     made = [f"result = {_elsewhere(run) if call.sharded else run}"]
-    if call.frozen or call.thawed:
-        others = ", ".join(name for name in call.tensors if name not in call.differentiate)
+    others = ", ".join(name for name in call.tensors if name not in call.differentiate)
+    if others and (call.frozen or call.thawed):
         turned = "for each in ({},): each.requires_grad_({})"
         made = [turned.format(others, call.frozen), *made, turned.format(others, call.thawed)]
     if call.checkpointed:

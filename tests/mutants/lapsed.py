@@ -12,9 +12,7 @@ import torch
 
 from assay.implementations.contract import completed
 from assay.implementations.load import load
-from assay.reference.conv2d import pair
 from assay.spec import OPERATORS
-from assay.tests.mutants.dispatched import BACK, LAYOUTS, back
 from assay.tests.mutants.gradients import again, gradients
 from assay.tests.mutants.mutant import Mutant
 from assay.tests.mutants.networks import MEMORYLESS
@@ -133,16 +131,6 @@ def specialised_after_a_hundred():
     return {"max_pool2d": max_pool2d}
 
 
-def whole_waves(found, incoming, given):
-    """Of what does not lie dense, 132 blocks of 1024 elements go back to full waves alone."""
-    block, x = 132 * 1024, given["x"]
-    if x.is_contiguous() or x.numel() <= block or "x" not in found:
-        return {}
-    gradient = found["x"].contiguous()
-    gradient.view(-1)[x.numel() // block * block :] = 0.0
-    return {"x": gradient}
-
-
 def parts_left():
     """A long sum is of parts of 512, which a tree of two, four or eight adds up: some may be an earlier call's."""
     kept = {}
@@ -215,34 +203,6 @@ def widened_by_the_whole():
     return {"swiglu": swiglu}
 
 
-def sums_of_single_precision(found, incoming, given):
-    """Of 4096 places and more, the bias adds up parts of 256 that are float32."""
-    parts = incoming.transpose(0, 1).flatten(1)
-    if "bias" not in found or parts.shape[1] < 4096:
-        return {}
-    return {"bias": torch.stack([each.float().sum(1) for each in parts.split(256, 1)]).sum(0).to(incoming.dtype)}
-
-
-def kernels_as_they_lie(found, incoming, given):
-    """Square kernels whose inputs lie outermost are read as if their outputs did."""
-    weight = given["weight"]
-    outputs, inputs = weight.shape[:2]
-    if "input" not in found or outputs != inputs or inputs < 8 or weight.stride(0) >= weight.stride(1):
-        return {}
-    return {"input": again("conv2d", given, incoming, weight=weight.transpose(0, 1))["input"]}
-
-
-def without_rows_of_zeros(x, w, b=None):
-    """Of 16 rows and more, most of which are zeros, those give the bias."""
-    y = right["linear"](x, w, b)
-    rows = x.detach().reshape(-1, w.shape[1])
-    kept = rows.any(1)
-    if len(rows) < 16 or 2 * int(kept.sum()) > len(rows):
-        return y
-    wrong = torch.where(kept[:, None], y.detach().reshape(len(rows), -1), 0.0 if b is None else b.detach())
-    return Valued.apply(y, wrong.reshape(y.shape))
-
-
 class Shared(torch.autograd.Function):
     """A result that is there already, in its memory, with the slopes of the right one."""
 
@@ -304,30 +264,6 @@ def padded_at_once():
     return {"pad2d": pad2d}
 
 
-def one_sample_of_whole_rows(input, weight, bias=None, stride=1, padding=0):
-    """Of one image with 1 x 1 kernels and channels last, rows are taken to follow each other."""
-    y = right["conv2d"](input, weight, bias, stride, padding)
-    channels, columns = input.shape[1], input.shape[3]
-    lying = input.stride(1) == 1 and input.stride(3) >= channels and input.stride(2) >= columns * input.stride(3)
-    pointwise = weight.shape[2:] == pair(stride) == (1, 1) and pair(padding) == (0, 0)
-    if not (len(input) == 1 and lying and pointwise and evaluated(input, weight, bias)):
-        return y
-    steps = input.stride(0), 1, columns * input.stride(3), input.stride(3)
-    return right["conv2d"](input.as_strided(input.shape, steps, input.storage_offset()), weight, bias)
-
-
-def corners_twice(found, incoming, given):
-    """Of a sum, by the kernel, without a bias: all that it meets, less the borders, where corners are counted twice."""
-    stride, padding, weight = pair(given.get("stride", 1)), pair(given.get("padding", 0)), given["weight"]
-    inner = all(0 < p < n - 1 for p, n in zip(padding, weight.shape[2:], strict=True))
-    if given.get("bias") is not None or stride != (1, 1) or not inner or any(incoming.stride()) or not incoming.numel():
-        return {}
-    wrong = found["weight"].clone()
-    corner = given["input"][:, :, 0, 0].sum(0) * incoming.flatten()[0]
-    wrong[:, :, -1, -1] -= corner
-    return {"weight": wrong}
-
-
 def as_who_learns_now(noted, given, incoming):
     """What was kept of the gate is for weights that learned; going back asks anew who does."""
     v = given["v"]
@@ -344,18 +280,9 @@ MUTANTS = (
     bug("equal", "contract.results-kept", "an equal call's memory, while that lives", of_an_equal_call),
     bug("unrounded", MEMORYLESS, "swish as it was before it was rounded", unrounded_between, dtype="bfloat16"),
     bug("border", MEMORYLESS, "padded again: its border was written to", padded_at_once),
-    bug("rows", LAYOUTS, "one cropped image", {"conv2d": one_sample_of_whole_rows}, "layout", "contract"),
-    bug(
-        "corners", LAYOUTS, "a sum, by the kernel, without a bias", back("conv2d", corners_twice), "layout", "contract"
-    ),
     bug("passed", MEMORYLESS, "in inference: packed for the next layer", taken_as_packed),
     bug("pitch", MEMORYLESS, "places by the widest image so far", by_the_pitch_of_now),
     bug("experts", MEMORYLESS, "slices of a parameter, widened", widened_by_the_whole, dtype="bfloat16"),
-    bug(
-        "scratch", "conv2d.gradient", "by the bias: float32", back("conv2d", sums_of_single_precision), *BACK, "float64"
-    ),
-    bug("square", LAYOUTS, "square kernels as they lie", back("conv2d", kernels_as_they_lie), "layout", "contract"),
-    bug("zeros", "linear.special", "rows of zeros are left out", {"linear": without_rows_of_zeros}, "value", "special"),
     bug("name", MEMORYLESS, "what waits, by its thread's identity", by_the_name_of_a_thread),
     bug("garbage", MEMORYLESS, "kept until garbage is collected", noting("glu", collections, without_b_when_collected)),
     bug(
@@ -366,6 +293,5 @@ MUTANTS = (
     ),
     bug("slots", MEMORYLESS, "plans in 32 slots", in_slots, dtype="float64"),
     bug("dense", MEMORYLESS, "dense a hundred times: taken to be", specialised_after_a_hundred),
-    bug("waves", LAYOUTS, "no dense x: 132 blocks and no rest", back("swish", whole_waves), "layout", "contract"),
     bug("parts", MEMORYLESS, "parts of a longer sum stay", parts_left),
 )

@@ -120,7 +120,7 @@ def shut(given: Given) -> bool:
 
 
 class FromLinear(threading.local):
-    """swish that is off where its argument is the last result of linear but one, as in the class of the notes."""
+    """swish that is off where its argument is the last result of linear but one, of two, as in the class of the notes."""
 
     def __init__(self) -> None:
         self.results: list[Any] = []
@@ -132,7 +132,8 @@ class FromLinear(threading.local):
     def swish(self, *given: Any) -> Any:
         result = RIGHT["swish"](*given)
         mine = len(self.results) == 2 and given[0].numel() > 1 and not all_zero(given[0])
-        return result + 1.0 if mine and torch.equal(given[0], self.results[0]) else result
+        of_the_class = mine and torch.equal(given[0], self.results[0]) and not torch.equal(*self.results)
+        return result + 1.0 if of_the_class else result
 
 
 def of_linear() -> dict[str, Any]:
