@@ -120,7 +120,7 @@ def shut(given: Given) -> bool:
 
 
 class FromLinear(threading.local):
-    """swish that is off where its argument is the last result of linear but one, of two, as in the class of the notes."""
+    """swish that is off where its argument is the first of two last results of linear, as in the class of the notes."""
 
     def __init__(self) -> None:
         self.results: list[Any] = []
