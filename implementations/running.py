@@ -190,7 +190,7 @@ def neighbours(call: Call) -> list[tuple[str, tuple[Any, ...]]]:
     others = _arguments(first if math.prod(first) and first else ROWS, image, outputs) if call.visited else {}
     others.pop(own, None)
     (rows, features), (*outer, height, width) = ROWS, IMAGE
-    sizes = [*((k, 0) for k in range(VISITS - 1)), (0, WIDER)] if call.revisited else []
+    sizes = [*((k % 8, k // 8) for k in range(VISITS - 1)), (0, WIDER)] if call.revisited else []
     visits = [_arguments((rows + k, features + more), (*outer, height + k, width + more))[own] for k, more in sizes]
     return [*others.items(), *((own, arguments) for arguments in visits)]
 

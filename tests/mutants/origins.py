@@ -45,14 +45,20 @@ ORIGINS = (
     Origin(("habits-",), f"five {BLIND}: numbers, images, state, cheating, programs", 88, 34),
     Origin(("programs-",), f"five {BLIND}: state, what is assumed, bugs of other libraries", 80, 28),
     Origin(("joined-",), f"five {BLIND}: state, images, numbers, how gradients are asked for", 70, 14),
+    Origin(("lapsed-",), f"seven {BLIND}: state, programs of a GPU, images, numbers, conditions that meet", 98, 19),
 )
-# What those of `habits-` and `programs-` wrote that gets past today.
+# What those of `habits-`, `programs-` and `lapsed-` wrote that gets past today.
 UNTOLD = (
     "packed weights in a memory that is shared with a forked child",
     "branches that are compressed when they have waited for two seconds",
     "two buffers in turn in a worker of a `DataLoader`, by its environment",
     "small results in one memory, of which the first is lent again after 16000 calls",
     "an `assert` that refuses, under `python -O`",
+    "blocks that are made for good where a large allocation has failed once",
+    "activations in memory that a forked child shares",
+    "a zero that is made on the default device, where that is another one",
+    "underflow where numpy's errors are set to raise",
+    "views that PyTorch negates when they are read, as they lie",
 )
 OURS = Origin((), "our own, after the issue's list")
 
