@@ -38,10 +38,9 @@ class Memory:
         if part := call.frame if is_first else call.part:
             return self._part(library, name, argument, call, part, FRAMES if is_first else PARTS)
         key = name if is_first else f"{name} of layer {call.layer}"
-        last = self.arrays.get(key)
-        if is_first and self.passed is not None and tuple(self.passed.shape) == argument.values.shape:
-            last = self.passed
-        if last is not None and tuple(last.shape) == argument.values.shape and library.fits(last, call.recording):
+        shape, known = argument.values.shape, (self.passed if is_first else None, self.arrays.get(key))
+        last = next((each for each in known if each is not None and tuple(each.shape) == shape), None)
+        if last is not None and library.fits(last, call.recording):
             if call.copied:
                 self.originals[key], last = last, library.copied(last)
                 self.arrays[key] = last
@@ -72,9 +71,9 @@ class Memory:
             if library.fits(result, seen.call.recording):
                 library.overwrite(result, np.full(seen.output.shape, np.nan))
             return
-        if self.passed is not None and library.share(result, self.passed):
+        if seen.output is not None and self.passed is not None and library.share(result, self.passed):
             seen.shares += (LAST,)
-        self.passed = result if seen.call.passed else None
+        self.passed = result if seen.output is not None and seen.call.passed else None
         named = [result] * (seen.output is not None)
         named += [gradients[name] for name, values in seen.gradients.items() if values is not None]
         self.results += map(library.alias, named)

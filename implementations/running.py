@@ -106,7 +106,7 @@ def _once(implementation: Implementation, call: Call, library: Any, arrays: Name
         _call_others(implementation, call, library, forward, arrays)
         if call.late:
             until_late.close()
-            _collect(0 if call.setting else COLLECTED)
+            collect(0 if call.setting else COLLECTED)
 
     with contextlib.ExitStack() as until_late:
         until_late.enter_context(library.under(call.setting))
@@ -118,7 +118,8 @@ def _once(implementation: Implementation, call: Call, library: Any, arrays: Name
         return forward(arrays), dict(_by_vjp(call, back, incoming, between))
 
 
-def _collect(times: int) -> None:
+def collect(times: int) -> None:
+    """Collect garbage so often."""
     for _ in range(times):
         gc.collect()
 

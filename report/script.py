@@ -100,16 +100,23 @@ def _all_tensors(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) ->
                 own = f"{name}s = torch.nn.Parameter({name}s, requires_grad=False)"
                 lines += [own] * bool(number and array == "torch")
             lines += [f"{name} = {name}s[{part - 1}]"]
-        if again or part:
-            taken = "" if array == "torch" else " if passed_on.flags.writeable else passed_on.copy()"
-            lines += [f"{name} = passed_on{taken}"] * bool(again and not number and call.passed)
+        new = binding(name, value, replace(call, dtype=call.dtype_of(name), mixed=False), array)
+        new = _in_inference(new, array == "torch" and call.inferred)
+        passed_on = call.passed and number == 0 and bool(made)
+        if again or part or passed_on:
+            lines += _passed_on(name, value.values.shape, array, [] if again else new) if passed_on else []
             lines += _copy(name, array) if again and not part and call.copied else []
             lines += _step(name) if again and number and array == "torch" and call.stepped else []
             lines += _in_inference(_written_over(name, value, array), array == "torch" and call.recording is False)
         else:
-            new = binding(name, value, replace(call, dtype=call.dtype_of(name), mixed=False), array)
-            lines += _in_inference(new, array == "torch" and call.inferred)
+            lines += new
     return lines
+
+
+def _passed_on(name: str, shape: tuple[int, ...], array: str, new: list[str]) -> list[str]:
+    """The last result itself, if it has this shape."""
+    fits = f"passed_on.shape == {shape}" + (" and passed_on.flags.writeable" if array == "numpy" else "")
+    return [*new, f"{name} = passed_on if {fits} else {name}"]
 
 
 def _copy(name: str, array: str) -> list[str]:

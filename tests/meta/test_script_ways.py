@@ -68,6 +68,22 @@ def test_a_result_itself_is_passed_on(tmp_path, recording):
     assert judged == printed == [(False, [1.0, 1.0]), (True, [2.0, 2.0]), (True, [3.0, 3.0])]
 
 
+def test_a_result_of_another_shape_is_not_passed_on(tmp_path):
+    noted, last = [], [None]
+
+    def swish(x):
+        noted.append((x is last[0], x.shape))
+        last[0] = torch.nn.functional.pad(x, (1, 1))
+        return last[0]
+
+    calls = [
+        Call("swish", {"x": Argument(np.ones(size))}, "float32", "cpu", recording=False, in_turn=True, passed=True)
+        for size in (2, 2, 4, 5)
+    ]
+    judged, printed = by_both(tmp_path, calls, swish, noted)
+    assert judged == printed == [(False, (2,)), (False, (2,)), (True, (4,)), (False, (5,))]
+
+
 def test_a_setting_has_ended_where_a_call_goes_back_late(tmp_path):
     noted, threads = [], torch.get_num_threads()
 
