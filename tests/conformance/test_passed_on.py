@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 
 from assay.implementations.memory import LAST
 from assay.implementations.observe import NO_GRAD
@@ -10,6 +11,7 @@ from assay.tests.conformance.test_contract import ALL, MODES, demand
 from assay.tests.conformance.test_training import KEEPING
 from assay.tests.trial.alike import one_answer
 from assay.tests.trial.candidate import BACK
+from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import clause
 from assay.tests.trial.layers import lasting, of_reals
 from assay.tests.trial.textures import Texture
@@ -20,21 +22,20 @@ CHAINED = {**KEEPING, "pad2d": ({"x": (2, 8, 6, 7)}, {"padding": 1})}
 def passed_on(candidate, operator, recording):
     """Pairs of layers, of which the second is given what came of the first: as it came, but for an element, and others.
 
-    The first is of any operator that has such a tensor.
+    The first is of any operator that has such a tensor, and whose result is well-formed: another is told elsewhere.
     """
-    name, given = next(iter(CHAINED[operator][0].items()))
-    for other in candidate.implementation.operators:
-        shapes, parameters = CHAINED.get(other, ({}, {}))
-        if given in shapes.values():
-            first = of_reals(other, shapes, parameters)
+    shapes, parameters = CHAINED[operator]
+    name, given = next(iter(shapes.items()))
+    others = [each for each in CHAINED if given in CHAINED[each][0].values()]
+    for other in filter(candidate.implementation.operators.__contains__, others):
+        first = of_reals(other, *CHAINED[other])
+        with suppress(NonConformance):
             came = candidate.answer(first, recording=recording).output
-            shapes, parameters = CHAINED[operator]
             second = of_reals(operator, {**shapes, name: came.shape}, parameters, 5)
             changed = came.copy()
             changed.flat[-1] = 7.0
             held = [Texture("normal").holding(values, 1) for values in (came, changed)]
-            for each in (*held, second.textures[name]):
-                yield first, second.with_textures(**{name: each})
+            yield from ((first, second.with_textures(**{name: each})) for each in (*held, second.textures[name]))
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)
