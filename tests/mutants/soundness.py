@@ -160,7 +160,7 @@ def of_own_cases(law: Law) -> bool:
         "sums",
     )
     return (
-        law.module.endswith((*themes, "patterns", "ranges", "habits", "memory"))
+        law.module.endswith((*themes, "patterns", "ranges", "habits", "memory", "passed_on"))
         or of_many_calls(law)
         or any(words in law.name for words in OF_EACH_LAYOUT)
     )
