@@ -93,6 +93,33 @@ def test_a_nan_of_a_kernel_reaches_images_of_its_channel_that_hold_nothing_but_z
         what_is_not_finite(candidate, "conv2d", held, what, expected)
 
 
+def rows_of_nan_are_nan(candidate, operator, weights):
+    """Give x rows of nothing but NaN, as of tokens that are lost already, among many others."""
+    held = {"x": np.ones((ROWS, FEATURES)), **dict.fromkeys(weights, np.ones((OUTPUTS, FEATURES)))}
+    held["x"][::7] = math.nan
+    expected = np.zeros((ROWS, OUTPUTS))
+    expected[::7] = math.nan
+    what_is_not_finite(candidate, operator, held, "rows of NaN do not give NaN, or others do", expected)
+
+
+@clause("linear.special", tier="special")
+def test_rows_of_nan_give_nan_in_a_linear_of_many(candidate):
+    """In training and in inference. Blind to fewer rows."""
+    rows_of_nan_are_nan(candidate, "linear", "w")
+
+
+@clause("glu.special", tier="special")
+def test_rows_of_nan_give_nan_in_a_glu_of_many(candidate):
+    """In training and in inference. Blind to fewer rows."""
+    rows_of_nan_are_nan(candidate, "glu", "wv")
+
+
+@clause("swiglu.special", tier="special")
+def test_rows_of_nan_give_nan_in_a_swiglu_of_many(candidate):
+    """In training and in inference. Blind to fewer rows."""
+    rows_of_nan_are_nan(candidate, "swiglu", "wv")
+
+
 def nan_comes_back(candidate, operator):
     """Hand back a NaN to an output of a row of many, as of a loss that has overflown."""
     candidate.begin()

@@ -72,9 +72,12 @@ def what_is_not_finite(candidate, operator, held, what, expected):
 
 def a_nan_reaches_rows_of_zeros(candidate, operator):
     """Give each weight in turn a NaN in one output, where rows of x are padding, or features dead: 0 NaN is NaN."""
-    rows, outputs, weights = 12, 10, "w" if operator == "linear" else "wv"
-    for name, features, dead in itertools.product(weights, (24, 64), (0, 16)):
-        x = np.ones((rows, features)) * (np.arange(rows) % 3 > 0)[:, None] * (np.arange(features) >= dead)
+    outputs, weights = 10, "w" if operator == "linear" else "wv"
+    for name, features, dead, (rows, mostly) in itertools.product(
+        weights, (24, 64), (0, 16), ((12, False), (72, True))
+    ):
+        kept = (np.arange(rows) % 3 > 0) != mostly
+        x = np.ones((rows, features)) * kept[:, None] * (np.arange(features) >= dead)
         held = {"x": x, **dict.fromkeys(weights, np.ones((outputs, features)))}
         held[name] = np.where(np.arange(outputs * features).reshape(outputs, features) == 4 * features + 7, math.nan, 1)
         expected = np.where(np.arange(outputs) == 4, math.nan, np.zeros((rows, outputs)))
@@ -84,19 +87,19 @@ def a_nan_reaches_rows_of_zeros(candidate, operator):
 
 @clause("linear.special", tier="special")
 def test_a_nan_in_a_weight_reaches_the_rows_of_linear_that_hold_nothing_but_zeros(candidate):
-    """Every third, in training and in inference. Blind to infinities, which such rows need not take up."""
+    """One or two in three, in training and in inference. Blind to infinities, which such rows need not take up."""
     a_nan_reaches_rows_of_zeros(candidate, "linear")
 
 
 @clause("glu.special", tier="special")
 def test_a_nan_in_a_weight_reaches_the_rows_of_glu_that_hold_nothing_but_zeros(candidate):
-    """Every third, in training and in inference. Blind to infinities, which such rows need not take up."""
+    """One or two in three, in training and in inference. Blind to infinities, which such rows need not take up."""
     a_nan_reaches_rows_of_zeros(candidate, "glu")
 
 
 @clause("swiglu.special", tier="special")
 def test_a_nan_in_a_weight_reaches_the_rows_of_swiglu_that_hold_nothing_but_zeros(candidate):
-    """Every third, in training and in inference. Blind to infinities, which such rows need not take up."""
+    """One or two in three, in training and in inference. Blind to infinities, which such rows need not take up."""
     a_nan_reaches_rows_of_zeros(candidate, "swiglu")
 
 

@@ -149,7 +149,6 @@ def of_own_cases(law: Law) -> bool:
     """Whether this is a law of large layers, or of many, that it makes itself: it draws none that could be left out."""
     themes = (
         "layers",
-        "rows",
         "lifetimes",
         "magnitudes",
         "training",
