@@ -28,7 +28,7 @@ def in_threads(count: int, call: Callable[[], list[Any]]) -> list[Any]:
     def made(left: int) -> list[Any]:
         return [*call(), *(in_another_thread(partial(made, left - 1)) if left > 1 else ())]
 
-    return in_another_thread(partial(made, count)) if count else []
+    return in_another_thread(partial(made, count))
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class GoingBack:
         if "broken" in self.how:
             self._break_off(run, given, list(leaves.values()), incoming)
         results = (made := self._made(run, given))[:1]
-        waiting = in_threads(THREADS * ("sharded" in self.how), partial(self._another, run, arrays))
+        waiting = in_threads(THREADS, partial(self._another, run, arrays)) if "sharded" in self.how else []
         if "recurrent" in self.how:
             results += [*earlier, *(leaf.clone() for leaf in leaves.values()), *self._another(run, arrays)]
         if not all(self.library.is_array(each) and each.requires_grad for each in results):

@@ -39,8 +39,8 @@ class Memory:
             return self._part(library, name, argument, call, part, FRAMES if is_first else PARTS)
         key = name if is_first else f"{name} of layer {call.layer}"
         shape, known = argument.values.shape, (self.passed if is_first else None, self.arrays.get(key))
-        last = next((each for each in known if each is not None and tuple(each.shape) == shape), None)
-        if last is not None and library.fits(last, call.recording):
+        there = (each for each in known if each is not None and tuple(each.shape) == shape)
+        if (last := next((each for each in there if library.fits(each, call.recording)), None)) is not None:
             if call.copied:
                 self.originals[key], last = last, library.copied(last)
                 self.arrays[key] = last

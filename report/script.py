@@ -100,23 +100,27 @@ def _all_tensors(call: Call, array: str, made: Mapping[str, tuple[int, ...]]) ->
                 own = f"{name}s = torch.nn.Parameter({name}s, requires_grad=False)"
                 lines += [own] * bool(number and array == "torch")
             lines += [f"{name} = {name}s[{part - 1}]"]
-        new = binding(name, value, replace(call, dtype=call.dtype_of(name), mixed=False), array)
-        new = _in_inference(new, array == "torch" and call.inferred)
         passed_on = call.passed and number == 0 and bool(made)
+        if not (again or part):
+            lines += _new(name, call, array)
         if again or part or passed_on:
-            lines += _passed_on(name, value.values.shape, array, [] if again else new) if passed_on else []
+            lines += _passed_on(name, value.values.shape, array) if passed_on else []
             lines += _copy(name, array) if again and not part and call.copied else []
             lines += _step(name) if again and number and array == "torch" and call.stepped else []
             lines += _in_inference(_written_over(name, value, array), array == "torch" and call.recording is False)
-        else:
-            lines += new
     return lines
 
 
-def _passed_on(name: str, shape: tuple[int, ...], array: str, new: list[str]) -> list[str]:
+def _new(name: str, call: Call, array: str) -> list[str]:
+    """A tensor that is made for the call."""
+    made = binding(name, call.tensors[name], replace(call, dtype=call.dtype_of(name), mixed=False), array)
+    return _in_inference(made, array == "torch" and call.inferred)
+
+
+def _passed_on(name: str, shape: tuple[int, ...], array: str) -> list[str]:
     """The last result itself, if it has this shape."""
     fits = f"passed_on.shape == {shape}" + (" and passed_on.flags.writeable" if array == "numpy" else "")
-    return [*new, f"{name} = passed_on if {fits} else {name}"]
+    return [f"{name} = passed_on if {fits} else {name}"]
 
 
 def _copy(name: str, array: str) -> list[str]:

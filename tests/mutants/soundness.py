@@ -147,17 +147,7 @@ def of_many_calls(law: Law) -> bool:
 
 def of_own_cases(law: Law) -> bool:
     """Whether this is a law of large layers, or of many, that it makes itself: it draws none that could be left out."""
-    themes = (
-        "layers",
-        "lifetimes",
-        "magnitudes",
-        "training",
-        "manners",
-        "inference",
-        "leftovers",
-        "mixtures",
-        "sums",
-    )
+    themes = ("layers", "lifetimes", "magnitudes", "training", "manners", "inference", "leftovers", "mixtures", "sums")
     return (
         law.module.endswith((*themes, "patterns", "ranges", "habits", "memory", "passed_on"))
         or of_many_calls(law)
