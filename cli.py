@@ -268,7 +268,7 @@ def _pages(words: argparse.Namespace) -> int:
 def _power(words: argparse.Namespace) -> int:
     from assay.report import power
     from assay.tests.power.record import Asked
-    from assay.tests.trial.run import UsageProblem
+    from assay.tests.trial.usage import UsageProblem
 
     if words.render:
         source = ROOT / "docs" / "power.json"
@@ -288,9 +288,14 @@ def _power(words: argparse.Namespace) -> int:
 
 
 def _bench(words: argparse.Namespace) -> int:
+    from assay.implementations.load import LoadError
     from assay.report import bench
+    from assay.tests.trial.usage import UsageProblem
 
-    return bench.run(words)
+    try:
+        return bench.run(words)
+    except (LoadError, UsageProblem) as problem:
+        return _usage(str(problem))
 
 
 def _usage(message: str) -> int:

@@ -21,7 +21,8 @@ from assay.tests.trial.candidate import Tally
 from assay.tests.trial.costs import cost
 from assay.tests.trial.failure import NonConformance, verdict_of
 from assay.tests.trial.laws import BUDGETS, LAWS, Law, check_bijection, drawing_alike
-from assay.tests.trial.run import Run, UsageProblem, make_run, register_budgets
+from assay.tests.trial.run import Run, make_run, register_budgets
+from assay.tests.trial.usage import UsageProblem, writable
 from assay.tests.trial.waiver_file import read
 from assay.tests.trial.waivers import Waiver
 
@@ -72,7 +73,8 @@ def pytest_configure(config: pytest.Config) -> None:
         run = make_run(spec, *words, _place(config))
         hypothesis.settings.load_profile(f"assay-{run.budget}{'' if run.seed is None else '-seeded'}")
         run = run.under(option("precision"), _waivers(config))  # whose reading imports laws, made under the profile
-        _check_writable(option("assay_json"))
+        if path := option("assay_json"):
+            writable("--json", path)
     except (LoadError, UsageProblem) as problem:
         raise pytest.UsageError(str(problem)) from None
     config.stash[RUN] = run
@@ -119,18 +121,6 @@ def _place(config: pytest.Config) -> Place:
     words = (config.getoption("python"), config.getoption("command"), config.getoption("in_process"))
     limited = config.getoption("device") == "cpu"  # a GPU's driver reserves more addresses than there is memory
     return Place(*words, seconds, int(min(memory, MOST_MEMORY) * 2**30) if limited else 0)
-
-
-def _check_writable(path: str | None) -> None:
-    if path is None:
-        return
-    try:
-        with Path(path).open("a"):
-            pass
-    except OSError as problem:
-        raise UsageProblem(
-            f"--json {path} cannot be written: {problem.strerror}; give a file in a folder that is"
-        ) from None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

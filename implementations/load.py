@@ -109,7 +109,7 @@ def described(found: Any, name: str, recipe: str = "") -> Implementation:
         has = ", ".join(sorted(key for key in dir(found) if not key.startswith("_"))[:8]) or "nothing public"
         raise LoadError(f"{name}: has none of the operators {', '.join(OPERATOR_NAMES)}; it has {has}")
     array = getattr(found, "array", "torch")
-    if array not in ARRAYS:
+    if not isinstance(array, str) or array not in ARRAYS:  # an array of numpy answers `in` with an array
         raise LoadError(f"{name}: array={array!r}; allowed: {', '.join(ARRAYS)}")
     vjp = _own_vjp(found)
     precision = getattr(found, "precision", {})
@@ -139,7 +139,7 @@ def _names(found: Any, key: str, name: str) -> tuple[str, ...] | None:
     value = getattr(found, key, None)
     if value is None:
         return None
-    if isinstance(value, str) or not all(isinstance(part, str) for part in value):
+    if not isinstance(value, tuple | list) or not all(isinstance(part, str) for part in value):
         raise LoadError(f"{name}: {key}={value!r}; give a tuple of names, for example {key} = ('cpu',)")
     if key == "dtypes" and (unknown := [part for part in value if part not in STORAGE]):
         raise LoadError(f"{name}: dtypes={value!r} names {unknown[0]!r}; allowed: {', '.join(STORAGE)}")

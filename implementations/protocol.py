@@ -68,7 +68,7 @@ def greeted(message: Message, name: str) -> Implementation:
         operators,
         message.get("array", "bytes"),
         {key: json.loads(declared) for key, declared in precision.items()},
-        tuple(message.all("device")) or ("cpu",),
+        tuple(message.all("device")) or None,
         tuple(message.all("dtype")),
         gradients=message.flag("gradients"),
         recipe=json.loads(message.get("recipe", '""')),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +13,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from assay.implementations.load import LoadError
 from assay.report import interrupt
 from assay.report.progress import Steps
+from assay.report.terminal import say
 from assay.report.verdict import CONFORMS, EXIT_CODES, FAILS
 from assay.report.verdict import REFUSED as CANNOT_JUDGE
-from assay.tests.trial.run import UsageProblem
+from assay.tests.trial.usage import UsageProblem
 
 LACKING = "assay bench needs scipy, and matplotlib for --growth: pip install 'assay[bench]'"
 STYLES = {"wrong": "bold red", "regressed": "bold red", "cannot tell": "yellow", "cannot judge": "yellow"}
@@ -32,11 +31,15 @@ MARKS = {"wrong": "WRONG", "regressed": "REGRESSED"}
 
 
 def run(words: argparse.Namespace) -> int:
-    """Time what is asked, and show it. The exit code is as `assay check`'s."""
+    """Time what is asked, and show it. The exit code is as `assay check`'s.
+
+    Raises:
+        UsageProblem, LoadError: scipy is not there, a word has no meaning, or what is timed cannot be loaded.
+    """
     try:
         import scipy  # noqa: F401  asked for before anything is timed
     except ImportError:
-        return _usage(LACKING)
+        raise UsageProblem(LACKING) from None
     interrupt.listen()
     console = Console()
     if not console.is_terminal:  # a file or a log, which has no width
@@ -47,8 +50,6 @@ def run(words: argparse.Namespace) -> int:
 
             return growth.run(words, console)
         return _timed(words, console)
-    except (LoadError, UsageProblem) as problem:
-        return _usage(str(problem))
     except KeyboardInterrupt:
         return EXIT_CODES["interrupted"]
 
@@ -81,27 +82,27 @@ def exit_code(verdicts: Sequence[str]) -> int:
 def header(session: Any, console: Console) -> None:
     """Who is timed against whom, on what."""
     asked, machine = session.asked, session.machine
-    _say(console, f"[bold]assay[/] times [bold]{escape(asked.candidate.name)}[/]  {machine['candidate_version']}")
-    _say(console, f"  against {escape(asked.baseline.name)}  {machine['baseline_version']}")
-    _say(
+    say(console, f"[bold]assay[/] times [bold]{escape(asked.candidate.name)}[/]  {machine['candidate_version']}")
+    say(console, f"  against {escape(asked.baseline.name)}  {machine['baseline_version']}")
+    say(
         console,
         f"  on {machine['device']} · {machine['processor']} · {machine['threads']} of {machine['cores']} threads",
     )
-    _say(console, f"  cases {len(asked.cases)}, each interval at {asked.confidence:.2%}")
+    say(console, f"  cases {len(asked.cases)}, each interval at {asked.confidence:.2%}")
     if asked.compare:
-        _say(console, f"  held against {asked.compare.path}, at most {asked.limit:+.1%}")
+        say(console, f"  held against {asked.compare.path}, at most {asked.limit:+.1%}")
         for change in asked.compare.changed(machine):
-            _say(console, f"    {escape(change)}")
+            say(console, f"    {escape(change)}")
 
 
 def show(rows: Sequence[Any], session: Any, console: Console) -> None:
     """The table, and a line for each case that has more to say."""
     console.print(_table(rows, session.asked.compare is not None, console.width), highlight=False)
-    _say(console, f"[dim]{LEGEND}[/]")
+    say(console, f"[dim]{LEGEND}[/]")
     for row in rows:
         if row.reason:
             mark = MARKS.get(row.verdict, row.verdict)
-            _say(console, f"[{STYLES.get(row.verdict, 'dim')}]{mark}[/] {row.timed.id}: {escape(row.reason)}")
+            say(console, f"[{STYLES.get(row.verdict, 'dim')}]{mark}[/] {row.timed.id}: {escape(row.reason)}")
     _closing(rows, session, console)
 
 
@@ -155,21 +156,12 @@ def _closing(rows: Sequence[Any], session: Any, console: Console) -> None:
     asked = session.asked
     lacking = [name for name in asked.baseline.operators if name not in asked.candidate.operators]
     if lacking:
-        _say(console, f"  not provided  {', '.join(lacking)}")
+        say(console, f"  not provided  {', '.join(lacking)}")
     judged = sum(row.judged for row in rows)
     rounds = sum(row.times.rounds for row in rows)
     counts = Counter(row.verdict for row in rows if row.verdict)
     words = f" ({', '.join(f'{n} {word}' for word, n in counts.items())})" if counts else ""
     done = f"{counts.total()} of {len(asked.cases)} cases{words}"
-    _say(console, f"{done}, {rounds} rounds, {judged} elements judged")
+    say(console, f"{done}, {rounds} rounds, {judged} elements judged")
     if asked.save and any(row.ratio for row in rows):
-        _say(console, f"  kept as {asked.save} in {Path('.benchmarks')}")
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True)
-
-
-def _usage(message: str) -> int:
-    print(f"assay: {message}", file=sys.stderr)
-    return EXIT_CODES["usage"]
+        say(console, f"  kept as {asked.save} in {Path('.benchmarks')}")

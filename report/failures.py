@@ -33,7 +33,7 @@ def record(problem: NonConformance, law: Law, candidate: Candidate, nodeid: str)
     by_itself = law.tier == "state" and history.is_of_one_call(problem)
     calls = list(problem.calls) or list(candidate.calls)
     last = calls[-1] if calls else None
-    tail = hashlib.sha256(f"{nodeid} {implementation.name}".encode()).hexdigest()[:4]
+    tail = hashlib.sha256(f"{nodeid} {implementation.name}".encode()).hexdigest()[:8]
     found: Record = {
         "id": f"{law.clause.split('.')[0].replace('_', '-')}-{tail}",
         "clause": law.clause,
@@ -110,9 +110,10 @@ def _elements(call: Call) -> int:
 
 
 def _there(problem: NonConformance, call: Call | None) -> str:
-    """The element of the input at the same place: of a gradient's own input, or of swish's x."""
-    elementwise = call is not None and call.operator == "swish" and problem.subject == "result"
-    name = "x" if elementwise else problem.subject.removeprefix("gradient of ")
+    """The element of the input at the same place: of a gradient's own input, or of the first of who reads it alone."""
+    spec = OPERATORS.get(call.operator) if call else None
+    elementwise = spec is not None and spec.elementwise and problem.subject == "result"
+    name = spec.tensors[0] if spec and elementwise else problem.subject.removeprefix("gradient of ")
     argument = call.tensors.get(name) if call else None
     if argument is None or problem.index is None:
         return ""

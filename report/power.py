@@ -21,7 +21,7 @@ from assay.spec.pages_text import escaped, table
 from assay.tests.mutants.origins import ORIGINS, OURS, UNTOLD, origin_of
 from assay.tests.power.record import Asked, Record, written
 from assay.tests.trial.failure import TIERS
-from assay.tests.trial.run import UsageProblem
+from assay.tests.trial.usage import writable
 
 Row = dict[str, Any]
 Cells = Sequence[str]
@@ -64,7 +64,7 @@ def run(asked: Asked, path: str | None, console: Console) -> int:
         UsageProblem: there is nothing to do, or the file cannot be written.
     """
     record = Record(asked, asked.tasks())
-    keeping = _opened(path)
+    keeping = writable("--json", path) if path is not None else None
     try:
         data = _done(record, keeping, console)
         if keeping:
@@ -82,16 +82,6 @@ def _done(record: Record, keeping: Path | None, console: Console) -> Row:
     with Steps(console, "tasks", len(record.tasks)) as steps:
         record.run(lambda task: steps.step(" ".join(task[:2])), keeping)
     return record.data()
-
-
-def _opened(path: str | None) -> Path | None:
-    if path is None:
-        return None
-    try:
-        with Path(path).open("a"):
-            return Path(path)
-    except OSError as problem:
-        raise UsageProblem(f"--json {path} cannot be written: {problem.strerror}") from None
 
 
 def exit_code(data: Row) -> int:

@@ -6,7 +6,7 @@ replaces run on it in its dtype, on one object, in a process of its own, without
 count from the start of the laws, not of the interpreter, and were taken on a shared machine: they are rather too long.
 At the last budget all of the laws run, at the others those until the first kill, and with `--first` at every one; the
 cheapest come first (`tests/trial/costs.py`). `median by file` is what it would be if they ran in the order of their
-files. oneDNN and NNPACK are off, so that nothing dies of theirs (`ARCHITECTURE.md`)."""
+files. oneDNN and NNPACK are off, so that nothing dies of theirs (`docs/design.md`)."""
 ORIGINS = """Kernels that others wrote were judged once at quick, by the laws of that day. Those that got past
 are planted, but for those that break no promise after all, and laws were written for them
 (`tests/mutants/origins.py`). Of those of `habits-` and `programs-` these are not told yet, and not planted:"""

@@ -57,12 +57,13 @@ def _try(verdict: Verdict, law: Law, operator: str, candidate: Candidate) -> Non
 
 
 def said(verdict: Verdict) -> str:
-    """The verdict in words: the failures as they stand in the terminal, and a line for what else is red."""
+    """The verdict in words: the failures as in the terminal, and lines for what else is red and what was left out."""
     groups = grouped(verdict.failures)
     blocks = [_in_full(found, others) for found, others in groups[:SHOWN]]
     blocks += ["\n".join(f"FAIL {found['clause']}   {found['what']}" for found, _ in groups[SHOWN:])]
     red = [e for e in verdict.entries if e["verdict"] == REFUSED]
     blocks += [f"CANNOT JUDGE {e['clause']}  {e['operator']} · {e['dtype']}: {e['reason']}" for e in red]
+    blocks += verdict.left_out()
     blocks += [
         f"WAIVER {use.state} {use.waiver.clause} ({use.waiver.place}): {use.said}"
         for use in verdict.waivers()
@@ -77,7 +78,7 @@ def _in_full(found: Record, others: list[Record]) -> str:
 
 
 def closing(verdict: Verdict) -> str:
-    """One line: who, the verdict, and in how many laws."""
+    """One line: who, the verdict, and in how many trials."""
     words = [e["verdict"] for e in verdict.entries]
     told = {FAILS: "does not conform", REFUSED: "cannot be judged", OUTDATED: "has waivers that are out of date"}
     waived = f", {words.count(WAIVED)} waived" if WAIVED in words else ""
@@ -86,4 +87,4 @@ def closing(verdict: Verdict) -> str:
     lines = {use.waiver.place for use in verdict.waivers() if use.state == USED}
     place = f" ({'; '.join(sorted(lines))})" if lines else ""
     said = told.get(verdict.word, "conforms")
-    return f"{verdict.run.implementation.name} {said}: {len(words)} laws{failed}{waived}{left_out}{place}"
+    return f"{verdict.run.implementation.name} {said}: {len(words)} trials{failed}{waived}{left_out}{place}"

@@ -51,16 +51,16 @@ def header(verdict: Verdict, console: Console) -> None:
     """Who is judged, on what, by what: every setting."""
     s = verdict.settings()
     seed = "fixed" if s["seed"] is None else s["seed"]
-    _say(console, f"[bold]assay[/] judges [bold]{escape(s['candidate'])}[/]  {s['version']}")
-    _say(console, f"  on {s['device']} in {', '.join(s['dtypes'])}")
+    say(console, f"[bold]assay[/] judges [bold]{escape(s['candidate'])}[/]  {s['version']}")
+    say(console, f"  on {s['device']} in {', '.join(s['dtypes'])}")
     if s["isolated"]:
-        _say(console, f"  in a process of its own{'  ' if s['worker'] else ''}{s['worker']}")
-    _say(console, f"  profile {s['profile']} · budget {s['budget']} · seed {seed}")
+        say(console, f"  in a process of its own{'  ' if s['worker'] else ''}{s['worker']}")
+    say(console, f"  profile {s['profile']} · budget {s['budget']} · seed {seed}")
     if s["precision"]:
-        _say(console, f"  precision on the command line: {escape(' '.join(s['precision']))}")
+        say(console, f"  precision on the command line: {escape(' '.join(s['precision']))}")
     if s["waivers"]:
-        _say(console, f"  waivers of {escape(s['waivers'])}")
-    _say(
+        say(console, f"  waivers of {escape(s['waivers'])}")
+    say(
         console,
         f"  python {s['python']} · numpy {s['numpy']} · torch {s['torch'] or '-'} · hypothesis {s['hypothesis']}",
     )
@@ -75,51 +75,41 @@ def report(verdict: Verdict, console: Console) -> None:
         _failure(found, others, console)
     for e in verdict.entries:
         if e["verdict"] == REFUSED:
-            _say(
+            say(
                 console, f"[yellow]CANNOT JUDGE[/] {e['clause']}  {e['operator']} · {e['dtype']}: {escape(e['reason'])}"
             )
-    for why, laws in _left_out(verdict).items():
-        _say(console, f"[dim]{escape(why)}: {escape(', '.join(laws))}[/]")
+    for line in verdict.left_out():
+        say(console, f"[dim]{escape(line)}[/]")
     for error in verdict.errors:
-        _say(console, f"[red]ERROR[/] {escape(error)}")
+        say(console, f"[red]ERROR[/] {escape(error)}")
     _waivers(verdict.waivers(), console)
     console.print(_table(verdict))
-    _say(console, "[dim]each cell: examples tried; below, the largest margin, of which 1.0 is the limit[/]")
+    say(console, "[dim]each cell: examples tried; below, the largest margin, of which 1.0 is the limit[/]")
     provided = verdict.run.implementation.operators
     if lacking := dict.fromkeys(what for operator, _, what in verdict.lacking if operator in provided):
-        _say(console, f"[dim](part): laws were left out that need {escape(', '.join(lacking))}[/]")
+        say(console, f"[dim](part): laws were left out that need {escape(', '.join(lacking))}[/]")
     if unheard := {word for e in verdict.entries if e["verdict"] == NOT_PROVIDED for word in e["lacking"]}:
         words = escape(", ".join(sorted(unheard)))
-        _say(console, f"[dim](part): laws tell nothing of a program that does not know {words} (docs/protocol.md)[/]")
+        say(console, f"[dim](part): laws tell nothing of a program that does not know {words} (docs/protocol.md)[/]")
     _closing(verdict, console)
 
 
-def _left_out(verdict: Verdict) -> dict[str, list[str]]:
-    """The names of the laws that were left out, in whole or in part, by operator, dtype and reason."""
-    found: dict[str, list[str]] = {}
-    for e in verdict.entries:
-        if e["verdict"] == LEFT_OUT or (e["verdict"] == CONFORMS and e["reason"]):
-            part = "" if e["verdict"] == LEFT_OUT else " in part"
-            laws = found.setdefault(f"LEFT OUT{part} {e['operator']} · {e['dtype']}, as {e['reason']}", [])
-            laws.append(e["law"].removeprefix("test_").replace("_", " "))
-    return found
-
-
-def _say(console: Console, text: str) -> None:
+def say(console: Console, text: str) -> None:
+    """A line of rich's markup, as it stands: nothing of it is coloured, and it is cut where the terminal ends."""
     console.print(text, highlight=False, soft_wrap=True)
 
 
 def _failure(found: failures.Record, others: Sequence[failures.Record], console: Console) -> None:
     heading, *lines = failures.text(found, others).splitlines()
-    _say(console, f"[bold red]{escape(heading)}[/]")
+    say(console, f"[bold red]{escape(heading)}[/]")
     for line in lines:
-        _say(console, escape(line))
+        say(console, escape(line))
     if kept := _kept_apart(found):
-        _say(console, f"  script     {escape(str(kept))}")
+        say(console, f"  script     {escape(str(kept))}")
     elif found["script"]:
-        _say(console, "  script")
+        say(console, "  script")
         console.print(Syntax(found["script"], "python", theme="ansi_dark", background_color="default"), soft_wrap=True)
-    _say(console, "")
+    say(console, "")
 
 
 def _kept_apart(found: failures.Record) -> Path | None:
@@ -142,7 +132,7 @@ def _waivers(uses: Sequence[Use], console: Console) -> None:
         _waiver(use, console)
     if len(untold) > SEVERAL:
         what = f"{len(untold)}: what they cover conforms here, or this run cannot tell; --json says of each why"
-        _say(console, f"[dim]WAIVERS NOT USED[/] {what}")
+        say(console, f"[dim]WAIVERS NOT USED[/] {what}")
 
 
 def _waiver(use: Use, console: Console) -> None:
@@ -151,10 +141,10 @@ def _waiver(use: Use, console: Console) -> None:
     style = {USED: STYLES[WAIVED], UNTOLD: "dim"}.get(use.state, STYLES[OUTDATED])
     heading = "WAIVER NOT USED" if use.state == UNTOLD else "WAIVED" if use.state == USED else f"WAIVER {use.state}"
     about = escape(f"{waiver.clause} · {waiver.operator}  ({waiver.place})")
-    _say(console, f"[{style}]{heading}[/] {about}: {escape(use.said)}")
+    say(console, f"[{style}]{heading}[/] {about}: {escape(use.said)}")
     if use.state == USED:
-        counts = f"{use.laws} law{'s' * (use.laws != 1)}, {use.examples} example{'s' * (use.examples != 1)}"
-        _say(console, escape(f"  {counts}, until {waiver.expiry}: {waiver.reason}  {waiver.url}"))
+        counts = f"{use.laws} trial{'s' * (use.laws != 1)}, {use.examples} example{'s' * (use.examples != 1)}"
+        say(console, escape(f"  {counts}, until {waiver.expiry}: {waiver.reason}  {waiver.url}"))
 
 
 def _table(verdict: Verdict) -> Table:
@@ -193,27 +183,27 @@ def _short(margin: float) -> str:
 def _closing(verdict: Verdict, console: Console) -> None:
     commanded = keys(verdict.run.precision)
     for key, text in verdict.declared().items():
-        _say(console, f"  declared  {key}: {text}{'  (on the command line)' if key in commanded else ''}")
+        say(console, f"  declared  {key}: {text}{'  (on the command line)' if key in commanded else ''}")
     missing = verdict.settings()["not_provided"]
     if missing:
-        _say(console, f"  not provided  {', '.join(missing)}")
+        say(console, f"  not provided  {', '.join(missing)}")
     words = [e["verdict"] for e in verdict.entries]
     clauses = len({e["clause"] for e in verdict.entries})
     counts = ", ".join(f"{words.count(word)} {word}" for word in COUNTED if word in words)
     none = "none ran" if verdict.interrupted or verdict.errors else UNSELECTED
     elements = sum(e["compared"] for e in verdict.entries)
     seconds = f"{verdict.seconds:.1f} s"
-    _say(
+    say(
         console,
         f"{clauses} clauses, {len(words)} trials ({counts or none}), {elements} elements, {seconds}",
     )
     loose = [text for text in verdict.declared().values() if text != "strict"]
     under = " under the declared precision" if verdict.word in (CONFORMS, WAIVED) and loose else ""
     waived = words.count(WAIVED)
-    but = f", {waived} law{'s' * (waived != 1)} waived" if verdict.word == WAIVED else ""
+    but = f", {waived} trial{'s' * (waived != 1)} waived" if verdict.word == WAIVED else ""
     style = STYLES.get(verdict.word, "yellow")
     said = f"{SAID[verdict.word]}{under}{but}{_in_part(verdict)}"
-    _say(console, f"[{style}]{escape(verdict.run.implementation.name)} {said}[/]")
+    say(console, f"[{style}]{escape(verdict.run.implementation.name)} {said}[/]")
 
 
 def _in_part(verdict: Verdict) -> str:

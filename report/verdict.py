@@ -62,7 +62,7 @@ def entry(
         "undetermined": tally.undetermined,
         "lacking": lacking,
         "margin": float(margin),
-        "waived": [{"line": line, **asdict(met)} for line, met in tally.waived.items()],
+        "waived": [{"entry": entry, **asdict(met)} for entry, met in tally.waived.items()],
         "seconds": round(seconds, 4),
     }
 
@@ -137,6 +137,16 @@ class Verdict:
         ]
         ran = {"clauses": len({e["clause"] for e in self.entries}), "trials": len(self.entries)}
         return ran | {"of_clauses": len({clause for clause, *_ in whole}), "of_trials": len(whole)}
+
+    def left_out(self) -> list[str]:
+        """The names of the laws that were left out, in whole or in part, a line for each operator, dtype and reason."""
+        found: dict[str, list[str]] = {}
+        for e in self.entries:
+            if e["verdict"] == LEFT_OUT or (e["verdict"] == CONFORMS and e["reason"]):
+                part = "" if e["verdict"] == LEFT_OUT else " in part"
+                laws = found.setdefault(f"LEFT OUT{part} {e['operator']} · {e['dtype']}, as {e['reason']}", [])
+                laws.append(e["law"].removeprefix("test_").replace("_", " "))
+        return [f"{why}: {', '.join(laws)}" for why, laws in found.items()]
 
     def declared(self) -> dict[str, str]:
         """What is declared beyond the strict precision, by operator.direction.dtype."""

@@ -55,7 +55,7 @@ def _use(run: Run, waiver: Waiver, laws: Sequence[Law], entries: Sequence[Entry]
         return Use(
             waiver, EXPIRED, f"its last day was {waiver.expiry}: mend the fault, or review it and set another day"
         )
-    met = [item for entry in ran.values() for item in entry["waived"] if item["line"] == waiver.line]
+    met = [item for entry in ran.values() for item in entry["waived"] if item["entry"] == waiver.entry]
     if any(item["failed"] for item in met):
         failed = [item for item in met if item["failed"]]
         return Use(waiver, USED, failed[0]["what"], len(failed), sum(item["failed"] for item in failed))

@@ -16,7 +16,8 @@ from assay.reference.tensor import Index, LargeTensor, Tensor
 class Operator:
     """``element(at, *tensors, *parameters)`` is the formula, ``shape(*shapes, *parameters)`` the result's shape.
 
-    ``axes`` names the result's axes.
+    ``axes`` names the result's axes, ``numbers`` the parameters that are one number and no pair; ``elementwise`` is
+    an operator whose result at a place reads the first tensor there alone.
     """
 
     name: str
@@ -26,6 +27,8 @@ class Operator:
     tensors: tuple[str, ...]
     optional: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    elementwise: bool = False
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -40,7 +43,7 @@ class Operator:
 
     def _symbols(self) -> list[Any]:
         tensors = [SymbolicTensor(name, ("O", "C", Symbol("kh"), Symbol("kw"))) for name in self.tensors]
-        return [*tensors, *(_pair(name) if self.name != "pad2d" else Symbol(name) for name in self.parameters)]
+        return [*tensors, *(Symbol(name) if name in self.numbers else _pair(name) for name in self.parameters)]
 
     def shape_of(self, shapes: Mapping[str, Index], arguments: Mapping[str, Any]) -> Index:
         """The result's shape for tensors of these shapes, and the operator's parameters among these arguments."""

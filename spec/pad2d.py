@@ -5,7 +5,15 @@ from assay.spec.clause import Clause
 from assay.spec.operator import Operator
 from assay.spec.sources import CONVOLUTIONAL, follows, torch
 
-OPERATOR = Operator("pad2d", pad2d_element, pad2d_shape, axes=("n", "i", "j"), tensors=("x",), parameters=("padding",))
+OPERATOR = Operator(
+    "pad2d",
+    pad2d_element,
+    pad2d_shape,
+    axes=("n", "i", "j"),
+    tensors=("x",),
+    parameters=("padding",),
+    numbers=("padding",),
+)
 
 CLAUSES = (
     Clause(

@@ -5,7 +5,7 @@ from assay.spec.clause import Clause
 from assay.spec.operator import Operator
 from assay.spec.sources import SWIGLU, follows, torch
 
-OPERATOR = Operator("swish", swish_element, swish_shape, axes=("i",), tensors=("x", "beta"), optional=("beta",))
+OPERATOR = Operator("swish", swish_element, swish_shape, ("i",), ("x", "beta"), optional=("beta",), elementwise=True)
 
 CLAUSES = (
     Clause("swish.formula", "swish(x) = x * sigmoid(beta * x)", "documented", SWIGLU),

@@ -27,6 +27,7 @@ TABLES = (ast.Tuple, ast.List, ast.Dict, ast.Set, ast.Constant)
 COMPARING = ("abs", "bool", "float", "int", "max", "min", "round", "sorted")
 CLOSE = ("allclose", "isclose", "approx", "assert_allclose", "assert_close", "assert_almost_equal")
 TOLERANCES = ("rtol", "atol", "tolerance")
+ASKING = ("pair", "parameter_count", "relu")  # in files of formulas, of sizes or of floats alone
 # Themselves, and the judges of other projects, re-created to be measured beside this one: their tolerances are theirs.
 EXEMPT_FROM_TOLERANCES = ("tools/lint.py", "tests/meta/test_lint.py", "tests/power/peers.py", "tests/mutants/state.py")
 
@@ -122,7 +123,7 @@ def is_number(node: ast.AST) -> bool:
 def formulas_decide_nothing(source: Source) -> Iterator[Found]:
     """An enclosure that straddles zero has no answer to ``x > 0``: a formula asks ``is None`` at most."""
     for function in source.functions:
-        if not (function.name.endswith("_element") or function.name in ("swish", "gated_element")):
+        if function.name in ASKING or function.name.endswith("_shape"):
             continue
         for node in ast.walk(function):
             if (what := decision(node)) is not None:
@@ -225,7 +226,8 @@ def rules_of(path: str, adapters: tuple[str, ...]) -> list[Rule]:
     chosen = list(EVERYWHERE)
     chosen += ADAPTER if path in adapters else ()
     chosen += [reference_imports] if path.startswith("reference/") else []
-    chosen += [formulas_decide_nothing] if path.startswith("reference/") and path.count("/") == 1 else []
+    formula = path.startswith("reference/") and path.count("/") == 1 and path != "reference/tensor.py"
+    chosen += [formulas_decide_nothing] if formula else []
     chosen += [no_closeness] if path not in EXEMPT_FROM_TOLERANCES else []
     chosen += [no_exit] if path != "cli.py" else []
     return chosen

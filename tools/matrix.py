@@ -1,10 +1,11 @@
 """Judge every adapter on its own library, each in an environment of its own, and write docs/matrix.json and .md.
 
-    python tools/matrix.py [--budget quick|gate] [--only NAME] [--render]
+    python tools/matrix.py [--budget quick|gate|deep] [--only NAME] [--render]
 
 An environment is made from the extra of the same name in pyproject.toml, pinned by constraints-matrix.txt. A run that
 was made before, of the same adapters under the same pins, is kept; a library that does not install, or does not load,
-stops nobody else, and is tried again. Who was never judged on this machine keeps the row that docs/matrix.json has.
+stops nobody else, and is tried again; the exit code is 1 if it was asked for by name. Who was never judged on this
+machine keeps the row that docs/matrix.json has.
 """
 
 from __future__ import annotations
@@ -82,13 +83,15 @@ def main() -> int:
     found = rows()
     DATA.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(matrix_text.page(json.loads(DATA.read_text()), _judgements()), encoding="utf-8")
-    return 0
+    unjudged = {row["adapter"] for row in found if "problem" in row}
+    return 1 if unjudged & set(words.only or ()) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Judge every adapter on its own library.")
     parser.add_argument("--budget", default="gate", choices=("quick", "gate", "deep"), help="how hard (default gate)")
-    parser.add_argument("--only", action="append", metavar="NAME", help="this adapter only (repeatable)")
+    names = [each.adapter for each in ENTRANTS]
+    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help="this adapter only (repeatable)")
     parser.add_argument("--render", action="store_true", help="run nothing; write the table from what is kept")
     return parser
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from assay.reference.arithmetic.formats import STORAGE
 from assay.report.verdict import plain
 from assay.spec import CLAUSES, OPERATORS
 from assay.spec.pages_text import escaped, table
@@ -64,7 +65,7 @@ def _deviation(operator: str, failures: Sequence[Run]) -> dict[str, Any]:
 
 
 def _order(shown: Run) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((shown["dtype"], "float64", "float32", "bfloat16", "float16")))
+    return tuple(dict.fromkeys((shown["dtype"], *STORAGE)))
 
 
 def page(runs: Sequence[Run], judgements: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from assay.reference.arithmetic.formats import STORAGE
 from assay.reference.tensor import Index
 from assay.spec import OPERATORS
 from assay.tests.trial.cases import Case
@@ -18,7 +19,7 @@ SETS = ("quick", "standard", "full")
 DTYPES = {
     "quick": ("float32",),
     "standard": ("float32", "bfloat16"),
-    "full": ("float64", "float32", "bfloat16", "float16"),
+    "full": tuple(STORAGE),
 }
 FORWARD, BACKWARD = "forward", "backward"
 

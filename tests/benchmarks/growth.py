@@ -17,7 +17,8 @@ from assay.tests.benchmarks import clock
 from assay.tests.benchmarks.answers import Wrong
 from assay.tests.benchmarks.cases import Layer, Timed
 from assay.tests.benchmarks.paired import Match
-from assay.tests.trial.run import UsageProblem, make_run
+from assay.tests.trial.run import make_run
+from assay.tests.trial.usage import UsageProblem, writable
 
 SIDES = (16, 32, 64, 128, 256)
 WIDTHS = (64, 128, 256, 512, 1024)
@@ -46,6 +47,10 @@ GROWING: dict[str, tuple[str, Sequence[int], Callable[[int], Layer]]] = {
     "max_pool2d": ("rows = columns, 16 channels, 2x2", SIDES, lambda n: _image("max_pool2d", n)),
 }
 
+# Words of `assay bench` that are about its cases, as they are where nobody gives them.
+ELSEWHERE = {"set": "quick", "case": "", "seconds": None, "rounds": None, "save": None, "compare": None}
+ELSEWHERE |= {"max_regression": None, "pytest": []}
+
 
 def run(words: Any, console: Console) -> int:
     """Time every operator at every size, draw the picture, and print the exponents. The exit code is `assay bench`'s.
@@ -54,6 +59,8 @@ def run(words: Any, console: Console) -> int:
         UsageProblem: the file is no picture or cannot be written, or there is nothing to time.
     """
     path = _picture(words.growth)
+    if given := [f"--{key.replace('_', '-')}" for key, usual in ELSEWHERE.items() if getattr(words, key) != usual]:
+        raise UsageProblem(f"--growth times sizes of its own, and heeds no {', '.join(given)}: leave them away")
     baseline = load(words.against)
     asked = make_run(words.implementation, words.op, words.dtype, words.device, place=Place(in_process=True))
     pair = (asked.implementation, baseline)
@@ -80,11 +87,7 @@ def _picture(given: str) -> Path:
     path = Path(given)
     if path.suffix not in FORMATS:
         raise UsageProblem(f"--growth {given}: give a file that ends in {' or '.join(FORMATS)}")
-    try:
-        with path.open("a"):
-            return path
-    except OSError as problem:
-        raise UsageProblem(f"--growth {given} cannot be written: {problem.strerror}") from None
+    return writable("--growth", given)
 
 
 def _point(name: str, size: int, dtype: str, pair: tuple[Any, Any], device: str) -> tuple[float, float, float]:

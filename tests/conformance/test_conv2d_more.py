@@ -8,30 +8,17 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.implementations.arrays import Argument
 from assay.reference.conv2d import pair, parameter_count
 from assay.reference.linear import linear
 from assay.tests.conformance.test_contract import one_lying
+from assay.tests.conformance.test_conv2d import arrays, conv2d, dense, few, picks
 from assay.tests.trial import judge
 from assay.tests.trial.cases import SMALL, WIDE, conv2d_cases
 from assay.tests.trial.failure import RAISED, NonConformance
 from assay.tests.trial.laws import clause
 from assay.tests.trial.textures import INTEGERS, Texture, textures
 
-dense = conv2d_cases(("integers",))
-few = conv2d_cases(("integers",), SMALL, (1, 2, 3))
-picks = st.integers(0, 4095)
 counts = st.sampled_from((1, 2, 3, 4, 7, 16, 33))
-
-
-def arrays(candidate, case):
-    """Input, weight and bias (or None) as numpy arrays of numbers of the candidate's dtype."""
-    given = [value for value in case.arguments(candidate.format).values()][:3]
-    return [value.values if isinstance(value, Argument) else None for value in given]
-
-
-def conv2d(candidate, *arguments):
-    return candidate.values("conv2d", *arguments)
 
 
 def integers(candidate, seed, shape, terms):

@@ -20,7 +20,7 @@ from assay.tests.trial import judge
 from assay.tests.trial.alike import one_answer, right_alike
 from assay.tests.trial.candidate import on_and_back
 from assay.tests.trial.laws import clause
-from assay.tests.trial.layers import LAYERS, lasting, matrices, of_integers, of_reals, of_samples
+from assay.tests.trial.layers import LAYERS, lasting, matrices, of_reals, of_samples
 from assay.tests.trial.textures import Texture
 
 OFTEN, AT_FIRST, GOING_BACK = 260, 20, 130  # calls
@@ -159,16 +159,17 @@ def test_state_who_was_first_called_in_inference_can_learn(candidate, operator):
 # --- what looks like what was there before
 
 
-@clause("contract.memoryless", tier="state", operators=SUMMED)
+@clause("contract.memoryless", tier="state", operators=ALL)
 def test_state_numbers_that_python_takes_for_alike_are_apart(candidate, operator):
-    """The hash of -1 is that of -2: two weights that differ there alone. Blind to other ways to tell them."""
-    for recording in (*MODES, NO_GRAD):
+    """The hash of -1 is that of -2: one tensor, of each in turn, differs there alone. Blind to other ways to tell."""
+    case = small(operator)
+    for name, recording in itertools.product(case.shapes, (*MODES, NO_GRAD)):
         candidate.begin()
-        case = of_integers(operator, *LAYERS[operator].small)
-        name = list(case.shapes)[1]
-        held = case.textures[name].fill(case.shapes[name], candidate.format, case.terms).values
-        weights = (np.where(held < 0.0, number, held) for number in (-1.0, -2.0))
-        cases = [case.with_textures(**{name: case.textures[name].holding(each, case.terms)}) for each in weights]
+        held = Texture("normal", case.textures[name].seed).fill(case.shapes[name], candidate.format).values
+        cases = [
+            case.with_textures(**{name: Texture("normal").holding(np.where(held < 0.0, number, held), 1)})
+            for number in (-1.0, -2.0)
+        ]
         are_right(candidate, cases, [candidate.answer(each, recording=recording) for each in cases])
 
 

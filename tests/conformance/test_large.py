@@ -105,7 +105,7 @@ def test_swiglu_gradients_of_long_axes_stay_within_their_enclosures(candidate, c
 @longest("pad2d")
 @given(case=large_cases("pad2d"))
 def test_pad2d_of_long_axes_adds_zeros_and_leaves_the_rest(candidate, case):
-    """Up to 65537 planes, 4097 rows or columns. Blind to padding by more than one."""
+    """Up to 65537 planes or columns, 4097 rows, of three to five axes. Blind to padding by more than one."""
     padding_is_exact(candidate, case)
 
 

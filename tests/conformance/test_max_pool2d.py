@@ -31,10 +31,7 @@ from assay.tests.trial.planes import (
     windows_of,
     with_parameters,
 )
-from assay.tests.trial.textures import INTEGERS, Texture, rounded, textures
-
-SEEDS = st.integers(0, 2**16 - 1)
-
+from assay.tests.trial.textures import INTEGERS, SEEDS, Texture, rounded, textures
 
 AXES = st.sampled_from(((1, 1), (0, 1), (1, 0)))  # both directions, or one of them
 INF, HUGE = math.inf, 1e300  # HUGE stands for the dtype's largest finite number

@@ -18,7 +18,6 @@ from assay.tests.trial.textures import Texture, rounded
 from assay.tests.trial.whole import are_rounded_once, sums_once
 
 SHARE = 12
-DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
 def is_exact(candidate, case, direction):
@@ -114,7 +113,7 @@ def with_specials(candidate, case):
     return case.with_textures(**{name: texture.holding(values, case.terms)})
 
 
-@clause("swish.formula", tier="enclosure", share=SHARE, dtypes=DTYPES)
+@clause("swish.formula", tier="enclosure", share=SHARE)
 @mixed("swish")
 def test_swish_in_any_mixture_stays_within_its_enclosure(candidate, case):
     """Sizes, layouts, betas, magnitudes, inference. Blind to mixtures that are rare."""
@@ -132,21 +131,21 @@ def swish_goes_back(candidate, case, names):
         are_rounded_once(candidate, gradients_of(candidate, case), wanted)
 
 
-@clause("swish.gradient", tier="gradient", share=SHARE, dtypes=DTYPES)
+@clause("swish.gradient", tier="gradient", share=SHARE)
 @mixed("swish")
 def test_gradients_of_swish_in_any_mixture_are_right(candidate, case):
     """By x. Blind to mixtures that are rare."""
     swish_goes_back(candidate, case, ["x"])
 
 
-@clause("swish.beta-learned", tier="gradient", share=SHARE, dtypes=DTYPES)
+@clause("swish.beta-learned", tier="gradient", share=SHARE)
 @mixed("swish")
 def test_gradients_of_swish_by_beta_in_any_mixture_are_right(candidate, case):
     """Of hundreds of sizes, layouts and magnitudes. Blind to mixtures that are rare."""
     swish_goes_back(candidate, case, ["beta"])
 
 
-@clause("linear.formula", tier="exact", share=SHARE, dtypes=DTYPES)
+@clause("linear.formula", tier="exact", share=SHARE)
 @mixed("linear")
 def test_linear_in_any_mixture_is_rounded_once(candidate, case):
     """Sizes, layouts, biases, inference, numbers of many bits. Blind to mixtures that are rare."""
@@ -154,7 +153,7 @@ def test_linear_in_any_mixture_is_rounded_once(candidate, case):
         result_is_right(candidate, case)
 
 
-@clause("linear.gradient", tier="gradient", share=SHARE, dtypes=DTYPES)
+@clause("linear.gradient", tier="gradient", share=SHARE)
 @mixed("linear")
 def test_linear_gradients_in_any_mixture_are_rounded_once(candidate, case):
     """Sizes, layouts, what learns, numbers of many bits. Blind to mixtures that are rare."""
@@ -162,21 +161,21 @@ def test_linear_gradients_in_any_mixture_are_rounded_once(candidate, case):
         gradients_are_right(candidate, case)
 
 
-@clause("glu.formula", tier="enclosure", share=SHARE, dtypes=DTYPES)
+@clause("glu.formula", tier="enclosure", share=SHARE)
 @mixed("glu")
 def test_glu_in_any_mixture_stays_within_its_enclosure(candidate, case):
     """Sizes, layouts, biases, inference. Blind to mixtures that are rare."""
     result_is_within(candidate, case)
 
 
-@clause("glu.gradient", tier="gradient", share=SHARE, dtypes=DTYPES)
+@clause("glu.gradient", tier="gradient", share=SHARE)
 @mixed("glu")
 def test_glu_gradients_in_any_mixture_stay_within_their_enclosures(candidate, case):
     """Sizes, layouts, what learns. Blind to mixtures that are rare."""
     gradients_are_within(candidate, case)
 
 
-@clause("swiglu.formula", tier="enclosure", share=SHARE, dtypes=DTYPES)
+@clause("swiglu.formula", tier="enclosure", share=SHARE)
 @mixed("swiglu")
 def test_swiglu_in_any_mixture_stays_within_its_enclosure(candidate, case):
     """Sizes, layouts, biases, inference. Blind to gates of zero, and to mixtures that are rare."""
@@ -184,28 +183,28 @@ def test_swiglu_in_any_mixture_stays_within_its_enclosure(candidate, case):
         result_is_within(candidate, case)
 
 
-@clause("swiglu.gradient", tier="gradient", share=SHARE, dtypes=DTYPES)
+@clause("swiglu.gradient", tier="gradient", share=SHARE)
 @mixed("swiglu")
 def test_swiglu_gradients_in_any_mixture_stay_within_their_enclosures(candidate, case):
     """Sizes, layouts, what learns. Blind to mixtures that are rare."""
     gradients_are_within(candidate, case)
 
 
-@clause("pad2d.zeros", tier="exact", share=SHARE, dtypes=DTYPES)
+@clause("pad2d.zeros", tier="exact", share=SHARE)
 @mixed("pad2d")
 def test_pad2d_in_any_mixture_adds_zeros_and_leaves_the_rest(candidate, case):
     """Sizes, layouts, inference; at times beside infinities and NaN. Blind to mixtures that are rare."""
     result_is_right(candidate, with_specials(candidate, case) if case.pick % 3 == 0 else case)
 
 
-@clause("pad2d.gradient", tier="gradient", share=SHARE, dtypes=DTYPES)
+@clause("pad2d.gradient", tier="gradient", share=SHARE)
 @mixed("pad2d")
 def test_pad2d_gradients_in_any_mixture_are_the_incoming_ones_within(candidate, case):
     """Sizes, layouts. Blind to mixtures that are rare."""
     gradients_are_right(candidate, case)
 
 
-@clause("conv2d.formula", tier="exact", share=SHARE, dtypes=DTYPES)
+@clause("conv2d.formula", tier="exact", share=SHARE)
 @mixed("conv2d")
 def test_conv2d_in_any_mixture_is_rounded_once(candidate, case):
     """Sizes, layouts, biases, inference, numbers of many bits. Blind to mixtures that are rare."""
@@ -215,7 +214,7 @@ def test_conv2d_in_any_mixture_is_rounded_once(candidate, case):
         result_is_right(candidate, case)
 
 
-@clause("conv2d.gradient", tier="gradient", share=SHARE, dtypes=DTYPES)
+@clause("conv2d.gradient", tier="gradient", share=SHARE)
 @mixed("conv2d")
 def test_conv2d_gradients_in_any_mixture_are_rounded_once(candidate, case):
     """Sizes, layouts, what learns, numbers of many bits. Blind to mixtures that are rare."""
@@ -226,14 +225,14 @@ def test_conv2d_gradients_in_any_mixture_are_rounded_once(candidate, case):
         gradients_are_right(candidate, case)
 
 
-@clause("max_pool2d.definition", tier="exact", share=SHARE, dtypes=DTYPES)
+@clause("max_pool2d.definition", tier="exact", share=SHARE)
 @mixed("max_pool2d")
 def test_max_pool2d_in_any_mixture_takes_the_largest_of_each_window(candidate, case):
     """Sizes, layouts, inference. Blind to ties, and to mixtures that are rare."""
     result_is_right(candidate, case)
 
 
-@clause("max_pool2d.gradient", tier="gradient", share=SHARE, dtypes=DTYPES)
+@clause("max_pool2d.gradient", tier="gradient", share=SHARE)
 @mixed("max_pool2d")
 def test_max_pool2d_gradients_in_any_mixture_are_rounded_once(candidate, case):
     """Sizes, layouts. Blind to ties, and to mixtures that are rare."""
@@ -241,7 +240,7 @@ def test_max_pool2d_gradients_in_any_mixture_are_rounded_once(candidate, case):
         gradients_are_right(candidate, case)
 
 
-@clause("max_pool2d.gradient-first-tie", tier="gradient", share=SHARE, dtypes=DTYPES)
+@clause("max_pool2d.gradient-first-tie", tier="gradient", share=SHARE)
 @mixed("max_pool2d")
 def test_the_first_of_ties_in_any_mixture_gets_the_whole_gradient(candidate, case):
     """Among five numbers. Blind to mixtures that are rare."""
@@ -250,14 +249,14 @@ def test_the_first_of_ties_in_any_mixture_gets_the_whole_gradient(candidate, cas
         gradients_are_right(candidate, case.changed(textures={"input": ties}))
 
 
-@clause("max_pool2d.nan", tier="special", share=SHARE, dtypes=DTYPES)
+@clause("max_pool2d.nan", tier="special", share=SHARE)
 @mixed("max_pool2d")
 def test_max_pool2d_in_any_mixture_gives_nan_where_a_window_has_one(candidate, case):
     """And nowhere else, and infinities. Blind to mixtures that are rare."""
     specials_are_right(candidate, case)
 
 
-@clause("linear.special", tier="special", share=SHARE, dtypes=DTYPES)
+@clause("linear.special", tier="special", share=SHARE)
 @mixed("linear")
 def test_linear_in_any_mixture_has_nan_and_infinities_where_its_rows_have(candidate, case):
     """And nowhere else. Blind to weights that are none, and to mixtures that are rare."""
@@ -265,7 +264,7 @@ def test_linear_in_any_mixture_has_nan_and_infinities_where_its_rows_have(candid
         specials_are_right(candidate, case)
 
 
-@clause("conv2d.special", tier="special", share=SHARE, dtypes=DTYPES)
+@clause("conv2d.special", tier="special", share=SHARE)
 @mixed("conv2d")
 def test_conv2d_in_any_mixture_has_nan_and_infinities_where_its_windows_have(candidate, case):
     """And, unless it is declared to spread, nowhere else. Blind to weights that are none, and to rare mixtures."""

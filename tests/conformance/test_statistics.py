@@ -16,12 +16,11 @@ from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import clause
 from assay.tests.trial.permitted import going_back_by_fft
 from assay.tests.trial.sums import Sums, margins, sums_of
-from assay.tests.trial.textures import rounded
+from assay.tests.trial.textures import SEEDS, rounded
 
 SUMS, FEW = 1024, 64
 TERMS = (1024, 4096, 256, 64)
 LONG = 2**14
-SEEDS = st.integers(0, 2**16 - 1)
 
 
 def drawn(candidate: Candidate, seed: int, *shape: int) -> Values:

@@ -9,7 +9,9 @@ import time
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
+from assay import cli
 from assay.implementations.load import load
 from assay.spec import OPERATORS
 from assay.tests.benchmarks import blocks, clock, growth, memory, proof, roofline
@@ -179,6 +181,14 @@ def test_a_picture_is_a_file_that_can_be_written(given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageProblem, match="--growth"):
         growth._picture(given)
+
+
+def test_growth_takes_no_words_about_cases(tmp_path):
+    given = ["--growth", str(tmp_path / "g.svg"), "--set", "full", "--max-regression", "3%"]
+    words = cli._parser().parse_args(["bench", "torch", *given])
+    words.pytest = []
+    with pytest.raises(UsageProblem, match="heeds no --set, --max-regression: leave them away"):
+        growth.run(words, Console())
 
 
 def test_growth_is_drawn(tmp_path):

@@ -183,10 +183,10 @@ def test_a_script_that_is_too_long_for_a_terminal_stands_in_a_file(judged, tmp_p
     """And is the same."""
     monkeypatch.chdir(tmp_path)
     script = "print(1)\n" * lines
-    found = judged[2]["failures"][0] | {"script": script, "id": "linear-5ede"}
+    found = judged[2]["failures"][0] | {"script": script, "id": "linear-5ede02c7"}
     out = Console(file=StringIO(), width=80)
     terminal._failure(found, [], out)
-    kept = tmp_path / ".assay" / "linear-5ede.py"
+    kept = tmp_path / ".assay" / "linear-5ede02c7.py"
     assert kept.exists() == (lines > 2)
     assert ("script     " + str(kept.relative_to(tmp_path)) in out.file.getvalue()) == (lines > 2)
     assert ("print(1)" in out.file.getvalue()) == (lines == 2)

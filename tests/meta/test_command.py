@@ -124,6 +124,12 @@ def test_a_kernel_that_warns_does_no_wrong_unless_warnings_are_to_be_errors(tmp_
         (("--command", "./missing"), "./missing cannot be started: No such file or directory"),
         (("torch", "--python", "./missing"), "--python ./missing: there is no such program"),
         (("torch", "--python", sys.executable, "--in-process"), "--in-process runs in this interpreter: give no"),
+        (
+            ("torch", "--time-limit", "9"),
+            "torch runs in the judge's process, which --time-limit and --memory-",
+        ),
+        (("torch", "--memory-limit", "9", "--in-process"), "torch runs in the judge's process, which --time-limit and"),
+        (("--command", "./server", "--python", sys.executable), "--command runs a program as it is: give no --python"),
         (("torch", "--time-limit", "0"), "--time-limit 0: give a positive number"),
         (("torch", "--memory-limit", "-1"), "--memory-limit -1: give a positive number"),
         (("torch", "--memory-limit", "0.0001"), "--memory-limit 0.0001: give at least 0.0625; an"),

@@ -31,6 +31,7 @@ FIRES = {
     "formula-asks-a-sign": ("reference/swish.py", "def swish(x):\n    if x > 0:\n        return x", "'if' on a value"),
     "formula-chooses": ("reference/glu.py", "def gated_element(x):\n    return x if x else 0", "'ifexp' on a value"),
     "formula-compares": ("reference/pad2d.py", "def pad2d_element(x):\n    return x * (x > 0)", "a comparison"),
+    "formula-of-any-name": ("reference/relu6.py", "def relu6(x):\n    return x if x > 0 else 0", "a comparison"),
     "formula-falls-back": ("reference/pad2d.py", "def pad2d_element(x):\n    return x or 0", "'and' or 'or'"),
     "formula-negates": ("reference/pad2d.py", "def pad2d_element(x):\n    return not x", "'not'"),
     "formula-matches": (

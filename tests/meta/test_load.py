@@ -79,6 +79,8 @@ def test_a_file_may_import_its_neighbours(tmp_path):
         ("class K:\n    def swish(self, x): pass\n", ":K", "is a class; give an instance of it"),
         ("array = 'cupy'\ndef swish(x): pass\n", "", "array='cupy'; allowed: torch, numpy"),
         ("devices = 'cpu'\ndef swish(x): pass\n", "", "devices='cpu'; give a tuple of names"),
+        ("dtypes = 5\ndef swish(x): pass\n", "", "dtypes=5; give a tuple of names"),
+        ("import numpy\narray = numpy.ones(2)\ndef swish(x): pass\n", "", "array=array([1., 1.]); allowed:"),
         ("dtypes = ('half',)\ndef swish(x): pass\n", "", "names 'half'; allowed: float64, float32, bfloat16, float16"),
         ("precision = 3\ndef swish(x): pass\n", "", "precision=3 is not a mapping; for example precision = {"),
         ("precision = {'swish': {}}\ndef swish(x): pass\n", "", "is not operator.direction.dtype and a mapping"),

@@ -254,6 +254,21 @@ def test_what_cannot_be_judged_is_no_pass(monkeypatch):
         assay.assert_conforms(torch.nn.functional.linear, "linear", dtypes=["float32"], precision=declared)
 
 
+def test_what_is_left_out_is_told_though_the_test_passes(tmp_path):
+    (tmp_path / "test_it.py").write_text(
+        "import assay, torch\n"
+        "precision = {'linear.backward.bfloat16': {'accumulation': 'storage'}}\n"
+        "@assay.conforms('linear', dtypes=['bfloat16'], precision=precision)\n"
+        "def test_linear(x, w, b=None):\n"
+        "    return torch.nn.functional.linear(x, w, b)\n"
+    )
+    asked = "law.name.endswith(('tokens_are_rounded_once', 'linear_of_integers_is_exact'))"
+    (tmp_path / "conftest.py").write_text(FEW.replace('law.module.endswith("test_pad2d")', asked))
+    code, text = suite(tmp_path, "-n", "1")
+    assert code == 0, text
+    assert "LEFT OUT linear · bfloat16, as accumulation=bfloat16 is declared, which lets the sums be rounded" in text
+
+
 def test_what_is_waived_is_told_though_the_test_passes(tmp_path):
     (tmp_path / "test_it.py").write_text(
         "import assay, torch\n"

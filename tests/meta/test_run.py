@@ -19,7 +19,7 @@ from assay.implementations.isolated import Place, started
 from assay.implementations.observe import Call, observe
 from assay.spec import OPERATORS
 from assay.tests.trial.laws import BUDGETS, all_laws, at_budget, clause
-from assay.tests.trial.run import UsageProblem, make_run
+from assay.tests.trial.run import UsageProblem, found, make_run
 
 SWISH = "def swish(x, beta=1.0): return x\n"
 
@@ -82,8 +82,17 @@ def test_a_dtype_that_the_array_library_lacks_is_refused(tmp_path):
 def test_a_device_that_the_candidate_does_not_support_is_refused(tmp_path):
     path = tmp_path / "k.py"
     path.write_text("devices = ('cuda',)\n" + SWISH)
-    with pytest.raises(UsageProblem, match=r"supports the devices cuda, not cpu"):
+    with pytest.raises(UsageProblem, match=r"supports the devices cuda, not cpu: use --device cuda, or name it in its"):
         make_run(str(path))
+
+
+@pytest.mark.parametrize(("said", "devices"), [("", None), ("devices = ('cpu', 'cuda')\n", ("cpu", "cuda"))])
+def test_who_names_no_devices_in_its_process_is_asked_about_each(tmp_path, said, devices):
+    path = tmp_path / "k.py"
+    path.write_text(said + SWISH)
+    implementation = found(str(path), Place())
+    assert implementation.devices == devices
+    assert implementation.device_problem("cpu") is None and implementation.device_problem("cuda:99")
 
 
 def test_hypothesis_draws_as_ever_once_a_judgement_is_over():

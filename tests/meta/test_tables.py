@@ -19,6 +19,8 @@ OF_ALL = {
     "tests.conformance.test_contract": ("SMALL_CASES", "OF_A_SAMPLE"),
     "tests.conformance.test_memory": ("SPACIOUS",),
     "tests.meta.test_text_and_cost": ("FORMULAS",),
+    "tests.meta.formulas": ("SHAPES", "TRUE"),
+    "tests.power.peers": ("DRAWN", "SMALL"),
 }
 
 

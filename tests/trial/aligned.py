@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from assay.tests.trial.cases import Case, kept
-from assay.tests.trial.textures import Texture
+from assay.tests.trial.textures import SEEDS, Texture
 from assay.tests.trial.usual import Blocks
 
 ROWS = ((32,), (2, 16), (64,), (1, 48), (3, 16))
@@ -30,7 +30,6 @@ CONVOLUTIONS = (
 POOLINGS = ((2, 2, 0, (8, 16)), (3, 2, 1, (9, 16)), (3, 1, 1, (8, 8)), (1, 2, 0, (8, 16)), (2, None, 0, (16, 8)))
 ELEMENTS = ((1024,), (2, 8, 65), (4, 16, 16, 1), (33, 32), (2, 12, 44))
 LAID = ("contiguous", "contiguous", "contiguous", "channels_last", "transposed", "swapped", "swapped_last")
-SEEDS = st.integers(0, 2**16 - 1)
 
 
 @kept

@@ -128,8 +128,16 @@ def found(spec: str | None, place: Place) -> Implementation:
         raise LoadError("give an implementation to load, or --command and a program, and not both")
     if place.in_process and (place.command, place.python) != (None, None):
         raise LoadError("--in-process runs in this interpreter: give no --python and no --command with it")
-    at_home = spec in AT_HOME and place.python is None
-    return load(str(spec)) if place.in_process or at_home else started(spec, place)
+    if None not in (place.command, place.python):
+        raise LoadError("--command runs a program as it is: give no --python with it")
+    if not (place.in_process or (spec in AT_HOME and place.python is None)):
+        return started(spec, place)
+    if place.seconds != Place.seconds or place.memory not in (0, Place.memory):  # 0: a GPU's driver is not limited
+        raise LoadError(
+            f"{spec} runs in the judge's process, which --time-limit and --memory-limit leave alone: give neither, "
+            "or have a process of its own, by --python and without --in-process"
+        )
+    return load(str(spec))
 
 
 def _check_device(implementation: Implementation, device: str) -> None:
@@ -138,7 +146,8 @@ def _check_device(implementation: Implementation, device: str) -> None:
         raise UsageProblem(f"unknown device {device!r}; allowed: cpu, cuda, cuda:N")
     if implementation.devices is not None and name not in implementation.devices:
         raise UsageProblem(
-            f"{implementation.name} supports the devices {', '.join(implementation.devices)}, not {name}"
+            f"{implementation.name} supports the devices {', '.join(implementation.devices)}, not {name}: "
+            f"use --device {implementation.devices[0]}, or name it in its `devices`"
         )
     problem = implementation.device_problem(device)
     if problem:

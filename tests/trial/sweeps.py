@@ -62,8 +62,8 @@ OTHERS = (1, 2, 3, 4, 5)
 POWERS = (1, 2, 4, 8, 16)
 PATCHES, STEPS = range(8, 17), range(5, 13)  # of large windows, which overlap or not
 BEYOND = (*range(2**7 + 1, 2**7 + 9), 2**8 + 1, 2**8 + 2, 2**8 + 3)  # places, as of large pictures, with any rest
-# Multiples of 32, and a thousand classes.
-OF_NETWORKS = (96, 160, 192, 224, 288, 320, 384, 448, 480, 640, 1000)
+# Most are multiples of 32; a thousand are classes.
+OF_NETWORKS = (96, 160, 184, 192, 224, 288, 320, 384, 448, 480, 640, 696, 1000)
 
 
 @dataclass(frozen=True)

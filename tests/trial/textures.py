@@ -270,7 +270,7 @@ FAMILIES: dict[str, Family] = {
 
 FAMILIES |= {f"tiled {name}": _tiled(FAMILIES[name]) for name in ("integers", "digits", "normal", "distinct")}
 
-_SEEDS = st.integers(0, 2**16 - 1)
+SEEDS = st.integers(0, 2**16 - 1)
 _ELEMENTS = st.lists(st.tuples(st.integers(0, 4095), st.sampled_from(SPECIAL_ELEMENTS)), max_size=3).map(tuple)
 # Integers so sparse that their sums are exact would no longer be, expanded over what is summed.
 _LAYOUTS = st.sampled_from(("contiguous", *(layout for layout in LAYOUTS if not layout.startswith("expanded_"))))
@@ -280,5 +280,5 @@ _LAYOUTS = st.sampled_from(("contiguous", *(layout for layout in LAYOUTS if not 
 def textures(families: tuple[str, ...] = REALS) -> st.SearchStrategy[Texture]:
     """Textures of these families, in any layout."""
     elements = _ELEMENTS if "normal" in families and families not in PLAIN else st.just(())
-    parts = st.tuples(st.sampled_from(families), _SEEDS, elements, _LAYOUTS)
+    parts = st.tuples(st.sampled_from(families), SEEDS, elements, _LAYOUTS)
     return parts.map(lambda drawn: Texture(*drawn))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from assay.implementations.arrays import Argument
 from assay.tests.trial.cases import ANY_SIZE, Case, kept
-from assay.tests.trial.textures import Texture, laid
+from assay.tests.trial.textures import SEEDS, Texture, laid
 
 Pair = tuple[int, int]
 
@@ -77,7 +77,6 @@ LONG = (*range(1, 10), 14, 15, 16, 17, 24, 28, 31, 32, 33, 48, 56, 63, 64, 65, 9
 SHORT = (*range(1, 10), 15, 16, 17)
 SAMPLES = (1, 2, 3, 4, 5)
 PLANES = (3, 1, 8, 17, 64)
-SEEDS = st.integers(0, 2**16 - 1)
 PRODUCTS = 2**20  # of a case, about: the places of an image are cut to that
 WEIGHTS = 2**13  # of a layer of any channels
 DRAWN = (1, 10), (1, 8), (0, 12)  # kernel, stride and padding of such a layer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from functools import partial
 from itertools import product
@@ -43,11 +44,11 @@ def read(path: str | Path) -> tuple[Waiver, ...]:
     except UsageProblem as problem:
         raise UsageProblem(f"{path}: {problem}") from None
     found: list[Waiver] = []
-    for entry, line in zip(entries, _lines(text, len(entries)), strict=True):
+    for number, (entry, line) in enumerate(zip(entries, _lines(text, len(entries)), strict=True), 1):
         try:
             for made in _waivers(entry, str(path), line):
                 _check_new(made, found)
-                found.append(made)
+                found.append(replace(made, entry=number))
         except UsageProblem as problem:
             raise UsageProblem(f"{path}, line {line}: {problem}") from None
     return tuple(found)
@@ -141,7 +142,10 @@ def _waiver(entry: Mapping[str, Any], file: str, line: int) -> Waiver:
 
 
 def _check_url(url: str) -> None:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # a bracket that opens an address of IPv6, and is not closed
+        parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise UsageProblem(f"url = {url!r}; give the address of the report, beginning in https://")
 

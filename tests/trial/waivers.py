@@ -132,6 +132,7 @@ class Waiver:
     where: Where = Where()
     budget: str = "quick"  # the least budget at which the failure shows
     strict: bool = True  # the failure shows on every machine, so that a run without it makes the waiver out of date
+    entry: int = 1  # which one of its file: several may stand on one line
 
     @property
     def place(self) -> str:
@@ -189,4 +190,4 @@ def run(body: Callable[..., Any], given: Mapping[str, Any]) -> Any:
 
 def _note(candidate: Any, covering: Iterable[Waiver], problem: NonConformance | None) -> None:
     for each in covering:
-        candidate.tally.waived.setdefault(each.line, Waived()).note(problem)
+        candidate.tally.waived.setdefault(each.entry, Waived()).note(problem)
