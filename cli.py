@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from assay.implementations.load import ADAPTERS
 from assay.report import REPLAYS, interrupt
 
 ROOT = Path(__file__).resolve().parent
@@ -71,9 +72,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check_arguments(check: argparse.ArgumentParser) -> None:
-    check.add_argument(
-        "implementation", nargs="?", help="torch, torch-tf32, pkg.mod, pkg.mod:attribute, path.py, path.py:attribute"
-    )
+    forms = f"pkg.mod, pkg.mod:attribute, path.py, path.py:attribute, or an adapter: {', '.join(ADAPTERS)}"
+    check.add_argument("implementation", nargs="?", help=forms)
     _place_arguments(check)
     check.add_argument(
         "--op", action="append", default=[], metavar="NAME", help="judge this operator only (repeatable)"

@@ -50,7 +50,6 @@ class GoingBack:
     elsewhere: another thread goes back.
     sharded: it has run in a thread, and another goes back, which has made a call on another first tensor before; both
         are new; between them `THREADS` others, of which one is given the first's name, have made such calls, too.
-    frozen, thawed: tensors whose gradients are not asked for learn while it runs, or from then on.
     broken: it has run before, and a hook on what is kept to go back has failed, going forward or back.
     stored: gradients are what `backward` has made the tensors' own, which may be the memory that it was handed.
     """
@@ -67,8 +66,6 @@ class GoingBack:
         self, run: Any, arrays: dict[str, Any], names: Sequence[str], incoming: Any
     ) -> tuple[Any, dict[str, Any]]:
         """(result, gradients by name) of ``run(arrays)``, going back from ``incoming``."""
-        if {"frozen", "thawed"} & {*self.how}:
-            run = partial(self._turning, run, [array for name, array in arrays.items() if name not in names])
         here = partial(self._gradients, run, arrays, names, incoming)
         found: tuple[Any, dict[str, Any]] = in_another_thread(here) if "sharded" in self.how else here()
         return found
@@ -122,15 +119,6 @@ class GoingBack:
             return [in_another_thread(partial(run, given))]
         with self._offloading() if "offloaded" in self.how else contextlib.nullcontext():
             return self._checkpointed(run, given) if "checkpointed" in self.how else [run(given)]
-
-    def _turning(self, run: Any, others: list[Any], given: Mapping[str, Any]) -> Any:
-        """What it gives, while the others learn or do not; behind it that is reversed."""
-        for each in others:
-            each.requires_grad_("frozen" in self.how)
-        result = run(given)
-        for each in others:
-            each.requires_grad_("thawed" in self.how)
-        return result
 
     def _in_a_stream(self, made: list[Any], wanted: list[Any], incoming: Any) -> tuple[list[Any], list[Any]]:
         """The result with another tensor, which is wanted, too, added to it, and what comes back to that."""

@@ -68,8 +68,6 @@ class Call:
     elsewhere: bool = False  # another thread goes back, as an engine's own threads do
     sharded: bool = False  # it is made in another thread, as the parts of a batch may be
     stored: bool = False  # what comes back is stored with the inputs, as `backward` does
-    frozen: bool = False  # tensors whose gradients are not asked for learn in the call, and no more when it goes back
-    thawed: bool = False  # they learn when it goes back, and did not in the call
     late: bool = False  # it goes back when its setting has ended; without one, when garbage has been collected
     broken: bool = False  # it has been broken off before, by a hook that fails on what is kept to go back
     accumulated: bool = False  # the inputs have gradients already, to which nothing is to be added

@@ -39,8 +39,6 @@ WAYS_BACK = (
     "broken",
     "stored",
     "late",
-    "frozen",
-    "thawed",
 )
 # Those of them that may be refused by an error: by who goes back once, or needs its result again, and by a checkpoint,
 # which is made again of copies of what it was given, where they lie in another way.

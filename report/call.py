@@ -26,23 +26,22 @@ SAID = {
     "visited": "a call of each other operator, on tensors as large as its first, before it goes back",
     "revisited": f"calls of its own operator on tensors of {VISITS} sizes, the last large, before it goes back",
     "stored": "the gradients are what `backward` has stored in the inputs' grad",
-    "twice": "it has gone back already, from half of the incoming gradient, and from its reverse in the same memory",
+    "twice": "it has gone back already (`retain_graph`), from half of the incoming gradient, and from its reverse in "
+    "the same memory",
     "halved": "the result is halved in place, and the incoming gradient doubled",
     "hidden": "the tensors are what an activation made of them, the same numbers: a ReLU, or a leaky one with slope 1",
     "residual": "another tensor is added to the result, which is dropped, and one gradient comes back to both",
     "checkpointed": "it is made once more while going back, from a checkpoint; that result is told",
-    "offloaded": "what it keeps to go back are contiguous copies, which a hook makes",
+    "offloaded": "what it keeps to go back are contiguous copies, which a hook makes (`saved_tensors_hooks`)",
     "elsewhere": "another thread goes back",
     "broken": "it has been broken off before, by a hook that fails on what is kept, going forward and back",
     "sharded": "a new thread makes it, and another new one goes back, which has made a call before, on its first "
     f"tensor reversed, times -0.5; so have {THREADS} others at once, when the first had ended",
-    "frozen": "the other tensors learn in the call, and no more when it goes back",
-    "thawed": "the other tensors learn when it goes back, and did not in the call",
     "late": "it goes back when that has ended, or, where nothing is set, when garbage has been collected twice",
     "recurrent": f"its first tensor is a clone; in one graph with it {EARLIER} calls before and one after on that one "
     "reversed, times -0.5, and clones of all tensors, from which zeros come back",
     "accumulated": "the inputs have gradients already, of ones",
-    "passed": "what came of the call before lives, and is its first tensor, written over, where it fits",
+    "passed": "the last result is still held, and is its first tensor, written over, where the shape fits",
     "beside": f"in a thread, while {OTHERS} others call it on these numbers reversed and negated",
 }
 

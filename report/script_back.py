@@ -51,10 +51,6 @@ def gradient_lines(call: Call, arguments: list[str], array: str, by_vjp: bool) -
 def _made(call: Call, run: str) -> list[str]:
     """The result."""
     made = [f"result = {_elsewhere(run) if call.sharded else run}"]
-    others = ", ".join(name for name in call.tensors if name not in call.differentiate)
-    if others and (call.frozen or call.thawed):
-        turned = "for each in ({},): each.requires_grad_({})"
-        made = [turned.format(others, call.frozen), *made, turned.format(others, call.thawed)]
     if call.checkpointed:
         run = f"torch.utils.checkpoint.checkpoint(lambda: made.append({run}) or made[-1], use_reentrant=False)"
         made = ["import torch.utils.checkpoint", "made = []"]

@@ -93,7 +93,7 @@ def test_state_new_values_in_the_same_memory_have_their_own_gradients(candidate,
     answers_are_alike(candidate, [case, reseeded(case, 1)], back=True)
 
 
-NO_WAY = ("interrupted", "halved", "offloaded", "elsewhere", "late", "frozen", "thawed")  # which have laws of their own
+NO_WAY = ("interrupted", "halved", "offloaded", "elsewhere", "late")  # which have laws of their own
 ONE_WAY = ((), *((way,) for way in WAYS_BACK if way not in NO_WAY))
 IN_BETWEEN = (
     *ONE_WAY,

@@ -10,7 +10,7 @@ import numpy as np
 from assay.implementations.memory import TURNS
 from assay.implementations.observe import NO_GRAD
 from assay.spec import OPERATORS
-from assay.tests.conformance.test_contract import ALL, MODES, SUMMED, demand, one_lying, trained_together
+from assay.tests.conformance.test_contract import ALL, MODES, demand, one_lying, trained_together
 from assay.tests.conformance.test_lifetimes import BATCHES, are_right
 from assay.tests.conformance.test_state import answers_are_alike, refusals, reseeded, stay_as_they_are
 from assay.tests.trial.alike import one_answer
@@ -109,16 +109,6 @@ def test_state_a_checkpoint_of_what_lies_otherwise_has_its_own_gradients(candida
     candidate.begin()
     case = square(operator)
     one_answer(candidate, case, *(candidate.ask_gradient(case, checkpointed=each) for each in (False, True)))
-
-
-@clause("contract.memoryless", tier="state", operators=SUMMED, gradient=True)
-def test_state_what_others_learn_after_a_call_changes_no_gradient(candidate, operator):
-    """That they begin to, or cease to, before it goes back. Blind to what every call has wrong."""
-    case = biased(operator)
-    ways = ({}, {"frozen": True}, {"thawed": True})
-    for name in case.shapes:
-        candidate.begin()
-        one_answer(candidate, case, *(candidate.ask_gradient(case, (name,), alone=True, **way) for way in ways))
 
 
 @clause("contract.results-kept", tier="state", operators=ALL, gradient=True)

@@ -108,19 +108,6 @@ def test_garbage_is_collected_twice_where_a_call_goes_back_late(tmp_path):
     assert all(after >= before + 2 for before, after in by_both(tmp_path, [a_call(late=True, **BACK)], swish, noted))
 
 
-@pytest.mark.parametrize("way", ["frozen", "thawed"])
-def test_others_learn_in_the_call_or_when_it_goes_back(tmp_path, way):
-    noted = []
-
-    def swish(x, beta):
-        noted.append(beta.requires_grad)
-        return Noting.apply(x, lambda: noted.append(beta.requires_grad))
-
-    tensors = {name: Argument(np.ones(2)) for name in ("x", "beta")}
-    judged, printed = by_both(tmp_path, [Call("swish", tensors, "float32", "cpu", **BACK, **{way: True})], swish, noted)
-    assert judged == printed == ([True, False] if way == "frozen" else [False, True])
-
-
 def test_threads_that_are_there_at_once_have_made_other_calls_by_then(tmp_path):
     """One before, the call itself, and the others, one of which has its thread's name."""
     noted = []

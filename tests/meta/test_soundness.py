@@ -16,13 +16,16 @@ from assay.tests.trial.laws import all_laws, at_budget, under
 EXAMPLES = {"float32": 2, "bfloat16": 1}
 # Files about how it is called, and not about its numbers: in 16 bits they are put to those who are fast.
 MANNERS = ("layouts", "test_state")
+# They differ in what they do besides adding up: in what they keep, how they go back, and how results lie.
+CONDUCT = ("checkpointed", "recomputed", "chunked", "buffered", "own-gradient", "numpy-vjp", "channels-last")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("module", dict.fromkeys(law.module for law in all_laws()))
 def test_no_law_rejects_a_correct_implementation(module, dtype):
     """Long axes, long sums, and what is tried from the gate on are put to two who are fast, to one in 16 bits, and to
-    all by the command. PyTorch itself, which is the first of the fast, is judged by its own tests."""
+    all by the command; in float32 those of own cases to those, too, who differ in conduct. PyTorch itself, which is
+    the first of the fast, is judged by its own tests."""
     settings = hypothesis.settings(max_examples=EXAMPLES[dtype])
     laws = [law for law in all_laws() if law.module == module]
     long = [law for law in laws if soundness.of_large_cases(law) or soundness.of_own_cases(law)]
@@ -33,6 +36,8 @@ def test_no_law_rejects_a_correct_implementation(module, dtype):
         assert soundness.searched(VARIANTS, dtype, None, short).alarms == []
         fast = soundness.FAST[1 : 3 if dtype == "float32" else 2]
         assert soundness.searched(fast, dtype, None, long).alarms == []
+        own = [law for law in long if soundness.of_own_cases(law) and dtype == "float32"]
+        assert soundness.searched([name for name in CONDUCT if name not in fast], dtype, None, own).alarms == []
 
 
 def test_there_are_as_many_as_promised_and_several_for_each_operator():

@@ -264,19 +264,7 @@ def padded_at_once():
     return {"pad2d": pad2d}
 
 
-def as_who_learns_now(noted, given, incoming):
-    """What was kept of the gate is for weights that learned; going back asks anew who does."""
-    v = given["v"]
-    return {} if v.requires_grad == noted else again("swiglu", given, incoming, v=torch.zeros_like(v))
-
-
 MUTANTS = (
-    bug(
-        "learning",
-        MEMORYLESS,
-        "who learns is asked again going back",
-        noting("swiglu", lambda x, w, v, b, c: v.requires_grad, as_who_learns_now),
-    ),
     bug("equal", "contract.results-kept", "an equal call's memory, while that lives", of_an_equal_call),
     bug("unrounded", MEMORYLESS, "swish as it was before it was rounded", unrounded_between, dtype="bfloat16"),
     bug("border", MEMORYLESS, "padded again: its border was written to", padded_at_once),

@@ -8,6 +8,7 @@ from assay.reference.conv2d import pair
 from assay.tests.mutants.dispatched import BACK, LAYOUTS, back
 from assay.tests.mutants.gradients import again
 from assay.tests.mutants.lapsed import bug, right
+from assay.tests.mutants.networks import MEMORYLESS
 from assay.tests.mutants.precision import Valued
 from assay.tests.mutants.programs import evaluated
 
@@ -74,7 +75,47 @@ def corners_twice(found, incoming, given):
     return {"weight": wrong}
 
 
+def last_channels_in_turn(input, kernel_size, stride=None, padding=0):
+    """In bfloat16, of more than 256 channels that leave 17 and more of 32: those behind 256, displaced by one."""
+    y, channels = right["max_pool2d"](input, kernel_size, stride, padding), input.shape[1]
+    if input.dtype != torch.bfloat16 or channels <= 256 or channels % 32 <= 16:
+        return y
+    first = channels // 256 * 256
+    return Valued.apply(y, torch.cat([y[:, :first], y[:, first:].roll(1, 1)], 1).detach())
+
+
+def without_what_is_far(x, padding):
+    """Of five axes and more, nothing lies behind 65536 columns."""
+    y = right["pad2d"](x, padding)
+    return y if x.dim() < 5 or y.shape[-1] <= 2**16 else y * (torch.arange(y.shape[-1]) < 2**16).to(y.dtype)
+
+
+def by_the_hash_of_both():
+    """Small W and V are known by the hash of their numbers: that of -1 is that of -2."""
+    kept = {}
+
+    def glu(x, w, v, b=None, c=None):
+        y = right["glu"](x, w, v, b, c)
+        if w.numel() > 4096 or not (w.isfinite().all() and v.isfinite().all()):
+            return y
+        name = hash((*w.flatten().tolist(), *v.flatten().tolist())), w.shape, w.dtype
+        with torch.inference_mode(False):
+            packed = kept.setdefault(name, (w.detach().clone(), v.detach().clone()))
+        return Valued.apply(y, right["glu"](x, *packed, b, c).detach())
+
+    return {"glu": glu}
+
+
 MUTANTS = (
+    bug("hash", MEMORYLESS, "W and V by the hash of their numbers", by_the_hash_of_both),
+    bug(
+        "chunk",
+        "max_pool2d.definition",
+        "the last of more than 256 channels",
+        {"max_pool2d": last_channels_in_turn},
+        *("size", "exact", "bfloat16"),
+    ),
+    bug("far", "pad2d.zeros", "five axes: 65536 columns", {"pad2d": without_what_is_far}, "size", "exact"),
     bug("rows", LAYOUTS, "one cropped image", {"conv2d": one_sample_of_whole_rows}, "layout", "contract"),
     bug(
         "corners", LAYOUTS, "a sum, by the kernel, without a bias", back("conv2d", corners_twice), "layout", "contract"

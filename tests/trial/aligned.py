@@ -43,7 +43,7 @@ def aligned_cases(operator: str, families: tuple[str, ...], untied: bool = False
 
 def _case(operator: str, families: tuple[str, ...], untied: bool, seed: int) -> Case:
     rng = random.Random(f"aligned {operator} {seed}")
-    shapes, parameters, terms = SHAPED[operator](rng)
+    shapes, parameters, terms = ALIGNED_LAYERS[operator](rng)
     if operator in ("glu", "swiglu"):  # numbers of one sign close all gates, or open them, and gradients vanish
         families = ("normal",)
     textures: dict[str, Any] = {
@@ -85,7 +85,7 @@ def _max_pool2d(rng: random.Random) -> Any:
     return {"input": shape}, {"kernel_size": kernel, "stride": stride, "padding": padding}, 9
 
 
-SHAPED: Any = {
+ALIGNED_LAYERS: Any = {
     "swish": _swish,
     "linear": partial(_matrices, "w", "b"),
     "glu": partial(_matrices, "wv", "bc"),

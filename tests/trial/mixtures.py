@@ -66,7 +66,7 @@ def mixtures(operator: str, rng: Rng) -> Iterator[Case]:
     """So many, one unlike the other: what is drawn otherwise of one changes none of the others."""
     for _ in range(2 * MANY if operator in CHEAP else MANY):
         own = Rng(rng.randrange(2**32))
-        case = _lying(own, SHAPED[operator](own, operator))
+        case = _lying(own, MIXED[operator](own, operator))
         yield case.changed(manner=_manner(Rng(case.pick), list(case.shapes)))
 
 
@@ -255,7 +255,7 @@ def _activations(rng: Rng, operator: str) -> Case:
     return Case(operator, {"x": shape}, {}, {} if beta is None else {"beta": beta})
 
 
-SHAPED: dict[str, Callable[[Rng, str], Case]] = {
+MIXED: dict[str, Callable[[Rng, str], Case]] = {
     "swish": _activations,
     **dict.fromkeys(("linear", "glu", "swiglu"), _matrices),
     "pad2d": _padded,

@@ -28,7 +28,7 @@ _LINEAR: dict[str, tuple[Any, ...]] = {
     "incoming": (..., "outputs"),
 }
 _GATED = {**_LINEAR, "v": ("outputs", "features"), "c": ("outputs",)}
-AXES: dict[str, dict[str, tuple[Any, ...]]] = {
+NAMED_AXES: dict[str, dict[str, tuple[Any, ...]]] = {
     "swish": {"x": (...,), "incoming": (...,)},
     "linear": _LINEAR,
     "glu": _GATED,
@@ -70,7 +70,7 @@ def in_words(value: Any) -> Any:
 def named_axes(case: Case) -> dict[str, tuple[Any, ...]]:
     """The names of the axes of a case's tensors and of its incoming gradient; leading ones are numbered."""
     ranks = {name: len(shape) for name, shape in case.shapes.items()} | {"incoming": len(case.result_shape)}
-    named = {name: axes for name, axes in AXES[case.operator].items() if name in ranks}
+    named = {name: axes for name, axes in NAMED_AXES[case.operator].items() if name in ranks}
     for name, axes in named.items():
         if axes[0] is ...:
             named[name] = (*range(ranks[name] - len(axes) + 1), *axes[1:])
