@@ -154,6 +154,9 @@ def _axes(timed: Timed, name: str, at: Index, result: Index) -> list[range]:
     layer = timed.layer
     if layer.operator == "swish":
         return [range(i, i + 1) for i in at] if name == "x" else [range(size) for size in result]
+    if layer.operator == "pad2d":
+        around = (0, 0, *(layer.parameters["padding"],) * 2)
+        return [range(i + more, i + more + 1) for i, more in zip(at, around, strict=True)]
     if layer.operator in ("linear", "glu", "swiglu"):
         mine = range(at[0], at[0] + 1)
         return [mine, range(result[1])] if name == "x" else [range(result[0]), mine]

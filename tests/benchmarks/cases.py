@@ -106,6 +106,8 @@ LAYERS = (
     Layer("swiglu.4096-1", "swiglu", "4096 -> 11008, 1 token", _gate(1, 4096, 11008), {}, "full"),
     Layer("swiglu.4096-16", "swiglu", "4096 -> 11008, 16 tokens", _gate(16, 4096, 11008), {}, "full"),
     Layer("swiglu.4096-4096", "swiglu", "4096 -> 11008, 4096 tokens", _gate(4096, 4096, 11008), {}, "full", ("cuda",)),
+    Layer("linear.1024-16", "linear", "1024 -> 4096, 16 tokens", {"x": (16, 1024), "w": (4096, 1024)}, {}, "quick"),
+    Layer("pad2d.resnet-3x3", "pad2d", "64, 56x56, by 1", {"x": (1, 64, 56, 56)}, {"padding": 1}),
     Layer("swish.million", "swish", "2^20 elements", {"x": (2**20,)}, {}, "quick"),
     Layer("glu.million", "glu", "2^20 results, 64 -> 1024", _gate(1024, 64, 1024)),
 )

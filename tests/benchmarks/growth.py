@@ -41,8 +41,18 @@ def _gate(kind: str, width: int) -> Layer:
 # What grows, by operator: the axis's name, the sizes, and the layer of a size.
 GROWING: dict[str, tuple[str, Sequence[int], Callable[[int], Layer]]] = {
     "swish": ("elements", (2**12, 2**14, 2**16, 2**18, 2**20), lambda n: Layer("", "swish", "", {"x": (n,)})),
+    "linear": (
+        "features = outputs, 16 tokens",
+        WIDTHS,
+        lambda n: Layer("", "linear", "", {"x": (16, n), "w": (n, n)}),
+    ),
     "glu": ("features = outputs, 16 tokens", WIDTHS, lambda n: _gate("glu", n)),
     "swiglu": ("features = outputs, 16 tokens", WIDTHS, lambda n: _gate("swiglu", n)),
+    "pad2d": (
+        "rows = columns, 16 channels, by 1",
+        SIDES,
+        lambda n: Layer("", "pad2d", "", {"x": (1, 16, n, n)}, {"padding": 1}),
+    ),
     "conv2d": ("rows = columns, 3 -> 64, 3x3", SIDES, lambda n: _image("conv2d", n)),
     "max_pool2d": ("rows = columns, 16 channels, 2x2", SIDES, lambda n: _image("max_pool2d", n)),
 }

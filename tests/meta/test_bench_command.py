@@ -122,7 +122,7 @@ def test_a_limit_is_a_percentage(limit):
         (["--dtype", "int8"], "unknown dtype 'int8'"),
         (["--device", "tpu"], "unknown device 'tpu'"),
         (["--case", "nothing"], "nothing to time"),
-        (["--op", "linear"], "nothing to time"),
+        (["--op", "pad2d"], "nothing to time"),
         (["--seconds", "0"], "--seconds 0: give a positive number"),
         (["--seconds", "nan"], "--seconds nan: give a positive number"),
         (["--rounds", "6"], "--rounds 6 is too few"),

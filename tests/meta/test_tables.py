@@ -7,6 +7,7 @@ from importlib import import_module
 import pytest
 
 from assay.spec import OPERATORS
+from assay.tests.benchmarks.cases import LAYERS
 
 OF_ALL = {
     "tests.trial.plain": ("RESULTS", "GRADIENTS"),
@@ -21,7 +22,12 @@ OF_ALL = {
     "tests.meta.test_text_and_cost": ("FORMULAS",),
     "tests.meta.formulas": ("SHAPES", "TRUE"),
     "tests.power.peers": ("DRAWN", "SMALL"),
+    "tests.benchmarks.growth": ("GROWING",),
 }
+
+
+def test_every_operator_is_timed():
+    assert {layer.operator for layer in LAYERS} == {*OPERATORS}
 
 
 @pytest.mark.parametrize(("module", "name"), [(module, name) for module, names in OF_ALL.items() for name in names])
