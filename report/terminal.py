@@ -95,7 +95,7 @@ def report(verdict: Verdict, console: Console) -> None:
 
 
 def say(console: Console, text: str) -> None:
-    """A line of rich's markup, as it stands: nothing of it is coloured, and it is cut where the terminal ends."""
+    """A line of rich's markup, as it stands: no number of it is coloured, and it is not broken."""
     console.print(text, highlight=False, soft_wrap=True)
 
 

@@ -57,9 +57,10 @@ GROWING: dict[str, tuple[str, Sequence[int], Callable[[int], Layer]]] = {
     "max_pool2d": ("rows = columns, 16 channels, 2x2", SIDES, lambda n: _image("max_pool2d", n)),
 }
 
-# Words of `assay bench` that are about its cases, as they are where nobody gives them.
-ELSEWHERE = {"set": "quick", "case": "", "seconds": None, "rounds": None, "save": None, "compare": None}
-ELSEWHERE |= {"max_regression": None, "pytest": []}
+# Words of `assay bench` that are about its cases, and what they are where nobody gives them.
+OF_CASES: dict[str, tuple[str, Any]] = {"--set": ("set", "quick"), "--case": ("case", "")}
+OF_CASES |= {f"--{word}": (word, None) for word in ("seconds", "rounds", "save", "compare")}
+OF_CASES |= {"--max-regression": ("max_regression", None), "words after --": ("pytest", [])}
 
 
 def run(words: Any, console: Console) -> int:
@@ -69,7 +70,7 @@ def run(words: Any, console: Console) -> int:
         UsageProblem: the file is no picture or cannot be written, or there is nothing to time.
     """
     path = _picture(words.growth)
-    if given := [f"--{key.replace('_', '-')}" for key, usual in ELSEWHERE.items() if getattr(words, key) != usual]:
+    if given := [option for option, (key, usual) in OF_CASES.items() if getattr(words, key) != usual]:
         raise UsageProblem(f"--growth times sizes of its own, and heeds no {', '.join(given)}: leave them away")
     baseline = load(words.against)
     asked = make_run(words.implementation, words.op, words.dtype, words.device, place=Place(in_process=True))
