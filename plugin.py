@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 NOTE = "assay-note"
-_notes: list[str] = []  # what a test that passes has to say: that laws were waived
+_notes: list[str] = []  # what a test that passes has to say: that laws were waived, or left out
 
 Kernel = Callable[..., Any]
 
@@ -182,7 +182,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """What was waived is told, though the tests passed."""
+    """What was waived or left out is told, though the tests passed."""
     reports = [report for found in terminalreporter.stats.values() for report in found]
     notes = [value for report in reports for key, value in getattr(report, "user_properties", ()) if key == NOTE]
     if notes:

@@ -37,7 +37,7 @@ def test_no_law_rejects_a_correct_implementation(module, dtype):
         fast = soundness.FAST[1 : 3 if dtype == "float32" else 2]
         assert soundness.searched(fast, dtype, None, long).alarms == []
         own = [law for law in long if soundness.of_own_cases(law) and dtype == "float32"]
-        assert soundness.searched([name for name in CONDUCT if name not in fast], dtype, None, own).alarms == []
+        assert soundness.searched(CONDUCT, dtype, None, own).alarms == []
 
 
 def test_there_are_as_many_as_promised_and_several_for_each_operator():
