@@ -200,9 +200,10 @@ def test_the_gradient_of_a_long_swish_survives_the_edges_of_the_exponential(cand
 
 @clause("swish.beta-learned", tier="gradient")
 def test_the_gradient_of_swish_by_beta_survives_numbers_whose_squares_overflow(candidate):
-    """Thousands of elements, some of 4e19. Blind to other betas."""
-    candidate.begin()
-    judge.gradient_conforms(candidate, at_the_edges(candidate), ("beta",), sparse=True)
+    """Thousands of elements, some of 4e19, where x is frozen, too. Blind to other betas."""
+    for alone in (False, True):
+        candidate.begin()
+        judge.gradient_conforms(candidate, at_the_edges(candidate), ("beta",), alone, sparse=True)
 
 
 @clause("linear.formula", tier="exact")
