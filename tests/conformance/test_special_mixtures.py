@@ -1,0 +1,124 @@
+"""A NaN in mixtures: one in any tensor, or in what comes back, is where the formula has it, and nowhere else."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+
+import numpy as np
+
+from assay.tests.conformance.test_mixtures import SHARE, answer_of, gradients_of
+from assay.tests.trial import judge
+from assay.tests.trial.laws import clause
+from assay.tests.trial.plain import GRADIENTS, RESULTS, values_of
+from assay.tests.trial.sweeps import mixed
+from assay.tests.trial.textures import Texture
+from assay.tests.trial.whole import are_rounded_once
+
+INCOMING = "incoming gradient"
+
+
+def held(candidate, case, name, no_zeros):
+    """The numbers of a tensor, or of what comes back; ``no_zeros`` puts ones in their place."""
+    texture = case.incoming if name == INCOMING else case.textures[name]
+    shape = case.result_shape if name == INCOMING else case.shapes[name]
+    values = np.array(replace(texture, layout="contiguous").fill(shape, candidate.format, case.terms).values)
+    return np.where(values == 0.0, 1.0, values) if no_zeros else values
+
+
+def changed(case, name, values):
+    """The case with these numbers, which lie as those before."""
+    if name == INCOMING:
+        return case.changed(incoming=case.incoming.holding(values, case.terms))
+    return case.with_textures(**{name: case.textures[name].holding(values, case.terms)})
+
+
+def with_a_nan(candidate, case, *others):
+    """The case with one NaN, at the end or anywhere, in one of its tensors or of the others."""
+    rng = random.Random(f"a NaN {case.pick}")
+    name = rng.choice([*case.shapes, *others])
+    values = held(candidate, case, name, False)
+    values.flat[rng.choice((-1, rng.randrange(values.size)))] = math.nan
+    return changed(case, name, values)
+
+
+def are_where(candidate, what, subject, got, expected):
+    """Hold the places of NaN to those of what is expected."""
+    found, right = (np.where(np.isnan(each), math.nan, 0.0) for each in (got, expected))
+    judge.same_arrays(candidate, what, found, right, subject, of_last=True)
+
+
+@np.errstate(invalid="ignore", over="ignore")
+def is_in_the_result(candidate, case):
+    seen = answer_of(candidate, with_a_nan(candidate, case))
+    expected = RESULTS[case.operator](*values_of(seen))
+    are_where(candidate, "NaN vanished, or shows elsewhere", "result", seen.output, expected)
+
+
+@np.errstate(invalid="ignore", over="ignore")
+def goes_back(candidate, case):
+    """Where something comes back to all: whether a NaN counts to which nothing does is nobody's promise."""
+    case = changed(case, INCOMING, held(candidate, case, INCOMING, True))
+    seen = gradients_of(candidate, with_a_nan(candidate, case, INCOMING))
+    expected = GRADIENTS[case.operator](seen.call.cotangent.values, *values_of(seen))
+    for name, gradient in seen.gradients.items():
+        are_where(candidate, "NaN vanished, or shows elsewhere", f"gradient of {name}", gradient, expected[name])
+
+
+@clause("linear.special", tier="special", share=SHARE)
+@mixed("linear")
+def test_linear_in_any_mixture_has_nan_where_a_tensor_has_one(candidate, case):
+    """x, W or b. Blind to infinities, and to mixtures that are rare."""
+    is_in_the_result(candidate, case)
+
+
+@clause("glu.special", tier="special", share=SHARE)
+@mixed("glu")
+def test_glu_in_any_mixture_has_nan_where_a_tensor_has_one(candidate, case):
+    """x, W, V, b or c. Blind to infinities, and to mixtures that are rare."""
+    is_in_the_result(candidate, case)
+
+
+@clause("swiglu.special", tier="special", share=SHARE)
+@mixed("swiglu")
+def test_swiglu_in_any_mixture_has_nan_where_a_tensor_has_one(candidate, case):
+    """x, W, V, b or c. Blind to infinities, and to mixtures that are rare."""
+    is_in_the_result(candidate, case)
+
+
+@clause("linear.gradient", tier="special", share=SHARE, gradient=True)
+@mixed("linear")
+def test_linear_gradients_in_any_mixture_have_nan_where_a_tensor_has_one(candidate, case):
+    """Or what comes back. Blind to infinities, and to mixtures that are rare."""
+    goes_back(candidate, case)
+
+
+@clause("glu.gradient", tier="special", share=SHARE, gradient=True)
+@mixed("glu")
+def test_glu_gradients_in_any_mixture_have_nan_where_a_tensor_has_one(candidate, case):
+    """Or what comes back. Blind to infinities, and to mixtures that are rare."""
+    goes_back(candidate, case)
+
+
+@clause("swiglu.gradient", tier="special", share=SHARE, gradient=True)
+@mixed("swiglu")
+def test_swiglu_gradients_in_any_mixture_have_nan_where_a_tensor_has_one(candidate, case):
+    """Or what comes back. Blind to infinities, and to mixtures that are rare."""
+    goes_back(candidate, case)
+
+
+@clause("swish.gradient", tier="special", share=SHARE)
+@mixed("swish")
+def test_gradients_of_swish_in_any_mixture_have_nan_where_a_tensor_has_one(candidate, case):
+    """Or what comes back, or beta. Blind to infinities, and to mixtures that are rare."""
+    goes_back(candidate, case)
+
+
+@clause("max_pool2d.gradient", tier="special", share=SHARE, gradient=True)
+@mixed("max_pool2d")
+def test_max_pool2d_gradients_in_any_mixture_go_to_the_nan_of_a_window(candidate, case):
+    """Which is what was taken; ones come back, whose sums are exact. Blind to more than one, and to rare mixtures."""
+    ones = case.changed(incoming=replace(Texture("ones"), layout=case.incoming.layout))
+    seen = gradients_of(candidate, with_a_nan(candidate, ones))
+    are_rounded_once(candidate, seen, seen.gradients)
