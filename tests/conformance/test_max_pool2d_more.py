@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.reference.conv2d import pair
+from assay.tests.conformance.test_max_pool2d import shared
 from assay.tests.trial import judge
 from assay.tests.trial.aligned import aligned_cases
 from assay.tests.trial.cases import Case
@@ -162,3 +164,20 @@ def test_windows_of_negative_zeros_alone_are_zeros_at_the_border(candidate):
     expected = np.zeros((1, 2, 2, 3))
     expected[0, 1, 1, 1:] = 1.0
     judge.same_arrays(candidate, "the largest of negative zeros is not zero", got, expected)
+
+
+@clause("max_pool2d.gradient-ties", tier="gradient")
+def test_max_pool2d_gradients_of_padded_planes_of_one_number_arrive(candidate):
+    """Of any size: a border that is a number a little smaller may tie. Blind to windows that overlap."""
+    most = candidate.format.largest
+    what = "a window's derivatives do not add up to its incoming one"
+    for number, (kernel, padding) in itertools.product((600.0, -600.0, most / 16, -most / 16, -most), ((2, 1), (5, 2))):
+        candidate.begin()
+        parameters = {"kernel_size": kernel, "padding": padding}
+        plane = Texture("normal").holding(rounded(np.full((1, 1, 7, 8), number), candidate.format), 1)
+        case = Case("max_pool2d", {"input": (1, 1, 7, 8)}, {"input": plane}, parameters, incoming=Texture("normal", 1))
+        seen = candidate.ask_gradient(case)
+        gradient = seen.gradients["input"].ravel()
+        for at, positions in windows_of(case):
+            permitted = shared(candidate, float(seen.call.cotangent.values[at]))
+            judge.within(candidate, what, at, math.fsum(gradient[positions]), permitted, "derivatives of window ")

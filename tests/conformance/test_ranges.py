@@ -60,6 +60,64 @@ def of_all_sizes(candidate, case):
         judge.conforms(candidate, holding(candidate, case, **held), FEW)
 
 
+def ends_meet(candidate, case):
+    """Judge products of the largest numbers and the smallest, and biases beside what is tiny, or multiplied by zeros.
+
+    Of either sign, and so few that no sum of them overflows, in whatever order.
+    """
+    most, least = candidate.format.largest / 16, candidate.format.least_normal
+    root = math.sqrt(most)
+    for of_first, of_weights, of_biases in (
+        (most, least, 1.0),
+        (least, most, 1.0),
+        (1.0, least, root),
+        (0.0, most, 1 / root),
+    ):
+        candidate.begin()
+        held, first = near_one(case), next(iter(case.shapes))
+        for name, each in held.items():
+            factor = of_first if name == first else of_biases if each.ndim == 1 else of_weights
+            each *= factor * (-1.0) ** np.arange(each.size).reshape(each.shape)
+        judge.conforms(candidate, holding(candidate, case, **held), FEW)
+
+
+def of_few_rows(operator):
+    """Layers of one row or three, or of one feature, with biases and without."""
+    for rows, features in ((1, 9), (3, 9), (3, 1)):
+        plain = dense(operator, rows, features, 5)
+        yield from (plain, biased(plain))
+
+
+@clause("linear.formula", tier="enclosure")
+def test_ends_of_the_range_meet_in_linear(candidate):
+    """The largest numbers times the smallest, beside biases near 1. Blind to sums that may overflow."""
+    for case in of_few_rows("linear"):
+        ends_meet(candidate, case)
+
+
+@clause("glu.formula", tier="enclosure")
+def test_ends_of_the_range_meet_in_glu(candidate):
+    """The largest numbers times the smallest, beside biases near 1. Blind to sums that may overflow."""
+    for case in of_few_rows("glu"):
+        ends_meet(candidate, case)
+
+
+@clause("swiglu.formula", tier="enclosure")
+def test_ends_of_the_range_meet_in_swiglu(candidate):
+    """The largest numbers times the smallest, beside biases near 1. Blind to sums that may overflow."""
+    for case in of_few_rows("swiglu"):
+        ends_meet(candidate, case)
+
+
+@clause("conv2d.formula", tier="enclosure")
+def test_ends_of_the_range_meet_in_conv2d(candidate):
+    """The largest numbers times the smallest, beside biases near 1. Blind to sums that may overflow."""
+    for image in ((1, 1, 5, 6), (3, 1, 6, 7)):
+        plain = convolution(image, (5, 1, 3, 3), padding=0)
+        for case in (plain, biased(plain)):
+            ends_meet(candidate, case)
+
+
 @clause("linear.formula", tier="enclosure")
 def test_rows_and_outputs_of_linear_may_be_of_any_size(candidate):
     """In one batch, or in one weight. Blind to features of any size."""
@@ -201,3 +259,31 @@ def test_gradients_of_linear_by_rows_whose_sum_overflows_count(candidate):
     case = holding(candidate, case, x=from_one_to_two(case.shapes["x"]) * (candidate.format.largest / 16))
     incoming = Texture("ones", 0, (), "expanded").holding(np.full(case.result_shape, 2.0**-8), 1)
     judge.gradient_conforms(candidate, case.changed(incoming=incoming), ("w",))
+
+
+def factors_meet_in_any_order(candidate, operator):
+    """Judge the gradient of W where what comes back, x and the other branch are small and large: two overflow, or none.
+
+    What comes back and x, multiplied first, are no number of the dtype, or zero.
+    """
+    root = math.log2(candidate.format.largest) / 2 - 3.0
+    for rows, turn in itertools.product((1, 3), (1, -1)):
+        candidate.begin()
+        case = dense(operator, rows, 3, 5)
+        x, w, v, incoming = 2.0 ** (turn * root * np.array((-0.95, 0.95, 1.9, -1.2)))
+        sized = {"x": x, "w": w / 8.0, "v": v}
+        held = {name: values * sized[name] for name, values in near_one(case).items()}
+        case = holding(candidate, case, **held)
+        judge.gradient_conforms(candidate, coming_back(candidate, case, np.full(case.result_shape, incoming)), ["w"])
+
+
+@clause("glu.gradient", tier="gradient")
+def test_factors_of_a_gradient_of_glu_are_small_and_large(candidate):
+    """Of one row and three. Blind to gates far open or far shut."""
+    factors_meet_in_any_order(candidate, "glu")
+
+
+@clause("swiglu.gradient", tier="gradient")
+def test_factors_of_a_gradient_of_swiglu_are_small_and_large(candidate):
+    """Of one row and three. Blind to gates far open or far shut."""
+    factors_meet_in_any_order(candidate, "swiglu")

@@ -108,7 +108,7 @@ def test_swiglu_gradients_in_any_mixture_have_nan_where_a_tensor_has_one(candida
     goes_back(candidate, case)
 
 
-@clause("swish.gradient", tier="special", share=SHARE)
+@clause("swish.gradient", tier="special", share=SHARE, gradient=True)
 @mixed("swish")
 def test_gradients_of_swish_in_any_mixture_have_nan_where_a_tensor_has_one(candidate, case):
     """Or what comes back, or beta. Blind to infinities, and to mixtures that are rare."""

@@ -11,7 +11,8 @@ import math
 import numpy as np
 
 from assay.tests.conformance.test_layers import EDGES
-from assay.tests.conformance.test_special_layers import spreads
+from assay.tests.conformance.test_magnitudes import KEPT_SUBNORMAL, convolution, dense
+from assay.tests.conformance.test_special_layers import FEW, spreads
 from assay.tests.conformance.test_unusual_inputs import what_is_not_finite
 from assay.tests.trial import judge
 from assay.tests.trial.cases import Case
@@ -92,6 +93,32 @@ def test_gradients_of_glu_biases_of_any_number_survive_the_edges_of_the_exponent
 def test_gradients_of_swiglu_biases_of_any_number_survive_the_edges_of_the_exponential(candidate):
     """1 to 67 outputs, all of whose gates are far open or shut. Blind to gates in between."""
     gates_survive(candidate, "swiglu", of_biases)
+
+
+# --- subnormal numbers
+
+
+def subnormal_numbers_count(candidate, case, *names):
+    """Judge a layer in which one of these tensors is subnormal, and the other brings it back to normal numbers."""
+    for name in names:
+        candidate.begin()
+        textures = {each: Texture("ones").holding(np.full(case.shapes[each], 2.0**10), 1) for each in names}
+        judge.conforms(candidate, case.changed(textures=textures | {name: Texture("subnormal", case.pick)}), FEW)
+
+
+@clause("linear.formula", tier="special", dtypes=KEPT_SUBNORMAL)
+def test_subnormal_numbers_of_any_feature_of_linear_count(candidate):
+    """1 to 67 features, of x and W, unless flushing is declared. Blind to biases."""
+    for features in SIZES:
+        subnormal_numbers_count(candidate, dense("linear", 2, features, 5).changed(pick=features), "x", "w")
+
+
+@clause("conv2d.formula", tier="special", dtypes=KEPT_SUBNORMAL)
+def test_subnormal_numbers_of_any_channel_of_conv2d_count(candidate):
+    """1 to 67 channels, of images and kernels, unless flushing is declared. Blind to biases."""
+    for channels in SIZES:
+        case = convolution((1, channels, 3, 4), (3, channels, 2, 2), padding=0).changed(pick=channels)
+        subnormal_numbers_count(candidate, case, "input", "weight")
 
 
 # --- NaN and infinities

@@ -7,9 +7,9 @@ import torch
 from assay.reference.conv2d import pair
 from assay.tests.mutants.dispatched import BACK, LAYOUTS, back
 from assay.tests.mutants.gradients import again
-from assay.tests.mutants.lapsed import bug, noting, right
+from assay.tests.mutants.lapsed import bug, right
 from assay.tests.mutants.networks import MEMORYLESS
-from assay.tests.mutants.precision import Valued, wide
+from assay.tests.mutants.precision import Valued
 from assay.tests.mutants.programs import evaluated
 
 
@@ -106,47 +106,7 @@ def by_the_hash_of_both():
     return {"glu": glu}
 
 
-def square_first(whole, given, incoming):
-    """By beta alone x is squared first, which overflows."""
-    beta = given["beta"]
-    if whole or not isinstance(beta, torch.Tensor):
-        return {}
-    x, gate = wide(given["x"]), torch.sigmoid(wide(beta) * wide(given["x"]))
-    return {"beta": (wide(incoming) * (x * x * (gate * (1 - gate)))).sum().reshape(beta.shape).to(beta.dtype)}
-
-
-def to_what_equals_the_largest(found, incoming, given):
-    """A window that is the whole plane hands back to the first number that equals the largest: no NaN does."""
-    x = given["input"]
-    if pair(given["kernel_size"]) != x.shape[2:] or pair(given["padding"]) != (0, 0):
-        return {}
-    place = (x == x.amax((2, 3), keepdim=True)).flatten(2).to(torch.uint8).argmax(-1, keepdim=True)
-    gradient = torch.zeros_like(x, memory_format=torch.contiguous_format)
-    gradient.flatten(2).scatter_(2, place, incoming.flatten(2)[..., :1])
-    return {"input": gradient}
-
-
-def gates_clamped_at_the_end(x, w, v, b=None, c=None):
-    """Of more than 8 outputs, the gates behind the last 8 are clamped by a minimum that prefers numbers to NaN."""
-    y, whole = right["glu"](x, w, v, b, c), len(w) // 8 * 8
-    if len(w) <= 8 or whole == len(w):
-        return y
-    gate, branch = right["linear"](x, w, b).detach(), right["linear"](x, v, c).detach()
-    shut = torch.sigmoid(torch.fmax(gate, gate.new_tensor(-104.0))) * branch
-    end = torch.arange(len(w)) >= whole
-    return Valued.apply(y, torch.where(end & gate.isnan(), shut, y.detach()))
-
-
 MUTANTS = (
-    bug(
-        "squares",
-        "swish.beta-learned",
-        "by beta alone: x squared",
-        noting("swish", lambda x, beta: x.requires_grad, square_first),
-        *BACK,
-    ),
-    bug("whole", "max_pool2d.gradient", "one window: no NaN", back("max_pool2d", to_what_equals_the_largest), *BACK),
-    bug("clamped", "glu.special", "outputs behind 8: no NaN", {"glu": gates_clamped_at_the_end}, "value", "special"),
     bug("hash", MEMORYLESS, "W and V by the hash of their numbers", by_the_hash_of_both),
     bug(
         "chunk",
