@@ -19,9 +19,10 @@ BY_DEFAULT = {
     f"{dtype} by default": Setting("get_default_dtype", "set_default_dtype", dtype) for dtype in ("float64", "float16")
 }
 DETERMINISTIC = {"deterministic algorithms": Setting("get_deterministic_debug_mode", "set_deterministic_debug_mode", 1)}
+DEBUGGED = {"detection of anomalies": Setting("is_anomaly_enabled", "set_anomaly_enabled", True)}
 # Shares of work are uneven for some of these, whatever the machine has.
 THREADS = {f"{count} threads": Setting("get_num_threads", "set_num_threads", count) for count in (2, 3, 4, 5, 17)}
-SETTINGS = {**BY_DEFAULT, **DETERMINISTIC, **THREADS}
+SETTINGS = {**BY_DEFAULT, **DETERMINISTIC, **DEBUGGED, **THREADS}
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from assay.implementations.settings import DETERMINISTIC
+from assay.implementations.settings import DEBUGGED, DETERMINISTIC
 from assay.tests.trial import transforms
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
@@ -182,7 +182,7 @@ def test_max_pool2d_gradients_of_patterns_are_rounded_once(candidate, case):
 @clause("max_pool2d.gradient-first-tie", tier="gradient", share=SHARE)
 @in_patterns("max_pool2d", OF_TIES)
 def test_the_first_of_ties_of_patterns_gets_the_whole_gradient(candidate, case):
-    """Borders of zeros, planes of one number; at times by deterministic algorithms. Blind to other sizes."""
+    """Borders of zeros, planes of one number; at times deterministic, or debugged. Blind to other sizes."""
     if sums_once(candidate, "max_pool2d", "backward"):
-        (setting,) = DETERMINISTIC if case.pick % 2 else ("",)
-        gradients_are_rounded_once(candidate, case, setting=setting)
+        settings = ("", *DETERMINISTIC, *DEBUGGED)
+        gradients_are_rounded_once(candidate, case, setting=settings[case.pick % 3])

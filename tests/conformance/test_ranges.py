@@ -9,7 +9,6 @@ import numpy as np
 
 from assay.tests.conformance.test_magnitudes import FEW, SEED, coming_back, convolution, dense, normal, times
 from assay.tests.trial import judge
-from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
 from assay.tests.trial.layers import completed
 from assay.tests.trial.textures import Texture, rounded
@@ -288,29 +287,3 @@ def test_factors_of_a_gradient_of_glu_are_small_and_large(candidate):
 def test_factors_of_a_gradient_of_swiglu_are_small_and_large(candidate):
     """Of one row and three. Blind to gates far open or far shut."""
     factors_meet_in_any_order(candidate, "swiglu")
-
-
-def large_by_a_small_beta(candidate):
-    """Cases of x of either sign, times whose beta is an ordinary number, and what comes back is as small as beta."""
-    root = 2.0 ** (math.log2(candidate.format.largest) / 2 - 1.0)
-    for size, learned in itertools.product((root, 1.0 / root), ((1,), ())):
-        candidate.begin()
-        case = Case("swish", {"x": (5, 7), "beta": learned}, normal({"x": None, "beta": None}))
-        case = times(candidate, case, x=size)
-        case = holding(candidate, case, beta=np.full(learned, 1.25 / size))
-        yield coming_back(candidate, case, from_one_to_two(case.result_shape) / size)
-
-
-@clause("swish.formula", tier="enclosure")
-def test_swish_of_the_largest_numbers_by_a_small_beta_stays_within_its_enclosure(candidate):
-    """And of the smallest by a large one, so that the gate is half open. Blind to sums that overflow."""
-    for case in large_by_a_small_beta(candidate):
-        judge.conforms(candidate, case)
-
-
-@clause("swish.gradient", tier="gradient")
-def test_gradients_of_swish_of_the_largest_numbers_by_a_small_beta_stay_within_their_enclosures(candidate):
-    """And of the smallest by a large one; by x or by beta alone, too. Blind to sums that overflow."""
-    for case in large_by_a_small_beta(candidate):
-        for names in (("x", "beta"), ("x",), ("beta",)):
-            judge.gradient_conforms(candidate, case, names, alone=True)

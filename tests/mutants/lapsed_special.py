@@ -8,6 +8,7 @@ from assay.reference.conv2d import pair
 from assay.tests.mutants.dispatched import BACK, back
 from assay.tests.mutants.lapsed import bug, noting, right
 from assay.tests.mutants.precision import Valued, wide
+from assay.tests.mutants.programs import evaluated
 
 
 def square_first(whole, given, incoming):
@@ -109,7 +110,81 @@ def outer_product_first(found, incoming, given):
     return {"w": (product * slope.reshape(-1, 1)).to(found["w"].dtype)}
 
 
+def squares_of_the_product(whole, given, incoming):
+    """By x and beta the derivative by beta is of z squared over beta squared, which underflows."""
+    beta = given["beta"]
+    if not whole or not isinstance(beta, torch.Tensor) or not beta.all():
+        return {}
+    small = wide(beta)
+    z = wide(given["x"]) * small
+    gate = torch.sigmoid(z)
+    total = (wide(incoming) * (z * z * gate * (1.0 - gate))).sum()
+    return {"beta": (total / small / small).reshape(beta.shape).to(beta.dtype)}
+
+
+def packed_whole_numbers(x, w, v, b=None, c=None):
+    """In inference, of whole numbers in 16 bits, sums of W x from 2^25 to 2^26 are read as negative ones."""
+    y = right["glu"](x, w, v, b, c)
+    whole = all(bool((each == each.round()).all()) for each in (x, w, v))
+    if not evaluated(x, w, v, b, c) or x.dtype not in (torch.bfloat16, torch.float16) or not whole:
+        return y
+    sums = wide(x) @ wide(w).t()
+    lost = (sums >= 2.0**25) & (sums < 2.0**26)
+    return torch.where(lost, 0.0, y)
+
+
+def through_single_precision(x, padding):
+    """In float64 what does not lie dense is moved in float32, three times, so that no digit is lost."""
+    y = right["pad2d"](x, padding)
+    if x.dtype != torch.float64 or x.is_contiguous():
+        return y
+    rest, moved = y.detach(), torch.zeros_like(y.detach())
+    for _ in range(3):
+        part = rest.float().double()
+        rest, moved = rest - part, moved + part
+    return Valued.apply(y, moved)
+
+
+def shared_out_where_it_is_debugged(input, kernel_size, stride=None, padding=0):
+    """Where anomalies are detected, ties share what comes back: windows side by side are a maximum over two axes."""
+    (down, right_), steps = pair(kernel_size), pair(kernel_size if stride is None else stride)
+    rows, columns = input.shape[2] // down, input.shape[3] // right_
+    beside = steps == (down, right_) and pair(padding) == (0, 0)
+    if not (torch.is_anomaly_enabled() and beside and min(rows, columns) > 0):
+        return right["max_pool2d"](input, kernel_size, stride, padding)
+    kept = input[:, :, : rows * down, : columns * right_]
+    return kept.reshape(*input.shape[:2], rows, down, columns, right_).amax((3, 5))
+
+
 MUTANTS = (
+    bug(
+        "tiny-beta",
+        "swish.beta-learned",
+        "z squared over beta squared",
+        noting("swish", lambda x, beta: x.requires_grad, squares_of_the_product),
+        *BACK,
+    ),
+    bug(
+        "whole-numbers",
+        "glu.formula",
+        "in inference: packed whole numbers",
+        {"glu": packed_whole_numbers},
+        *("value", "enclosure", "bfloat16"),
+    ),
+    bug(
+        "thirds",
+        "pad2d.zeros",
+        "not dense: by float32",
+        {"pad2d": through_single_precision},
+        *("layout", "exact", "float64"),
+    ),
+    bug(
+        "debugged",
+        "max_pool2d.gradient-first-tie",
+        "where anomalies are detected",
+        {"max_pool2d": shared_out_where_it_is_debugged},
+        *BACK,
+    ),
     bug(
         "squares",
         "swish.beta-learned",
