@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -16,7 +17,9 @@ from assay.tests.trial import judge
 from assay.tests.trial.cases import SMALL, WIDE, conv2d_cases
 from assay.tests.trial.failure import RAISED, NonConformance
 from assay.tests.trial.laws import clause
+from assay.tests.trial.layers import of_integers
 from assay.tests.trial.textures import INTEGERS, Texture, textures
+from assay.tests.trial.whole import gradients_are_exact, result_is_exact
 
 counts = st.sampled_from((1, 2, 3, 4, 7, 16, 33))
 
@@ -209,3 +212,29 @@ as_wide_as_the_input = conv2d_cases(("integers",), (1,), (1, 2), ((32, 16, 33, 8
 def test_conv2d_gradients_with_wide_kernels_are_exact(candidate, case, incoming):
     """Kernels of 8 to 33 rows and columns, as wide as the input among them. Blind to rounding: integers are exact."""
     judge.gradient_conforms_exactly(candidate, plain(case).changed(incoming=incoming))
+
+
+def of_one_place():
+    """Layers of which one place comes out, for each kernel, padding and stride: of one sample, of many."""
+    for kernel, padding, samples in itertools.product(range(2, 6), range(3), (1, 17)):
+        for stride in range(1, kernel + 1):  # findings, 12
+            fitting = [side for side in range(1, 8) if 0 <= side + 2 * padding - kernel < stride]
+            for sides in {(fitting[0], fitting[-1]), (fitting[-1], fitting[0])} if fitting else ():
+                shapes = {"input": (samples, 3, *sides), "weight": (4, 3, kernel, kernel)}
+                yield of_integers("conv2d", shapes, {"stride": stride, "padding": padding})
+
+
+@clause("conv2d.formula", tier="exact")
+def test_conv2d_of_which_one_place_comes_out_is_exact(candidate):
+    """2 x 2 to 5 x 5 kernels, all elements. Blind to strides beyond the kernel."""
+    for case in of_one_place():
+        candidate.begin()
+        result_is_exact(candidate, case)
+
+
+@clause("conv2d.gradient", tier="gradient")
+def test_conv2d_gradients_where_one_place_comes_out_are_exact(candidate):
+    """2 x 2 to 5 x 5 kernels, all elements. Blind to strides beyond the kernel."""
+    for case in of_one_place():
+        candidate.begin()
+        gradients_are_exact(candidate, case.changed(incoming=Texture("integers", 1)))

@@ -106,7 +106,23 @@ def by_the_hash_of_both():
     return {"glu": glu}
 
 
+def cropped_alike(found, incoming, given):
+    """One place, of 16 samples and more: of the kernel as much is off the image at its end as at its start."""
+    x, weight = given["input"], given["weight"]
+    (above, before), (high, wide) = pair(given.get("padding", 0)), weight.shape[2:]
+    if "input" not in found or incoming.shape[2:] != (1, 1) or len(incoming) < 16 or not (above or before):
+        return {}
+    rows, columns = min(high - 2 * above, x.shape[2]), min(wide - 2 * before, x.shape[3])
+    if min(rows, columns) <= 0:
+        return {}
+    wrong = torch.zeros_like(x, memory_format=torch.contiguous_format)
+    seen = found["input"][:, :, :rows, :columns]
+    wrong[:, :, :rows, :columns] = seen
+    return {"input": wrong}
+
+
 MUTANTS = (
+    bug("pixel", "conv2d.gradient", "one place: kernels cropped alike", back("conv2d", cropped_alike), *BACK),
     bug("hash", MEMORYLESS, "W and V by the hash of their numbers", by_the_hash_of_both),
     bug(
         "chunk",
