@@ -43,10 +43,18 @@ def test_swish_of_the_largest_numbers_by_a_small_beta_stays_within_its_enclosure
 
 @clause("swish.gradient", tier="gradient")
 def test_gradients_of_swish_of_the_largest_numbers_by_a_small_beta_stay_within_their_enclosures(candidate):
-    """And of the smallest by a large one; by x or by beta alone, too. Blind to sums that overflow."""
+    """And of the smallest by a large one; where beta learns and where it does not. Blind to sums that overflow."""
     for case in large_by_a_small_beta(candidate):
-        for names in (("x", "beta"), ("x",), ("beta",)):
-            judge.gradient_conforms(candidate, case, names, alone=True)
+        for alone in (False, True):
+            judge.gradient_conforms(candidate, case, ("x",), alone)
+
+
+@clause("swish.beta-learned", tier="gradient")
+def test_a_small_beta_learns_from_the_largest_numbers(candidate):
+    """And a large one from the smallest; where x learns and where it does not. Blind to sums that overflow."""
+    for case in large_by_a_small_beta(candidate):
+        for alone in (False, True):
+            judge.gradient_conforms(candidate, case, ("beta",), alone)
 
 
 def of_every_size(candidate, shape):

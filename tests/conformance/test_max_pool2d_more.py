@@ -166,7 +166,7 @@ def test_windows_of_negative_zeros_alone_are_zeros_at_the_border(candidate):
     judge.same_arrays(candidate, "the largest of negative zeros is not zero", got, expected)
 
 
-@clause("max_pool2d.gradient-ties", tier="gradient")
+@clause("max_pool2d.padding", tier="gradient")
 def test_max_pool2d_gradients_of_padded_planes_of_one_number_arrive(candidate):
     """Of any size: a border that is a number a little smaller may tie. Blind to windows that overlap."""
     most = candidate.format.largest

@@ -60,62 +60,73 @@ def of_all_sizes(candidate, case):
         judge.conforms(candidate, holding(candidate, case, **held), FEW)
 
 
+def sized(candidate, case, of_first, of_weights, of_biases):
+    """Judge a layer of numbers of these sizes, of either sign, and so few that no sum of them overflows."""
+    candidate.begin()
+    held, first = near_one(case), next(iter(case.shapes))
+    for name, each in held.items():
+        factor = of_first if name == first else of_biases if each.ndim == 1 else of_weights
+        each *= factor * (-1.0) ** np.arange(each.size).reshape(each.shape)
+        each += 0.0  # no zero is negative
+    judge.conforms(candidate, holding(candidate, case, **held), FEW)
+
+
 def ends_meet(candidate, case):
-    """Judge products of the largest numbers and the smallest, and biases beside what is tiny, or multiplied by zeros.
-
-    Of either sign, and so few that no sum of them overflows, in whatever order.
-    """
+    """Judge products of the largest numbers and the smallest."""
     most, least = candidate.format.largest / 16, candidate.format.least_normal
-    root = math.sqrt(most)
-    for of_first, of_weights, of_biases in (
-        (most, least, 1.0),
-        (least, most, 1.0),
-        (1.0, least, root),
-        (0.0, most, 1 / root),
-    ):
-        candidate.begin()
-        held, first = near_one(case), next(iter(case.shapes))
-        for name, each in held.items():
-            factor = of_first if name == first else of_biases if each.ndim == 1 else of_weights
-            each *= factor * (-1.0) ** np.arange(each.size).reshape(each.shape)
-        judge.conforms(candidate, holding(candidate, case, **held), FEW)
+    sized(candidate, case, most, least, 1.0)
+    sized(candidate, case, least, most, 1.0)
 
 
-def of_few_rows(operator):
-    """Layers of one row or three, or of one feature, with biases and without."""
+def biases_count(candidate, case):
+    """Judge biases of some size beside what is tiny, and beside what is large and multiplied by zeros."""
+    most, least = candidate.format.largest / 16, candidate.format.least_normal
+    sized(candidate, case, 1.0, least, math.sqrt(most))
+    sized(candidate, case, 0.0, most, 1.0 / math.sqrt(most))
+
+
+def of_few_rows(candidate, operator):
+    """Judge layers of one row or three, or of one feature, with biases and without."""
     for rows, features in ((1, 9), (3, 9), (3, 1)):
-        plain = dense(operator, rows, features, 5)
-        yield from (plain, biased(plain))
+        case = dense(operator, rows, features, 5)
+        for each in (case, biased(case)):
+            ends_meet(candidate, each)
+        biases_count(candidate, biased(case))
 
 
 @clause("linear.formula", tier="enclosure")
 def test_ends_of_the_range_meet_in_linear(candidate):
-    """The largest numbers times the smallest, beside biases near 1. Blind to sums that may overflow."""
-    for case in of_few_rows("linear"):
-        ends_meet(candidate, case)
+    """The largest numbers times the smallest, and biases beside them. Blind to sums that may overflow."""
+    of_few_rows(candidate, "linear")
 
 
 @clause("glu.formula", tier="enclosure")
 def test_ends_of_the_range_meet_in_glu(candidate):
-    """The largest numbers times the smallest, beside biases near 1. Blind to sums that may overflow."""
-    for case in of_few_rows("glu"):
-        ends_meet(candidate, case)
+    """The largest numbers times the smallest, and biases beside them. Blind to sums that may overflow."""
+    of_few_rows(candidate, "glu")
 
 
 @clause("swiglu.formula", tier="enclosure")
 def test_ends_of_the_range_meet_in_swiglu(candidate):
-    """The largest numbers times the smallest, beside biases near 1. Blind to sums that may overflow."""
-    for case in of_few_rows("swiglu"):
-        ends_meet(candidate, case)
+    """The largest numbers times the smallest, and biases beside them. Blind to sums that may overflow."""
+    of_few_rows(candidate, "swiglu")
+
+
+OF_FEW_IMAGES = [convolution(image, (5, 1, 3, 3), padding=0) for image in ((1, 1, 5, 6), (3, 1, 6, 7))]
 
 
 @clause("conv2d.formula", tier="enclosure")
 def test_ends_of_the_range_meet_in_conv2d(candidate):
-    """The largest numbers times the smallest, beside biases near 1. Blind to sums that may overflow."""
-    for image in ((1, 1, 5, 6), (3, 1, 6, 7)):
-        plain = convolution(image, (5, 1, 3, 3), padding=0)
-        for case in (plain, biased(plain)):
-            ends_meet(candidate, case)
+    """The largest numbers times the smallest. Blind to biases, and to sums that may overflow."""
+    for case in OF_FEW_IMAGES:
+        ends_meet(candidate, case)
+
+
+@clause("conv2d.bias", tier="enclosure")
+def test_biases_of_conv2d_count_beside_ends_of_the_range(candidate):
+    """Beside tiny kernels, and large ones that meet zeros. Blind to sums that may overflow."""
+    for case in OF_FEW_IMAGES:
+        biases_count(candidate, biased(case))
 
 
 @clause("linear.formula", tier="enclosure")

@@ -17,6 +17,7 @@ from assay.tests.trial.textures import Texture
 from assay.tests.trial.whole import are_rounded_once
 
 INCOMING = "incoming gradient"
+OF_RESULTS = ("v", "b", "c")  # where results show whether their NaN are lost
 
 
 def held(candidate, case, name, no_zeros):
@@ -34,10 +35,10 @@ def changed(case, name, values):
     return case.with_textures(**{name: case.textures[name].holding(values, case.terms)})
 
 
-def with_a_nan(candidate, case, *others):
-    """The case with one NaN, at the end or anywhere, in one of its tensors or of the others."""
+def with_a_nan(candidate, case, names):
+    """The case with one NaN, at the end or anywhere, in one of these."""
     rng = random.Random(f"a NaN {case.pick}")
-    name = rng.choice([*case.shapes, *others])
+    name = rng.choice(list(names))
     values = held(candidate, case, name, False)
     values.flat[rng.choice((-1, rng.randrange(values.size)))] = math.nan
     return changed(case, name, values)
@@ -51,19 +52,27 @@ def are_where(candidate, what, subject, got, expected):
 
 @np.errstate(invalid="ignore", over="ignore")
 def is_in_the_result(candidate, case):
-    seen = answer_of(candidate, with_a_nan(candidate, case))
+    seen = answer_of(candidate, with_a_nan(candidate, case, case.shapes))
     expected = RESULTS[case.operator](*values_of(seen))
     are_where(candidate, "NaN vanished, or shows elsewhere", "result", seen.output, expected)
 
 
 @np.errstate(invalid="ignore", over="ignore")
-def goes_back(candidate, case):
-    """Where something comes back to all: whether a NaN counts to which nothing does is nobody's promise."""
+def goes_back(candidate, case, learning=()):
+    """Where something comes back to all: whether a NaN counts to which nothing does is nobody's promise.
+
+    Gradients of all that learns, or of these.
+    """
+    wanted = [name for name in case.learning if name in (learning or case.shapes)]
+    if not wanted:
+        return
     case = changed(case, INCOMING, held(candidate, case, INCOMING, True))
-    seen = gradients_of(candidate, with_a_nan(candidate, case, INCOMING))
+    of = [name for name in case.shapes if name not in OF_RESULTS]
+    seen = gradients_of(candidate, with_a_nan(candidate, case, [*of, INCOMING]))
     expected = GRADIENTS[case.operator](seen.call.cotangent.values, *values_of(seen))
-    for name, gradient in seen.gradients.items():
-        are_where(candidate, "NaN vanished, or shows elsewhere", f"gradient of {name}", gradient, expected[name])
+    for name in wanted:
+        what = "NaN vanished, or shows elsewhere"
+        are_where(candidate, what, f"gradient of {name}", seen.gradients[name], expected[name])
 
 
 @clause("linear.special", tier="special", share=SHARE)
@@ -111,8 +120,15 @@ def test_swiglu_gradients_in_any_mixture_have_nan_where_a_tensor_has_one(candida
 @clause("swish.gradient", tier="special", share=SHARE, gradient=True)
 @mixed("swish")
 def test_gradients_of_swish_in_any_mixture_have_nan_where_a_tensor_has_one(candidate, case):
+    """Or what comes back, or beta; by x. Blind to infinities, and to mixtures that are rare."""
+    goes_back(candidate, case, ["x"])
+
+
+@clause("swish.beta-learned", tier="special", share=SHARE, gradient=True)
+@mixed("swish")
+def test_gradients_of_swish_by_beta_in_any_mixture_are_nan_where_a_tensor_has_one(candidate, case):
     """Or what comes back, or beta. Blind to infinities, and to mixtures that are rare."""
-    goes_back(candidate, case)
+    goes_back(candidate, case, ["beta"])
 
 
 @clause("max_pool2d.gradient", tier="special", share=SHARE, gradient=True)
@@ -120,5 +136,5 @@ def test_gradients_of_swish_in_any_mixture_have_nan_where_a_tensor_has_one(candi
 def test_max_pool2d_gradients_in_any_mixture_go_to_the_nan_of_a_window(candidate, case):
     """Which is what was taken; ones come back, whose sums are exact. Blind to more than one, and to rare mixtures."""
     ones = case.changed(incoming=replace(Texture("ones"), layout=case.incoming.layout))
-    seen = gradients_of(candidate, with_a_nan(candidate, ones))
+    seen = gradients_of(candidate, with_a_nan(candidate, ones, case.shapes))
     are_rounded_once(candidate, seen, seen.gradients)

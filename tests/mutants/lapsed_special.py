@@ -198,7 +198,7 @@ MUTANTS = (
     bug("scaled", "conv2d.bias", "b by a kernel's size", {"conv2d": biases_in_units_of_kernels}, "value", "special"),
     bug(
         "border-less",
-        "max_pool2d.gradient-ties",
+        "max_pool2d.padding",
         "padding with the least number less one",
         back("max_pool2d", borders_below_the_least),
         *(*BACK, "bfloat16"),
