@@ -139,8 +139,13 @@ class Ball:
         if not (math.isfinite(self.middle) and math.isfinite(got)):
             same = got == self.middle or (got != got and self.middle != self.middle)
             return 0.0 if same or (self.overflow and self._may_overflow_to(got)) else math.inf
-        error = size_of(Fraction(got) - self.middle) if isinstance(self.middle, Fraction) else abs(got - self.middle)
-        return error / self.radius if self.radius else (math.inf if error else 0.0)
+        if not self.radius:
+            return math.inf if got != self.middle else 0.0
+        if self.radius == math.inf:
+            return 0.0
+        if isinstance(self.middle, Fraction):  # an error below the normal numbers may be twice its size, rounded
+            return nearest(abs(Fraction(got) - self.middle) / Fraction(self.radius))
+        return size_of(got - self.middle) / self.radius
 
     def _may_overflow_to(self, got: float) -> bool:
         return math.isinf(got) and ((got > 0.0) == (self.middle > 0) or self.radius >= size_of(self.middle))

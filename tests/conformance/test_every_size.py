@@ -49,6 +49,31 @@ def test_gradients_of_swish_of_the_largest_numbers_by_a_small_beta_stay_within_t
             judge.gradient_conforms(candidate, case, ("x",), alone)
 
 
+def of_subnormal_numbers(candidate):
+    """Cases of x times whose beta, a power of two, is an ordinary number: a number, or a tensor."""
+    beta = 1.0 / candidate.format.least_normal
+    for number in (True, False):
+        candidate.begin()
+        shapes, textures = {"x": (5, 7)}, {"x": Texture("subnormal", 1)}
+        if not number:
+            shapes, textures = {**shapes, "beta": ()}, {**textures, "beta": Texture("ones").holding(np.array(beta), 1)}
+        yield Case("swish", shapes, textures, {"beta": beta} if number else {}, incoming=Texture("normal"))
+
+
+@clause("swish.formula", tier="special")
+def test_swish_of_subnormal_numbers_by_a_beta_that_makes_them_ordinary_stays_as_near(candidate):
+    """Unless flushing is declared. Blind to betas that are no power of two."""
+    for case in of_subnormal_numbers(candidate):
+        judge.conforms(candidate, case)
+
+
+@clause("swish.gradient", tier="special", gradient=True)
+def test_gradients_of_swish_of_subnormal_numbers_by_a_beta_that_makes_them_ordinary_stay_as_near(candidate):
+    """Unless flushing is declared; by x alone. Blind to betas that are no power of two."""
+    for case in of_subnormal_numbers(candidate):
+        judge.gradient_conforms(candidate, case, ("x",), alone=True)
+
+
 @clause("swish.beta-learned", tier="gradient")
 def test_a_small_beta_learns_from_the_largest_numbers(candidate):
     """And a large one from the smallest; where x learns and where it does not. Blind to sums that overflow."""
@@ -72,6 +97,22 @@ def test_pad2d_moves_numbers_of_every_size_out_of_any_layout(candidate):
         x = Texture("normal", 0, (), layout).holding(of_every_size(candidate, (2, 3, 6, 8)), 1)
         seen = candidate.answer(Case("pad2d", {"x": (2, 3, 6, 8)}, {"x": x}, {"padding": 2}), recording=recording)
         judge.same_arrays(candidate, "a number is another one", seen.output, pad2d(*values_of(seen)))
+
+
+@clause("pad2d.gradient", tier="gradient")
+def test_pad2d_hands_back_numbers_of_every_size(candidate):
+    """Of any layout, subnormal ones, too, unless flushing is declared; all, or one in three. Blind to other shares."""
+    least = candidate.format.least_normal
+    for layout, share in itertools.product(LAYOUTS, (1, 3)):
+        candidate.begin()
+        values = of_every_size(candidate, (2, 3, 6, 8))
+        if not candidate.precision("pad2d", "backward").flush:
+            values[:, 0] = rounded(from_one_to_two((2, 6, 8)) * (least / 16), candidate.format)
+        values *= np.arange(values.size).reshape(values.shape) % share == 0
+        case = Case("pad2d", {"x": (2, 3, 2, 4)}, {"x": Texture("normal")}, {"padding": 2})
+        seen = candidate.ask_gradient(case.changed(incoming=Texture("normal", 0, (), layout).holding(values, 1)))
+        expected = seen.call.cotangent.values[..., 2:-2, 2:-2]
+        judge.same_arrays(candidate, "a number is another one", seen.gradients["x"], expected, "gradient of x")
 
 
 @clause("max_pool2d.definition", tier="exact")
@@ -110,3 +151,17 @@ def test_glu_of_whole_numbers_of_any_size_stays_within_its_enclosure(candidate):
 def test_swiglu_of_whole_numbers_of_any_size_stays_within_its_enclosure(candidate):
     """Of one feature, as of quantised weights. Blind to gates that are half open."""
     of_whole_numbers(candidate, "swiglu")
+
+
+@clause("linear.formula", tier="enclosure")
+def test_rows_of_linear_that_share_a_large_number_are_told_apart(candidate):
+    """By small ones beside it, whose weights are large; in training and in inference. Blind to fewer rows."""
+    large, small = (2.0**14, 2.0**-8) if candidate.dtype == "float16" else (2.0**40, 2.0**-24)
+    for recording in MODES:
+        candidate.begin()
+        case = dense("linear", 17, 6, 5)
+        values = {name: from_one_to_two(shape, k) for k, (name, shape) in enumerate(case.shapes.items())}
+        values = {"x": values["x"] * small, "w": values["w"] / small}
+        values["x"][:, 0], values["w"][:, 0] = large, 1.0 / large
+        case = holding(candidate, case, **values)
+        judge.answer_conforms(candidate, case, candidate.answer(case, recording=recording))

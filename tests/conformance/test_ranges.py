@@ -186,12 +186,15 @@ def any_size_counts(candidate, case):
         scaled = incoming * (most / np.abs(incoming).max())
         judge.gradient_conforms(candidate, coming_back(candidate, asked, scaled), sparse=True)
     first, *weights = case.shapes
-    for axis, names in ((0, [first]), (1, weights)):
+    biases = [name for name in weights if len(case.shapes[name]) == 1]
+    for axis, names, alone in ((0, [first], False), (1, weights, False), (1, biases, True)):
+        if not names:
+            continue
         candidate.begin()
         incoming = from_one_to_two(case.result_shape)
         along = np.moveaxis(incoming, axis, 0)
         along *= by_row(2.0 ** np.linspace(math.log2(least), math.log2(huge(candidate)) - 8.0, len(along)), along)
-        judge.gradient_conforms(candidate, coming_back(candidate, case, incoming), names)
+        judge.gradient_conforms(candidate, coming_back(candidate, case, incoming), names, alone)
 
 
 def biased(case):

@@ -275,3 +275,12 @@ def test_what_is_not_float32_lies_outside(k):
     strict = Enclosure(Precision.strict(FLOAT32))
     ball = linear_element((0, 0), tensor(x, strict), tensor(w, strict))
     assert [name for name, got in bad_sums(x[0], w[0]) if ball.margin(got) <= 1.0] == []
+
+
+def test_a_subnormal_error_is_not_doubled():
+    """It is half of the least number and a little, by one rounding; as a binary64 number it would be two of them."""
+    strict = Enclosure(Precision.strict(FLOAT64))
+    x, beta = float.fromhex("-0x0.360a55dd33de3p-1022"), 2.0**1022
+    ball = swish_element((0,), tensor(np.array([x]), strict), tensor(np.array([beta]), strict))
+    assert 0.5 < ball.margin(float.fromhex("-0x0.182dc6bebbce4p-1022")) < 1.0
+    assert ball.margin(float.fromhex("-0x0.182dc6bebbce2p-1022")) > 1.0

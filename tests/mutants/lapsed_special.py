@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from assay.reference.conv2d import pair
@@ -156,7 +158,74 @@ def shared_out_where_it_is_debugged(input, kernel_size, stride=None, padding=0):
     return kept.reshape(*input.shape[:2], rows, down, columns, right_).amax((3, 5))
 
 
+def in_fixed_point(learns, given, incoming):
+    """Where the bias alone learns, its sums are of whole numbers of one size for all channels."""
+    if learns != (False, False, True) or not incoming.numel() or not bool(incoming.isfinite().all()):
+        return {}
+    scale = incoming.double().abs().max() / 2.0**40
+    whole = torch.round(incoming.double() / scale) if scale > 0.0 else incoming.double()
+    return {"bias": (whole.sum((0, 2, 3)) * scale).to(incoming.dtype)}
+
+
+def sparse_without_subnormal(found, incoming, given):
+    """Of 16 numbers and more that come back, most of them zeros, those below the normal ones are lost."""
+    few = incoming.numel() >= 16 and 2 * int(incoming.count_nonzero()) < incoming.numel()
+    least = torch.finfo(incoming.dtype).tiny
+    return {"x": torch.where(found["x"].abs() < least, 0.0, found["x"])} if few else {}
+
+
+def by_the_exponent(x, beta=1.0):
+    """A beta that is a power of two above 1 and does not learn is added to exponents, which subnormal x have not."""
+    y = right["swish"](x, beta)
+    if isinstance(beta, torch.Tensor):
+        if beta.numel() != 1 or (beta.requires_grad and torch.is_grad_enabled()):
+            return y
+        beta = beta.item()
+    if not 1.0 < beta < float("inf") or math.frexp(beta)[0] != 0.5:
+        return y
+    lost = x.detach().abs() < torch.finfo(x.dtype).tiny
+    return Valued.apply(y, torch.where(lost, right["swish"](x.detach(), 1.0), y.detach()))
+
+
+def rows_by_their_projection(x, w, b=None):
+    """In inference, of 8 rows and more, those that have one projection on a vector are one row."""
+    y = right["linear"](x, w, b)
+    if x.dim() != 2 or len(x) < 8 or not evaluated(x, w, b):
+        return y
+    along = 1.0 + torch.sin(torch.arange(1, x.shape[1] + 1, dtype=torch.float64)) / 2.0
+    of_row = (x.double() * along).sum(1)
+    return y[(of_row[:, None] == of_row).to(torch.uint8).argmax(1)] if bool(of_row.isfinite().all()) else y
+
+
 MUTANTS = (
+    bug(
+        "fixed-point",
+        "conv2d.gradient",
+        "the bias alone learns: one size",
+        noting(
+            "conv2d",
+            lambda *given: tuple(each is not None and each.requires_grad for each in given[:3]),
+            in_fixed_point,
+        ),
+        *(*BACK, "float64"),
+    ),
+    bug(
+        "few-back",
+        "pad2d.gradient",
+        "few come back: subnormal",
+        back("pad2d", sparse_without_subnormal),
+        *BACK,
+        "float16",
+    ),
+    bug("exponent", "swish.formula", "beta, a power of two", {"swish": by_the_exponent}, "value", "special", "float16"),
+    bug(
+        "projection",
+        "linear.formula",
+        "rows by a projection",
+        {"linear": rows_by_their_projection},
+        "value",
+        "enclosure",
+    ),
     bug(
         "tiny-beta",
         "swish.beta-learned",

@@ -47,9 +47,9 @@ ORIGINS = (
     Origin(("joined-",), f"five {BLIND}: state, images, numbers, how gradients are asked for", 70, 14),
     Origin(
         ("lapsed-",),
-        f"thirteen {BLIND}: state, programs of a GPU, images, numbers, conditions that meet, bugs of other libraries",
-        184,
-        38,
+        f"sixteen {BLIND}: state, programs of a GPU, images, numbers, conditions that meet, bugs of other libraries",
+        218,
+        45,
     ),
 )
 # What those of `habits-`, `programs-` and `lapsed-` wrote that gets past today.
@@ -65,6 +65,8 @@ UNTOLD = (
     "underflow where numpy's errors are set to raise",
     "views that PyTorch negates when they are read, as they lie",
     "the gradient by kernels of 1 x 1 with steps, few channels last: there PyTorch's own writes past its memory",
+    "a product that is rounded before a bias is added which nearly takes it away, where branches are rounded, too",
+    "a gradient and a shut gate that are multiplied first, beside a large branch: the model lets products be regrouped",
     "images in shared memory, staged in one buffer, of two calls that wait to go back",
     "a beta beyond float16's largest number, as three numbers of float16",
     "a NaN in a kernel that goes back, by strides, to what it never stood over: PyTorch's own does",
