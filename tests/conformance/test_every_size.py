@@ -10,7 +10,8 @@ import numpy as np
 from assay.implementations.layouts import LAYOUTS
 from assay.tests.conformance.test_contract import MODES
 from assay.tests.conformance.test_magnitudes import SEED, coming_back, dense, normal, times
-from assay.tests.conformance.test_ranges import from_one_to_two, holding
+from assay.tests.conformance.test_ranges import from_one_to_two, holding, near_one
+from assay.tests.conformance.test_swish import with_beta
 from assay.tests.trial import judge
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
@@ -49,15 +50,20 @@ def test_gradients_of_swish_of_the_largest_numbers_by_a_small_beta_stay_within_t
             judge.gradient_conforms(candidate, case, ("x",), alone)
 
 
+@clause("swish.beta-learned", tier="gradient")
+def test_a_small_beta_learns_from_the_largest_numbers(candidate):
+    """And a large one from the smallest; where x learns and where it does not. Blind to sums that overflow."""
+    for case in large_by_a_small_beta(candidate):
+        for alone in (False, True):
+            judge.gradient_conforms(candidate, case, ("beta",), alone)
+
+
 def of_subnormal_numbers(candidate):
     """Cases of x times whose beta, a power of two, is an ordinary number: a number, or a tensor."""
-    beta = 1.0 / candidate.format.least_normal
-    for number in (True, False):
+    case = Case("swish", {"x": (5, 7)}, {"x": Texture("subnormal", 1)}, incoming=Texture("normal"))
+    for tensor in (False, True):
         candidate.begin()
-        shapes, textures = {"x": (5, 7)}, {"x": Texture("subnormal", 1)}
-        if not number:
-            shapes, textures = {**shapes, "beta": ()}, {**textures, "beta": Texture("ones").holding(np.array(beta), 1)}
-        yield Case("swish", shapes, textures, {"beta": beta} if number else {}, incoming=Texture("normal"))
+        yield with_beta(case, 1.0 / candidate.format.least_normal, tensor)
 
 
 @clause("swish.formula", tier="special")
@@ -72,14 +78,6 @@ def test_gradients_of_swish_of_subnormal_numbers_by_a_beta_that_makes_them_ordin
     """Unless flushing is declared; by x alone. Blind to betas that are no power of two."""
     for case in of_subnormal_numbers(candidate):
         judge.gradient_conforms(candidate, case, ("x",), alone=True)
-
-
-@clause("swish.beta-learned", tier="gradient")
-def test_a_small_beta_learns_from_the_largest_numbers(candidate):
-    """And a large one from the smallest; where x learns and where it does not. Blind to sums that overflow."""
-    for case in large_by_a_small_beta(candidate):
-        for alone in (False, True):
-            judge.gradient_conforms(candidate, case, ("beta",), alone)
 
 
 def of_every_size(candidate, shape):
@@ -160,7 +158,7 @@ def test_rows_of_linear_that_share_a_large_number_are_told_apart(candidate):
     for recording in MODES:
         candidate.begin()
         case = dense("linear", 17, 6, 5)
-        values = {name: from_one_to_two(shape, k) for k, (name, shape) in enumerate(case.shapes.items())}
+        values = near_one(case)
         values = {"x": values["x"] * small, "w": values["w"] / small}
         values["x"][:, 0], values["w"][:, 0] = large, 1.0 / large
         case = holding(candidate, case, **values)

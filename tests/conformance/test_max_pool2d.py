@@ -154,6 +154,16 @@ def shared(candidate: Candidate, incoming: float) -> Ball:
     return enclosure.store(divided.widened(enclosure.unit, enclosure.least))
 
 
+def windows_add_up(candidate: Candidate, case: Case, what: str, least: int = 0) -> None:
+    """Hold the derivatives of each window that has so many elements, or more, to adding up to its incoming one."""
+    seen = candidate.ask_gradient(case)
+    gradient = seen.gradients["input"].ravel()
+    for at, positions in windows_of(case):
+        if len(positions) >= least:
+            permitted = shared(candidate, float(seen.call.cotangent.values[at]))
+            judge.within(candidate, what, at, math.fsum(gradient[positions]), permitted, "derivatives of window ")
+
+
 @clause("max_pool2d.gradient", tier="gradient")
 @given(height=st.integers(8, 33), width=st.integers(8, 33), place=SEEDS)
 def test_max_pool2d_gradient_of_a_wide_window_goes_to_its_largest_element(candidate, height, width, place):
@@ -171,12 +181,7 @@ def test_max_pool2d_gradient_of_a_wide_window_goes_to_its_largest_element(candid
 @given(case=tied_cases())
 def test_max_pool2d_gradients_of_tied_elements_are_together_the_incoming_one(candidate, case):
     """Each window's incoming gradient arrives, whole or in parts. Blind to windows that overlap."""
-    seen = candidate.ask_gradient(case)
-    gradient = seen.gradients["input"].ravel()
-    what = "a window's derivatives do not add up to its incoming one"
-    for at, positions in windows_of(case):
-        permitted = shared(candidate, float(seen.call.cotangent.values[at]))
-        judge.within(candidate, what, at, math.fsum(gradient[positions]), permitted, "derivatives of window ")
+    windows_add_up(candidate, case, "a window's derivatives do not add up to its incoming one")
 
 
 @clause("max_pool2d.gradient-ties", tier="gradient")
@@ -197,14 +202,8 @@ def test_max_pool2d_gradients_go_to_no_element_below_the_largest(candidate, case
 def test_max_pool2d_gradients_of_windows_of_minus_infinity_stay_in_them(candidate, case):
     """Where all of a window is -inf, its incoming gradient is its own elements'. Blind to padding, which ties."""
     whole = math.prod(pair(case.parameters["kernel_size"]))
-    seen = candidate.ask_gradient(holding(case, Palette, palette=(-INF,)))
-    gradient = seen.gradients["input"].ravel()
     what = "a window of -inf alone does not have its incoming derivative"
-    for at, positions in windows_of(case):
-        if len(positions) < whole:
-            continue
-        permitted = shared(candidate, float(seen.call.cotangent.values[at]))
-        judge.within(candidate, what, at, math.fsum(gradient[positions]), permitted, "derivatives of window ")
+    windows_add_up(candidate, holding(case, Palette, palette=(-INF,)), what, whole)
 
 
 @clause("max_pool2d.gradient-first-tie", tier="gradient")

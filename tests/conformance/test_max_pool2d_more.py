@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.reference.conv2d import pair
-from assay.tests.conformance.test_max_pool2d import shared
+from assay.tests.conformance.test_max_pool2d import windows_add_up
 from assay.tests.trial import judge
 from assay.tests.trial.aligned import aligned_cases
 from assay.tests.trial.cases import Case
@@ -176,8 +176,4 @@ def test_max_pool2d_gradients_of_padded_planes_of_one_number_arrive(candidate):
         parameters = {"kernel_size": kernel, "padding": padding}
         plane = Texture("normal").holding(rounded(np.full((1, 1, 7, 8), number), candidate.format), 1)
         case = Case("max_pool2d", {"input": (1, 1, 7, 8)}, {"input": plane}, parameters, incoming=Texture("normal", 1))
-        seen = candidate.ask_gradient(case)
-        gradient = seen.gradients["input"].ravel()
-        for at, positions in windows_of(case):
-            permitted = shared(candidate, float(seen.call.cotangent.values[at]))
-            judge.within(candidate, what, at, math.fsum(gradient[positions]), permitted, "derivatives of window ")
+        windows_add_up(candidate, case, what)

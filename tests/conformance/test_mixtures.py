@@ -11,6 +11,7 @@ import numpy as np
 from assay.reference.arithmetic.formats import BFLOAT16
 from assay.tests.trial import judge, transforms, whole
 from assay.tests.trial.laws import clause
+from assay.tests.trial.mixtures import INCOMING
 from assay.tests.trial.plain import RESULTS, values_of
 from assay.tests.trial.suspects import GATES
 from assay.tests.trial.sweeps import mixed
@@ -101,16 +102,20 @@ def gradients_are_within(candidate, case, names=()):
         whole.gradients_are_within(candidate, case, gradients_of(candidate, case), names)
 
 
+def numbers_of(candidate, case, name):
+    """The numbers of a tensor of a case, or of what comes back, before they are laid out; they may be changed."""
+    back = name == INCOMING
+    texture, shape = (case.incoming, case.result_shape) if back else (case.textures[name], case.shapes[name])
+    return np.array(replace(texture, layout="contiguous").fill(shape, candidate.format, case.terms).values)
+
+
 def with_specials(candidate, case):
     """The case, a few of whose first tensor's elements are infinities or NaN."""
     rng, name = random.Random(f"specials {case.pick}"), next(iter(case.shapes))
-    texture = case.textures[name]
-    values = np.array(
-        replace(texture, layout="contiguous").fill(case.shapes[name], candidate.format, case.terms).values
-    )
+    values = numbers_of(candidate, case, name)
     for at in rng.sample((0, -1, *(rng.randrange(values.size) for _ in range(3))), 2):
         values.flat[at] = rng.choice((math.inf, -math.inf, math.nan, math.nan))
-    return case.with_textures(**{name: texture.holding(values, case.terms)})
+    return case.with_textures(**{name: case.textures[name].holding(values, case.terms)})
 
 
 @clause("swish.formula", tier="enclosure", share=SHARE)

@@ -285,8 +285,8 @@ def factors_meet_in_any_order(candidate, operator):
         candidate.begin()
         case = dense(operator, rows, 3, 5)
         x, w, v, incoming = 2.0 ** (turn * root * np.array((-0.95, 0.95, 1.9, -1.2)))
-        sized = {"x": x, "w": w / 8.0, "v": v}
-        held = {name: values * sized[name] for name, values in near_one(case).items()}
+        factors = {"x": x, "w": w / 8.0, "v": v}
+        held = {name: values * factors[name] for name, values in near_one(case).items()}
         case = holding(candidate, case, **held)
         judge.gradient_conforms(candidate, coming_back(candidate, case, np.full(case.result_shape, incoming)), ["w"])
 

@@ -5,6 +5,7 @@ Fast code is chosen by size. That it splits its operands, leaves out rows, or ta
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -171,11 +172,15 @@ def test_conv2d_of_huge_numbers_stays_within_its_enclosure(candidate):
         judge.conforms(candidate, times(candidate, case, **{name: HUGE}), FEW)
 
 
+def heights(candidate):
+    """Where an exponential overflows, up and down in turn; and what has no square."""
+    edges = [*EDGES, *([4e19] if candidate.dtype != "float16" else [])]
+    return [sign * edge for edge in edges for sign in (1.0, -1.0)]
+
+
 def at_the_edges(candidate):
     """A swish of 2^16 elements, some of which, and what comes back to them, are at the edges of the exponential."""
-    edges = [*EDGES, *([4e19] if candidate.dtype != "float16" else [])]
-    heights = [sign * edge for edge in edges for sign in (1.0, -1.0)]
-    placed = tuple((2111 * k + 7, heights[k % len(heights)]) for k in range(30))
+    placed = tuple((2111 * k + 7, height) for k, height in zip(range(30), itertools.cycle(heights(candidate))))
     ones = tuple((at, 1.0) for at, _ in placed)
     texture, incoming = Texture("normal", 1, placed), Texture("zeros", 0, ones)
     return Case(

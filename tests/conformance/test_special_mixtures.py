@@ -8,24 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from assay.tests.conformance.test_mixtures import SHARE, answer_of, gradients_of
-from assay.tests.trial import judge
+from assay.tests.conformance.test_mixtures import SHARE, answer_of, gradients_of, numbers_of
 from assay.tests.trial.laws import clause
+from assay.tests.trial.mixtures import INCOMING
+from assay.tests.trial.nans import nan_alone_at
 from assay.tests.trial.plain import GRADIENTS, RESULTS, values_of
 from assay.tests.trial.sweeps import mixed
 from assay.tests.trial.textures import Texture
 from assay.tests.trial.whole import are_rounded_once
 
-INCOMING = "incoming gradient"
+VANISHED = "NaN vanished, or shows elsewhere"
 OF_RESULTS = ("v", "b", "c")  # where results show whether their NaN are lost
-
-
-def held(candidate, case, name, no_zeros):
-    """The numbers of a tensor, or of what comes back; ``no_zeros`` puts ones in their place."""
-    texture = case.incoming if name == INCOMING else case.textures[name]
-    shape = case.result_shape if name == INCOMING else case.shapes[name]
-    values = np.array(replace(texture, layout="contiguous").fill(shape, candidate.format, case.terms).values)
-    return np.where(values == 0.0, 1.0, values) if no_zeros else values
 
 
 def changed(case, name, values):
@@ -39,22 +32,16 @@ def with_a_nan(candidate, case, names):
     """The case with one NaN, at the end or anywhere, in one of these."""
     rng = random.Random(f"a NaN {case.pick}")
     name = rng.choice(list(names))
-    values = held(candidate, case, name, False)
+    values = numbers_of(candidate, case, name)
     values.flat[rng.choice((-1, rng.randrange(values.size)))] = math.nan
     return changed(case, name, values)
-
-
-def are_where(candidate, what, subject, got, expected):
-    """Hold the places of NaN to those of what is expected."""
-    found, right = (np.where(np.isnan(each), math.nan, 0.0) for each in (got, expected))
-    judge.same_arrays(candidate, what, found, right, subject, of_last=True)
 
 
 @np.errstate(invalid="ignore", over="ignore")
 def is_in_the_result(candidate, case):
     seen = answer_of(candidate, with_a_nan(candidate, case, case.shapes))
-    expected = RESULTS[case.operator](*values_of(seen))
-    are_where(candidate, "NaN vanished, or shows elsewhere", "result", seen.output, expected)
+    nans = np.isnan(RESULTS[case.operator](*values_of(seen)))
+    nan_alone_at(candidate, VANISHED, seen.output, nans, "result", of_last=True)
 
 
 @np.errstate(invalid="ignore", over="ignore")
@@ -66,13 +53,14 @@ def goes_back(candidate, case, learning=()):
     wanted = [name for name in case.learning if name in (learning or case.shapes)]
     if not wanted:
         return
-    case = changed(case, INCOMING, held(candidate, case, INCOMING, True))
+    incoming = numbers_of(candidate, case, INCOMING)
+    case = changed(case, INCOMING, np.where(incoming == 0.0, 1.0, incoming))
     of = [name for name in case.shapes if name not in OF_RESULTS]
     seen = gradients_of(candidate, with_a_nan(candidate, case, [*of, INCOMING]))
     expected = GRADIENTS[case.operator](seen.call.cotangent.values, *values_of(seen))
     for name in wanted:
-        what = "NaN vanished, or shows elsewhere"
-        are_where(candidate, what, f"gradient of {name}", seen.gradients[name], expected[name])
+        nans = np.isnan(expected[name])
+        nan_alone_at(candidate, VANISHED, seen.gradients[name], nans, f"gradient of {name}", of_last=True)
 
 
 @clause("linear.special", tier="special", share=SHARE)

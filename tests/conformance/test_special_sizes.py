@@ -10,9 +10,8 @@ import math
 
 import numpy as np
 
-from assay.tests.conformance.test_layers import EDGES
 from assay.tests.conformance.test_magnitudes import KEPT_SUBNORMAL, convolution, dense
-from assay.tests.conformance.test_special_layers import FEW, spreads
+from assay.tests.conformance.test_special_layers import FEW, heights, spreads
 from assay.tests.conformance.test_unusual_inputs import what_is_not_finite
 from assay.tests.trial import judge
 from assay.tests.trial.cases import Case
@@ -28,10 +27,9 @@ WHOLE = ((SIDE, SIDE), (SIDE, 1), (1, SIDE), (SIDE, SIDE // 2), (SIDE // 2, SIDE
 
 
 def edges(candidate, count, first):
-    """Heights of either sign at which an exponential overflows, in turn; and what has no square."""
-    heights = [*EDGES, *([4e19] if candidate.dtype != "float16" else [])]
-    signed = [sign * height for height in heights for sign in (-1.0, 1.0)]
-    return np.array([signed[(first + k) % len(signed)] for k in range(count)])
+    """So many heights at which an exponential overflows, down and up in turn, from this one on."""
+    signed = heights(candidate)
+    return np.array([-signed[(first + k) % len(signed)] for k in range(count)])
 
 
 def swish_at_the_edges(candidate, count):
@@ -62,8 +60,8 @@ def gates_survive(candidate, operator, hold=judge.conforms):
         candidate.begin()
         shapes = {"x": (2, 3), **dict.fromkeys("wv", (outputs, 3)), **dict.fromkeys("bc", (outputs,))}
         textures = {name: Texture("normal", k) for k, name in enumerate(shapes)}
-        heights = Texture("zeros").holding(edges(candidate, outputs, outputs)[::-1], 1)
-        case = Case(operator, shapes, textures | {"w": Texture("zeros"), "b": heights}, {}, 3)
+        held = Texture("zeros").holding(edges(candidate, outputs, outputs)[::-1], 1)
+        case = Case(operator, shapes, textures | {"w": Texture("zeros"), "b": held}, {}, 3)
         hold(candidate, case.changed(incoming=Texture("normal", outputs)))
 
 

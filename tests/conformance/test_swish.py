@@ -34,7 +34,7 @@ LOUD = ("positive", "negative", "ones")
 EXPONENTIALS = (9.0, 10.0, 11.0, 12.0, 16.0, 17.0, 87.0, 88.0, 89.0, 103.0, 104.0, 708.0, 709.0, 710.0, 745.0, 746.0)
 
 
-def _with_beta(case: Case, value: float | None, tensor: bool = False) -> Case:
+def with_beta(case: Case, value: float | None, tensor: bool = False) -> Case:
     """The same x with this beta: a tensor, a float, or (None) left out."""
     shapes, textures = {"x": case.shapes["x"]}, {"x": case.textures["x"]}
     if tensor and value is not None:
@@ -70,7 +70,7 @@ def test_swish_stays_within_its_enclosure(candidate, case):
 @given(case=swish_cases(), tensor=st.booleans(), beta=st.sampled_from(STEEP))
 def test_swish_with_a_steep_beta_stays_within_its_enclosure(candidate, case, tensor, beta):
     """Where beta makes a step of the sigmoid. Blind to a beta that is steeper yet."""
-    judge.conforms(candidate, _with_beta(case, beta, tensor=tensor))
+    judge.conforms(candidate, with_beta(case, beta, tensor=tensor))
 
 
 @clause("swish.formula", tier="special")
@@ -81,14 +81,14 @@ def test_swish_survives_the_edges_of_the_exponential(candidate, at, copies, beta
     """Where an exponential overflows or vanishes, swish does not. Blind to edges of a beta that is not drawn."""
     largest, least = candidate.format.largest, candidate.format.least_normal
     edges = (at, -at, largest, -largest, least, -least)
-    judge.conforms(candidate, _with_beta(_holding(*edges * copies), beta))
+    judge.conforms(candidate, with_beta(_holding(*edges * copies), beta))
 
 
 @clause("swish.beta-learned", tier="gradient")
 @given(case=swish_cases(sizes=SHORT), beta=st.sampled_from(BETAS))
 def test_the_gradient_of_swish_by_beta_stays_within_its_enclosure(candidate, case, beta):
     """The derivative by beta is the sum of x * x * sigmoid'(beta * x). Blind to batches of more than 102 elements."""
-    judge.gradient_conforms(candidate, _with_beta(case, beta, tensor=True), ["beta"])
+    judge.gradient_conforms(candidate, with_beta(case, beta, tensor=True), ["beta"])
 
 
 @clause("swish.beta-learned", tier="gradient")
@@ -97,14 +97,14 @@ def test_the_gradient_of_swish_by_beta_of_a_thousand_elements(candidate):
     for seed, beta in ((0, 0.5), (1, -1.0)):
         candidate.begin()
         case = Case("swish", {"x": (1025,)}, {"x": Texture("positive", seed)}, incoming=Texture("ones"))
-        judge.gradient_conforms(candidate, _with_beta(case, beta, tensor=True), ["beta"])
+        judge.gradient_conforms(candidate, with_beta(case, beta, tensor=True), ["beta"])
 
 
 @clause("swish.beta-learned", tier="gradient")
 @given(at=st.sampled_from(EXPONENTIALS), beta=st.sampled_from((1.0, -1.0, 0.5)))
 def test_the_gradient_of_swish_by_beta_survives_the_edges_of_the_exponential(candidate, at, beta):
     """Where x * x is large, or overflows in 16 bits, and the gate is shut or open. Blind to squares beyond float32."""
-    case = _with_beta(_holding(at, -at, 1.0, -2.0 * at), beta, tensor=True)
+    case = with_beta(_holding(at, -at, 1.0, -2.0 * at), beta, tensor=True)
     judge.gradient_conforms(candidate, case.changed(incoming=Texture("ones")), ["beta"])
 
 
@@ -116,7 +116,7 @@ def test_the_gradient_of_swish_by_beta_counts_nothing_where_the_gate_is_shut_by_
         candidate.begin()
         masked = tuple((at, -factor * largest) for at in (3, 4, 20))
         case = Case("swish", {"x": (33,)}, {"x": Texture("normal", 0, masked)}, incoming=Texture("ones"))
-        judge.gradient_conforms(candidate, _with_beta(case, beta, tensor=True), ["beta"])
+        judge.gradient_conforms(candidate, with_beta(case, beta, tensor=True), ["beta"])
 
 
 @clause("swish.beta-learned", tier="gradient")
@@ -125,7 +125,7 @@ def test_the_gradient_of_swish_by_a_beta_near_zero_is_a_quarter_of_the_squares(c
     for beta in (2.0**-k * sign for k in (7, 14, 24, *[40] * (candidate.dtype != "float16")) for sign in (1.0, -1.0)):
         candidate.begin()
         case = Case("swish", {"x": (35,)}, {"x": Texture("normal")}, incoming=Texture("positive"))
-        judge.gradient_conforms(candidate, _with_beta(case, beta, tensor=True), ["beta"])
+        judge.gradient_conforms(candidate, with_beta(case, beta, tensor=True), ["beta"])
 
 
 @clause("swish.smooth", tier="gradient")
@@ -152,10 +152,10 @@ def test_the_derivative_of_swish_never_steps_as_far_as_that_of_relu(candidate, f
 @clause("swish.silu", tier="enclosure")
 @example(case=Case("swish", {"x": (1025,)}, {"x": Texture("normal")}))
 @given(case=swish_cases())
-def test_swish_without_beta_is_swish_with_beta_one(candidate, case):
+def test_swish_without_beta_is_swishwith_beta_one(candidate, case):
     """Left out, 1.0, and a tensor of 1 are one function. Blind to rounding: all three may differ within it."""
     for beta, tensor in ((None, False), (1.0, False), (1.0, True)):
-        judge.conforms(candidate, _with_beta(case, beta, tensor))
+        judge.conforms(candidate, with_beta(case, beta, tensor))
 
 
 @clause("swish.zero", tier="exact")
@@ -163,7 +163,7 @@ def test_swish_without_beta_is_swish_with_beta_one(candidate, case):
 def test_swish_of_zero_is_zero(candidate, case, zero, beta):
     """Wherever x is 0, so is swish, whatever beta. Blind to the sign of the zero."""
     x = replace(case.textures["x"], elements=((0, zero), (7, -zero)))
-    seen = candidate.ask(_with_beta(case.changed(textures={"x": x}), beta, tensor=case.pick % 2 == 0))
+    seen = candidate.ask(with_beta(case.changed(textures={"x": x}), beta, tensor=case.pick % 2 == 0))
     zeros = seen.call.tensors["x"].values == 0.0
     judge.same_arrays(candidate, "swish(0) is not 0", seen.output[zeros], np.zeros(zeros.sum()))
 
@@ -174,9 +174,9 @@ def test_swish_of_zero_is_zero(candidate, case, zero, beta):
     tensor=st.booleans(),
     zero=st.sampled_from((0.0, -0.0)),
 )
-def test_swish_with_beta_zero_is_half_of_x(candidate, case, tensor, zero):
+def test_swishwith_beta_zero_is_half_of_x(candidate, case, tensor, zero):
     """The enclosure of x / 2 is that one number wherever the format has it. Blind to halves of subnormals."""
-    judge.conforms(candidate, _with_beta(case, zero, tensor))
+    judge.conforms(candidate, with_beta(case, zero, tensor))
 
 
 @clause("swish.odd-part", tier="enclosure")
@@ -184,7 +184,7 @@ def test_swish_with_beta_zero_is_half_of_x(candidate, case, tensor, zero):
 @given(case=swish_cases(sizes=SHORT), beta=st.sampled_from((None, *BETAS)))
 def test_swish_minus_its_mirror_image_is_x(candidate, case, beta):
     """swish(x) - swish(-x) = x, up to what both may round. Blind to errors that are even in x."""
-    x, beta = _with_beta(case, beta).arguments(candidate.format).values()
+    x, beta = with_beta(case, beta).arguments(candidate.format).values()
     x = x.values
     right, left = (candidate.values("swish", values, beta) for values in (x, np.asarray(-x)))
     for at in np.ndindex(*x.shape):
@@ -304,6 +304,6 @@ def test_the_gradient_of_swish_is_a_number_where_products_on_the_way_overflow(ca
     texture = Texture("normal").holding(rounded(np.concatenate([sizes, -sizes]), candidate.format), 1)
     for beta, tensor in itertools.product((largest / 4, -largest / 4, 1.0, -2.0), (False, True)):
         candidate.begin()
-        case = _with_beta(Case("swish", {"x": (8,)}, {"x": texture}, incoming=Texture("ones")), beta, tensor)
+        case = with_beta(Case("swish", {"x": (8,)}, {"x": texture}, incoming=Texture("ones")), beta, tensor)
         got = candidate.ask_gradient(case).gradients["x"]
         nan_alone_at(candidate, "the gradient is NaN", got, np.zeros(got.shape, bool), "gradient of x")

@@ -116,8 +116,7 @@ def cropped_alike(found, incoming, given):
     if min(rows, columns) <= 0:
         return {}
     wrong = torch.zeros_like(x, memory_format=torch.contiguous_format)
-    seen = found["input"][:, :, :rows, :columns]
-    wrong[:, :, :rows, :columns] = seen
+    wrong[:, :, :rows, :columns] = found["input"][:, :, :rows, :columns]
     return {"input": wrong}
 
 

@@ -13,6 +13,10 @@ from assay.tests.mutants.precision import Valued, wide
 from assay.tests.mutants.programs import evaluated
 
 
+def x_learns(x, beta):
+    return x.requires_grad
+
+
 def square_first(whole, given, incoming):
     """By beta alone x is squared first, which overflows."""
     beta = given["beta"]
@@ -214,8 +218,7 @@ MUTANTS = (
         "pad2d.gradient",
         "few come back: subnormal",
         back("pad2d", sparse_without_subnormal),
-        *BACK,
-        "float16",
+        *(*BACK, "float16"),
     ),
     bug("exponent", "swish.formula", "beta, a power of two", {"swish": by_the_exponent}, "value", "special", "float16"),
     bug(
@@ -223,14 +226,13 @@ MUTANTS = (
         "linear.formula",
         "rows by a projection",
         {"linear": rows_by_their_projection},
-        "value",
-        "enclosure",
+        *("value", "enclosure"),
     ),
     bug(
         "tiny-beta",
         "swish.beta-learned",
         "z squared over beta squared",
-        noting("swish", lambda x, beta: x.requires_grad, squares_of_the_product),
+        noting("swish", x_learns, squares_of_the_product),
         *BACK,
     ),
     bug(
@@ -258,7 +260,7 @@ MUTANTS = (
         "squares",
         "swish.beta-learned",
         "by beta alone: x squared",
-        noting("swish", lambda x, beta: x.requires_grad, square_first),
+        noting("swish", x_learns, square_first),
         *BACK,
     ),
     bug("whole", "max_pool2d.gradient", "one window: no NaN", back("max_pool2d", to_what_equals_the_largest), *BACK),

@@ -12,8 +12,12 @@ from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.failure import NonConformance
 
 
-def nan_alone_at(candidate: Candidate, what: str, got: Values, nans: NDArray[np.bool_], subject: str) -> None:
+def nan_alone_at(
+    candidate: Candidate, what: str, got: Values, nans: NDArray[np.bool_], subject: str, of_last: bool = False
+) -> None:
     """Hold an array to being NaN in these places, and any number in all others.
+
+    ``of_last`` says that it is the ``subject`` of the last call's answer, as a whole.
 
     Raises:
         NonConformance: with ``what`` as its sentence.
@@ -24,4 +28,4 @@ def nan_alone_at(candidate: Candidate, what: str, got: Values, nans: NDArray[np.
         at = tuple(int(i) for i in wrong[0])
         permitted = (math.nan, math.nan) if nans[at] else (-math.inf, math.inf)
         where = (float(got[at]), permitted, math.nan, math.inf, len(wrong), got.size)
-        raise NonConformance(what, list(candidate.calls), subject, at, *where)
+        raise NonConformance(what, list(candidate.calls), subject, at, *where, of_last=of_last)
