@@ -152,7 +152,7 @@ def test_the_derivative_of_swish_never_steps_as_far_as_that_of_relu(candidate, f
 @clause("swish.silu", tier="enclosure")
 @example(case=Case("swish", {"x": (1025,)}, {"x": Texture("normal")}))
 @given(case=swish_cases())
-def test_swish_without_beta_is_swishwith_beta_one(candidate, case):
+def test_swish_without_beta_is_swish_with_beta_one(candidate, case):
     """Left out, 1.0, and a tensor of 1 are one function. Blind to rounding: all three may differ within it."""
     for beta, tensor in ((None, False), (1.0, False), (1.0, True)):
         judge.conforms(candidate, with_beta(case, beta, tensor))
@@ -168,13 +168,24 @@ def test_swish_of_zero_is_zero(candidate, case, zero, beta):
     judge.same_arrays(candidate, "swish(0) is not 0", seen.output[zeros], np.zeros(zeros.sum()))
 
 
+@clause("swish.zero", tier="exact")
+def test_swish_of_zero_is_zero_whatever_beta(candidate):
+    """Of either sign, among 137 numbers, for each beta, a number or a tensor. Blind to the sign of the zero."""
+    signed = tuple((at, math.copysign(0.0, at % 8 - 1)) for at in range(0, 137, 4))
+    case = Case("swish", {"x": (137,)}, {"x": Texture("normal", 0, signed)})
+    for beta, tensor in itertools.product(BETAS, (False, True)):
+        candidate.begin()
+        got = candidate.ask(with_beta(case, beta, tensor)).output[::4]
+        judge.same_arrays(candidate, "swish(0) is not 0", got, np.zeros(got.shape))
+
+
 @clause("swish.beta-zero", tier="exact")
 @given(
     case=swish_cases(("integers", "positive", "negative", "spikes", "large")),
     tensor=st.booleans(),
     zero=st.sampled_from((0.0, -0.0)),
 )
-def test_swishwith_beta_zero_is_half_of_x(candidate, case, tensor, zero):
+def test_swish_with_beta_zero_is_half_of_x(candidate, case, tensor, zero):
     """The enclosure of x / 2 is that one number wherever the format has it. Blind to halves of subnormals."""
     judge.conforms(candidate, with_beta(case, zero, tensor))
 
