@@ -134,3 +134,15 @@ def test_what_a_transform_leaves_where_nothing_belongs_is_no_alarm():
     laws = [law for law in all_laws() if law.name == "test_an_overflow_that_comes_back_to_conv2d_is_seen"]
     found = soundness.searched(["fft-finite"], "float32", None, laws)
     assert found.alarms == [] and found.examples["fft-finite"]
+
+
+def test_laws_are_chosen_by_words_of_their_names(capsys):
+    words = ["--laws", "test pad2d adds zeros and leaves", "--seeds", "1", "--variants", "numpy", "--dtypes", "float32"]
+    assert soundness.main(words) == 0
+    assert "1 of 1 searches" in capsys.readouterr().out
+
+
+def test_words_in_no_name_are_an_error(capsys):
+    with pytest.raises(SystemExit):
+        soundness.main(["--laws", "nothing of the kind"])
+    assert "'nothing of the kind' is in the name of no law" in capsys.readouterr().err
