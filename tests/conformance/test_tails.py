@@ -17,6 +17,7 @@ from assay.tests.trial.textures import Texture
 from assay.tests.trial.whole import (
     going_back,
     gradients_are_exact,
+    gradients_are_within,
     incoming_is_within,
     padding_is_exact,
     result_is_exact,
@@ -71,6 +72,26 @@ def test_swiglu_of_every_size_stays_within_its_enclosure(candidate, case):
     judge.conforms(candidate, case, FEW)
 
 
+def gates_hand_back(candidate, case):
+    """Judge the farthest elements of all gradients, to each gate of which something comes back."""
+    case = case.changed(incoming=Texture("normal", case.pick))
+    gradients_are_within(candidate, case, candidate.ask_gradient(case))
+
+
+@clause("glu.gradient", tier="gradient", share=SHARE)
+@every_size("glu")
+def test_glu_gradients_of_every_size_stay_within_their_enclosures(candidate, case):
+    """1 to 65 rows, features and outputs. Blind to all three at once."""
+    gates_hand_back(candidate, case)
+
+
+@clause("swiglu.gradient", tier="gradient", share=SHARE)
+@every_size("swiglu")
+def test_swiglu_gradients_of_every_size_stay_within_their_enclosures(candidate, case):
+    """1 to 65 rows, features and outputs. Blind to all three at once."""
+    gates_hand_back(candidate, case)
+
+
 def of_hundreds(candidate, operator):
     """Judge gradients of some hundred gates, with any rest, to each of which something comes back."""
     for rows, outputs in GATES:
@@ -108,14 +129,14 @@ def test_pad2d_gradients_of_every_size_are_the_incoming_ones_within(candidate, c
 @clause("conv2d.formula", tier="exact", share=SHARE)
 @every_size("conv2d")
 def test_conv2d_of_every_size_is_exact(candidate, case):
-    """1 to 33 inputs, 65 outputs, places; two to 9; all elements. Blind to unequal kernels' every size."""
+    """1 to 65 samples, channels, places; 33 taps along one axis; two to 9. Blind to more that are large at once."""
     result_is_exact(candidate, case)
 
 
 @clause("conv2d.gradient", tier="gradient", share=SHARE)
 @every_size("conv2d")
 def test_conv2d_gradients_of_every_size_are_exact(candidate, case):
-    """1 to 33 inputs, 65 outputs, places; two to 9; all elements. Blind to unequal kernels' every size."""
+    """1 to 65 samples, channels, places; 33 taps along one axis; two to 9. Blind to more that are large at once."""
     gradients_are_exact(candidate, going_back(candidate, case, case.textures["input"].layout))
 
 

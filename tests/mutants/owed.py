@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from assay.implementations.load import load
+from assay.reference.conv2d import pair
 from assay.tests.mutants.dispatched import LAYOUTS, MEMORY, STATE, one_memory
 from assay.tests.mutants.gradients import rows
 from assay.tests.mutants.lasting import count, two_halves
@@ -95,6 +96,23 @@ def infinities_first(y, input, *given):
 def blind_units(y, input, weight, *given):
     """From 16 channels on a NaN of the image is 0."""
     return right["conv2d"](input.nan_to_num(0.0, torch.inf, -torch.inf), weight, *given) if weight.shape[1] >= 16 else y
+
+
+def last_kernels_clamped(y, input, weight, bias=None, stride=1, padding=0):
+    """Padded: what is left of kernels behind eights is clamped, and a NaN of them is 0."""
+    rest = len(weight) // 8 * 8 if pair(padding) != (0, 0) else len(weight)
+    kept = torch.cat([weight[:rest], weight[rest:].nan_to_num(0.0, torch.inf, -torch.inf)])
+    return right["conv2d"](input, kept, bias, stride, padding)
+
+
+def rows_of_64_products(y, input, weight, *given):
+    """Fewer than 16 channels, by so many columns that 32 of both fit often: behind 64 products of a row none counts."""
+    channels, columns = weight.shape[1], weight.shape[3]
+    if channels >= 16 or channels * columns % 32 or channels * columns < 64:
+        return y
+    kept = torch.zeros_like(weight)
+    kept[..., : max(1, 63 // channels)] = weight[..., : max(1, 63 // channels)]
+    return right["conv2d"](input, kept, *given)
 
 
 def pruned_gates(y, x, w, v, *others):
@@ -205,6 +223,8 @@ MUTANTS = (
     bug("multiples", "glu.refuses-sizes", "twice the features", gates_of_multiples("glu"), "size", "contract"),
     wrong("reals", LARGEST, "200 x 200: compared by 10 bits", "max_pool2d", by_16_bits, "precision", "exact"),
     wrong("infinity", "max_pool2d.nan", "infinity is above NaN", "max_pool2d", infinities_first, *SPECIAL),
+    wrong("clamped", "conv2d.special", "kernels behind eights: a NaN is 0", "conv2d", last_kernels_clamped, *SPECIAL),
+    wrong("columns", FORMULA, "8 channels by 8 columns: 7 count", "conv2d", rows_of_64_products, "size", "exact"),
     wrong("nan", "conv2d.special", "16 channels: a NaN of the image is 0", "conv2d", blind_units, *SPECIAL),
     bug("long", LINEAR, "2^14 features: TF32", long_sums("linear"), *BIASED),
     bug("long-glu", GLU, "2^14 features: TF32", long_sums("glu"), *BIASED),

@@ -38,6 +38,15 @@ def sanitised(operator: str) -> Operators:
     return back(operator, spoil)
 
 
+def samples_that_hold_something(found, incoming, given):
+    """Of 3 samples, or 4 more each time, those are left out whose largest and least number are not beside zero."""
+    image = given["input"]
+    kept = [each for each in range(len(image)) if image[each].max() > 0 or image[each].min() < 0]
+    if len(image) % 4 != 3 or len(kept) == len(image):
+        return {}
+    return {"weight": again("conv2d", given | {"input": image[kept]}, incoming[kept])["weight"]}
+
+
 def in_two_halves(operator: str, name: str) -> Operators:
     """128 rows: for this gradient what comes back is two float16 numbers."""
 
@@ -209,6 +218,7 @@ MUTANTS = (
     bug("overflow-max_pool2d", POOLED, "what is no number is 0", sanitised("max_pool2d"), *SPECIAL),
     learning("saturated-glu", GLU, "sums that overflow are 65504", saturated, *SPECIAL, "float16"),
     learning("saturated-swiglu", SWIGLU, "sums that overflow are 65504", saturated, *SPECIAL, "float16"),
+    learning("samples-nan", FORMULA, "7 samples: one with a NaN is left out", samples_that_hold_something, *SPECIAL),
     bug("halves-glu", GLU, "W's: 128 tiny slopes as float16", in_two_halves("glu", "w")),
     bug("halves-swiglu", SWIGLU, "V's: 128 tiny slopes as float16", in_two_halves("swiglu", "v")),
     bug("exponential-glu", GLU, "32 by 32 by 32: a slope of e / (1 + e)^2", overflowing("glu")),

@@ -222,8 +222,9 @@ def _matrix(rng: Rng, operator: str, sizes: dict[str, int], usual: int) -> Case:
     rows = 1 if min(features, outputs) > 2**10 else rows  # as in decoding: weights of millions meet one token
     rows = max(rows, 2) if samples else rows
     weights, biases = ("w", "b") if operator == "linear" else ("wv", "bc")
-    leading = samples or [2] * bool(usual)
-    shapes = {"x": (*leading, rows, features), **dict.fromkeys(weights, (outputs, features))}
+    halved = usual and not samples and rows % 2 == 0
+    leading = (2, rows // 2) if halved else (*samples, rows)
+    shapes = {"x": (*leading, features), **dict.fromkeys(weights, (outputs, features))}
     shapes |= {} if usual else dict.fromkeys(biases, (outputs,))
     return _filled(rng, operator, shapes, "integers" if operator == "linear" else "normal", terms=features)
 

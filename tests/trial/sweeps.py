@@ -34,26 +34,24 @@ Law = Callable[..., None]
 Setting = tuple[int, int, int]  # kernel, stride, padding
 
 # Which axes take every size, or two do together, and up to which.
-FEW, SAMPLES, SIDES, ROWS, ELEMENTS = 9, 2**5 + 1, 2**6 + 1, 2**7 + 1, 2**8 + 1
+FEW, SIDES, ROWS, ELEMENTS = 9, 2**6 + 1, 2**7 + 1, 2**8 + 1
 _MATRIX = ("rows", "features", "outputs")
 _PLANE = ("rows", "columns")
 SWEPT: dict[str, dict[str, int]] = {
-    "swish": {"elements": ELEMENTS, "tokens": SAMPLES},
+    "swish": {"elements": ELEMENTS, "tokens": SIDES},
     "linear": {
         **dict.fromkeys(_MATRIX, ROWS),
-        "samples": SAMPLES,
+        "samples": SIDES,
         **dict.fromkeys(("rows features", "rows outputs", "features outputs"), FEW),
     },
-    "glu": {**dict.fromkeys(_MATRIX, SIDES), "samples": SAMPLES},
-    "pad2d": {**dict.fromkeys(_PLANE, SIDES), "planes": SAMPLES},
+    "glu": dict.fromkeys((*_MATRIX, "samples"), SIDES),
+    "pad2d": dict.fromkeys((*_PLANE, "planes"), SIDES),
     "conv2d": {
-        **dict.fromkeys(("outputs", *_PLANE), SIDES),
-        **dict.fromkeys(("samples", "inputs"), SAMPLES),
+        **dict.fromkeys(("samples", "inputs", "outputs", *_PLANE), SIDES),
         **dict.fromkeys(("inputs outputs", "rows columns"), FEW),
     },
     "max_pool2d": {
-        **dict.fromkeys(_PLANE, SIDES),
-        **dict.fromkeys(("samples", "planes"), SAMPLES),
+        **dict.fromkeys(("samples", "planes", *_PLANE), SIDES),
         "rows columns": FEW,
     },
 }
@@ -61,6 +59,7 @@ SWEPT["swiglu"] = SWEPT["glu"]
 OTHERS = (1, 2, 3, 4, 5)
 POWERS = (1, 2, 4, 8, 16)
 PATCHES, STEPS = range(8, 17), range(5, 13)  # of large windows, which overlap or not
+TAPS = range(8, 2**5 + 2)  # of long kernels and windows
 BEYOND = (*range(2**7 + 1, 2**7 + 9), 2**8 + 1, 2**8 + 2, 2**8 + 3)  # places, as of large pictures, with any rest
 # Most are multiples of 32; a thousand are classes.
 OF_NETWORKS = (96, 160, 184, 192, 224, 288, 320, 384, 448, 480, 640, 696, 1000)
@@ -202,12 +201,43 @@ def _unequal(rng: random.Random) -> Iterator[Case]:
         yield Case("conv2d", shapes, textures, parameters, inputs * math.prod(kernel), rng.randrange(2**16))
 
 
+def _long_kernels(rng: random.Random) -> Iterator[Case]:
+    """Kernels of many taps along one axis, and few along the other, by few channels; and much padding around few."""
+    for taps, channels, across in product(TAPS, ((1, 2, 3, 12), (4,), (8,)), range(2)):
+        short = rng.choice((1, 1, 2, 3))
+        image = [taps + rng.randint(0, 9), short + rng.randint(0, 2)]
+        axes = [taps, short], image, [rng.choice((0, taps // 2)), 0]
+        yield _unpatched(rng, rng.choice(channels), *(each[::-1] if across else each for each in axes))
+    for padding, across in product(range(4, 17), range(2)):
+        axes = [rng.randint(1, 3), 1], [rng.randint(1, 9), rng.randint(1, 9)], [padding, rng.choice((0, padding))]
+        yield _unpatched(rng, rng.choice((1, 3, 16)), *(each[::-1] if across else each for each in axes))
+
+
+def _unpatched(rng: random.Random, inputs: int, kernel: list[int], image: list[int], padding: list[int]) -> Case:
+    shapes = {"input": (1, inputs, *image), "weight": (rng.randint(1, 4), inputs, *kernel)}
+    textures = {name: Texture("integers", rng.randrange(2**16)) for name in shapes}
+    parameters = {"stride": 1, "padding": tuple(padding)}
+    return Case("conv2d", shapes, textures, parameters, inputs * math.prod(kernel), rng.randrange(2**16))
+
+
 def _windows(rng: random.Random) -> Iterator[Case]:
     """That overlap and no border surrounds, usual ones, and large ones."""
     for (kernel, stride, _), image in _narrow(rng, ((3, 2, 0), (3, 1, 0), (2, 1, 0), (2, 2, 0), (4, 4, 0))):
         shapes = {"input": (1, rng.randint(1, 3), *image)}
         parameters = {"kernel_size": as_given(rng, (kernel,) * 2), "stride": as_given(rng, (stride,) * 2)}
         yield untied(Case("max_pool2d", shapes, {"input": Texture()}, parameters, 2**8, rng.randrange(2**16)))
+
+
+def _long_windows(rng: random.Random) -> Iterator[Case]:
+    """Of many rows, or columns, and few of the other, which overlap, touch or stand apart; with any padding."""
+    for taps, across in product(TAPS, range(2)):
+        kernel, stride = [taps, rng.randint(1, 3)], [rng.choice((1, taps, rng.randint(2, taps + 3))), 1]
+        padding = [rng.choice((0, rng.randint(1, taps // 2))), 0]
+        image = [max(1, taps - 2 * padding[0]) + rng.randint(0, 2) * stride[0] + rng.randint(0, 3), 5]
+        kernel, stride, padding, image = (each[::-1] if across else each for each in (kernel, stride, padding, image))
+        sizes = {"kernel_size": tuple(kernel), "stride": tuple(stride), "padding": tuple(padding)}
+        texture = Blocks("ties", rng.randrange(2**16))
+        yield Case("max_pool2d", {"input": (1, 2, *image)}, {"input": texture}, sizes, 2**8, rng.randrange(2**16))
 
 
 def _narrow(rng: random.Random, settings: Iterable[Setting]) -> Iterator[tuple[Setting, list[int]]]:
@@ -238,6 +268,7 @@ def _paddings(rng: random.Random) -> Iterator[Case]:
     powers of two, around a few planes of aligned widths."""
     narrow = [(padding, (2, 4, rng.randint(12, 20), wide)) for padding, wide in product((0, 2, 3, 4), range(20, SIDES))]
     wide = [(padding, (1, 2, rng.randint(100, 130), rng.randint(100, 130))) for padding in range(5, 41, 5)]
+    wide += [(padding, (2, rng.randint(1, 5), rng.randint(1, 9))) for padding in range(1, 41)]
     wide += [(257, (1, 1, 3, 2))]
     aligned = [(padding, (1, few, few + 3, size)) for padding, few, size in product(POWERS, (1, 3, 5), (8, 20, 32))]
     for padding, shape in narrow + wide + aligned:
@@ -291,8 +322,15 @@ MADE: dict[str, dict[str, Callable[[random.Random], Iterator[Case]]]] = {
     "swish": {"hundreds": _hundreds},
     **{operator: {"one row": partial(_one_row, operator)} for operator in ("linear", "glu", "swiglu")},
     "pad2d": {"paddings": _paddings},
-    "conv2d": {"settings": _convolutions, "kernels": _kernels, "rests": _rests, "tiles": _tiles, "unequal": _unequal},
-    "max_pool2d": {"settings": _poolings, "windows": _windows},
+    "conv2d": {
+        "settings": _convolutions,
+        "kernels": _kernels,
+        "long kernels": _long_kernels,
+        "rests": _rests,
+        "tiles": _tiles,
+        "unequal": _unequal,
+    },
+    "max_pool2d": {"settings": _poolings, "windows": _windows, "long windows": _long_windows},
 }
 for each in ("linear", "glu", "swiglu", "conv2d"):
     MADE[each]["of networks"] = partial(_of_networks, each)
