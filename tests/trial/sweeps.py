@@ -237,7 +237,7 @@ def _long_windows(rng: random.Random) -> Iterator[Case]:
         kernel, stride, padding, image = (each[::-1] if across else each for each in (kernel, stride, padding, image))
         sizes = {"kernel_size": tuple(kernel), "stride": tuple(stride), "padding": tuple(padding)}
         texture = Blocks("ties", rng.randrange(2**16))
-        yield Case("max_pool2d", {"input": (1, 2, *image)}, {"input": texture}, sizes, 2**8, rng.randrange(2**16))
+        yield Case("max_pool2d", {"input": (1, 32, *image)}, {"input": texture}, sizes, 2**8, rng.randrange(2**16))
 
 
 def _narrow(rng: random.Random, settings: Iterable[Setting]) -> Iterator[tuple[Setting, list[int]]]:
