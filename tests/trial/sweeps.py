@@ -211,6 +211,9 @@ def _long_kernels(rng: random.Random) -> Iterator[Case]:
     for padding, across in product(range(4, 17), range(2)):
         axes = [rng.randint(1, 3), 1], [rng.randint(1, 9), rng.randint(1, 9)], [padding, rng.choice((0, padding))]
         yield _unpatched(rng, rng.choice((1, 3, 16)), *(each[::-1] if across else each for each in axes))
+    for across in range(2):  # more places in a row than a block may hold, and rows of padding alone
+        axes = [3, 3], [4100 + rng.randint(0, 9), rng.randint(2, 4)], [1, 2]
+        yield _unpatched(rng, 1, *(each[::-1] if across else each for each in axes))
 
 
 def _unpatched(rng: random.Random, inputs: int, kernel: list[int], image: list[int], padding: list[int]) -> Case:
@@ -229,15 +232,24 @@ def _windows(rng: random.Random) -> Iterator[Case]:
 
 
 def _long_windows(rng: random.Random) -> Iterator[Case]:
-    """Of many rows, or columns, and few of the other, which overlap, touch or stand apart; with any padding."""
+    """Of many rows, or columns, and few of the other, which overlap, touch or stand apart; with any padding.
+
+    No two elements of a plane are alike, nor planes: of one or another the largest is at a window's end. And planes
+    that have more than 2^14, 2^15 and 2^16 places once they are padded.
+    """
     for taps, across in product(TAPS, range(2)):
         kernel, stride = [taps, rng.randint(1, 3)], [rng.choice((1, taps, rng.randint(2, taps + 3))), 1]
         padding = [rng.choice((0, rng.randint(1, taps // 2))), 0]
-        image = [max(1, taps - 2 * padding[0]) + rng.randint(0, 2) * stride[0] + rng.randint(0, 3), 5]
+        image = [max(1, taps - 2 * padding[0]) + rng.randint(0, 2) * stride[0] + rng.randint(0, 3), kernel[1]]
         kernel, stride, padding, image = (each[::-1] if across else each for each in (kernel, stride, padding, image))
         sizes = {"kernel_size": tuple(kernel), "stride": tuple(stride), "padding": tuple(padding)}
-        texture = Blocks("ties", rng.randrange(2**16))
+        planes = np.random.default_rng(rng.randrange(2**16)).random((32, math.prod(image))).argsort(-1)
+        texture = Texture("ties").holding((planes - math.prod(image) // 2).reshape(1, 32, *image) * 1.0, 1)
         yield Case("max_pool2d", {"input": (1, 32, *image)}, {"input": texture}, sizes, 2**8, rng.randrange(2**16))
+    for image in ([127, 128], [181, 181], [255, 256]):
+        sizes = {"kernel_size": 3, "stride": rng.choice((1, 2)), "padding": 1}
+        texture = Blocks("ties", rng.randrange(2**16))
+        yield Case("max_pool2d", {"input": (1, 1, *image)}, {"input": texture}, sizes, 2**8, rng.randrange(2**16))
 
 
 def _narrow(rng: random.Random, settings: Iterable[Setting]) -> Iterator[tuple[Setting, list[int]]]:
@@ -303,6 +315,12 @@ def _planes_of_networks(operator: str, rng: random.Random) -> Iterator[Case]:
             yield Case(operator, {name: shape}, {name: texture}, parameters, 2**8, rng.randrange(2**16))
 
 
+def _long_rests(operator: str, rng: random.Random) -> Iterator[Case]:
+    """Of hundreds of rows, features or outputs to four thousand, with any rest."""
+    for number, axis in product(range(24), _MATRIX):
+        yield _sized(rng, operator, {axis: 2**9 + 149 * number + rng.randrange(149)}, number % 2)
+
+
 def _one_row(operator: str, rng: random.Random) -> Iterator[Case]:
     """As in decoding: x of one row, or of no rows at all, in turn."""
     weights, biases = ("w", "b") if operator == "linear" else ("wv", "bc")
@@ -320,7 +338,10 @@ def _one_row(operator: str, rng: random.Random) -> Iterator[Case]:
 # Sweeps that no axes name.
 MADE: dict[str, dict[str, Callable[[random.Random], Iterator[Case]]]] = {
     "swish": {"hundreds": _hundreds},
-    **{operator: {"one row": partial(_one_row, operator)} for operator in ("linear", "glu", "swiglu")},
+    **{
+        operator: {"one row": partial(_one_row, operator), "long rests": partial(_long_rests, operator)}
+        for operator in ("linear", "glu", "swiglu")
+    },
     "pad2d": {"paddings": _paddings},
     "conv2d": {
         "settings": _convolutions,
