@@ -27,6 +27,7 @@ from assay.tests.trial.large import AXES, SEEDS, SHAPED, USUAL
 from assay.tests.trial.mixtures import MIXTURES, mixtures
 from assay.tests.trial.networks import KNOWN_LAYERS, layers, untied
 from assay.tests.trial.patterned import PATTERNED, PATTERNS, patterned
+from assay.tests.trial.taps import long_kernels, long_windows
 from assay.tests.trial.textures import Texture
 from assay.tests.trial.usual import Blocks, as_given
 
@@ -59,7 +60,6 @@ SWEPT["swiglu"] = SWEPT["glu"]
 OTHERS = (1, 2, 3, 4, 5)
 POWERS = (1, 2, 4, 8, 16)
 PATCHES, STEPS = range(8, 17), range(5, 13)  # of large windows, which overlap or not
-TAPS = range(8, 2**5 + 2)  # of long kernels and windows
 BEYOND = (*range(2**7 + 1, 2**7 + 9), 2**8 + 1, 2**8 + 2, 2**8 + 3)  # places, as of large pictures, with any rest
 # Most are multiples of 32; a thousand are classes.
 OF_NETWORKS = (96, 160, 184, 192, 224, 288, 320, 384, 448, 480, 640, 696, 1000)
@@ -201,55 +201,12 @@ def _unequal(rng: random.Random) -> Iterator[Case]:
         yield Case("conv2d", shapes, textures, parameters, inputs * math.prod(kernel), rng.randrange(2**16))
 
 
-def _long_kernels(rng: random.Random) -> Iterator[Case]:
-    """Kernels of many taps along one axis, and few along the other, by few channels; and much padding around few."""
-    for taps, channels, across in product(TAPS, ((1, 2, 3, 12), (4,), (8,)), range(2)):
-        short = rng.choice((1, 1, 2, 3))
-        image = [taps + rng.randint(0, 9), short + rng.randint(0, 2)]
-        axes = [taps, short], image, [rng.choice((0, taps // 2)), 0]
-        yield _unpatched(rng, rng.choice(channels), *(each[::-1] if across else each for each in axes))
-    for padding, across in product(range(4, 17), range(2)):
-        axes = [rng.randint(1, 3), 1], [rng.randint(1, 9), rng.randint(1, 9)], [padding, rng.choice((0, padding))]
-        yield _unpatched(rng, rng.choice((1, 3, 16)), *(each[::-1] if across else each for each in axes))
-    for across in range(2):  # more places in a row than a block may hold, and rows of padding alone
-        axes = [3, 3], [4100 + rng.randint(0, 9), rng.randint(2, 4)], [1, 2]
-        yield _unpatched(rng, 1, *(each[::-1] if across else each for each in axes))
-
-
-def _unpatched(rng: random.Random, inputs: int, kernel: list[int], image: list[int], padding: list[int]) -> Case:
-    shapes = {"input": (1, inputs, *image), "weight": (rng.randint(1, 4), inputs, *kernel)}
-    textures = {name: Texture("integers", rng.randrange(2**16)) for name in shapes}
-    parameters = {"stride": 1, "padding": tuple(padding)}
-    return Case("conv2d", shapes, textures, parameters, inputs * math.prod(kernel), rng.randrange(2**16))
-
-
 def _windows(rng: random.Random) -> Iterator[Case]:
     """That overlap and no border surrounds, usual ones, and large ones."""
     for (kernel, stride, _), image in _narrow(rng, ((3, 2, 0), (3, 1, 0), (2, 1, 0), (2, 2, 0), (4, 4, 0))):
         shapes = {"input": (1, rng.randint(1, 3), *image)}
         parameters = {"kernel_size": as_given(rng, (kernel,) * 2), "stride": as_given(rng, (stride,) * 2)}
         yield untied(Case("max_pool2d", shapes, {"input": Texture()}, parameters, 2**8, rng.randrange(2**16)))
-
-
-def _long_windows(rng: random.Random) -> Iterator[Case]:
-    """Of many rows, or columns, and few of the other, which overlap, touch or stand apart; with any padding.
-
-    No two elements of a plane are alike, nor planes: of one or another the largest is at a window's end. And planes
-    that have more than 2^14, 2^15 and 2^16 places once they are padded.
-    """
-    for taps, across in product(TAPS, range(2)):
-        kernel, stride = [taps, rng.randint(1, 3)], [rng.choice((1, taps, rng.randint(2, taps + 3))), 1]
-        padding = [rng.choice((0, rng.randint(1, taps // 2))), 0]
-        image = [max(1, taps - 2 * padding[0]) + rng.randint(0, 2) * stride[0] + rng.randint(0, 3), kernel[1]]
-        kernel, stride, padding, image = (each[::-1] if across else each for each in (kernel, stride, padding, image))
-        sizes = {"kernel_size": tuple(kernel), "stride": tuple(stride), "padding": tuple(padding)}
-        planes = np.random.default_rng(rng.randrange(2**16)).random((32, math.prod(image))).argsort(-1)
-        texture = Texture("ties").holding((planes - math.prod(image) // 2).reshape(1, 32, *image) * 1.0, 1)
-        yield Case("max_pool2d", {"input": (1, 32, *image)}, {"input": texture}, sizes, 2**8, rng.randrange(2**16))
-    for image in ([127, 128], [181, 181], [255, 256]):
-        sizes = {"kernel_size": 3, "stride": rng.choice((1, 2)), "padding": 1}
-        texture = Blocks("ties", rng.randrange(2**16))
-        yield Case("max_pool2d", {"input": (1, 1, *image)}, {"input": texture}, sizes, 2**8, rng.randrange(2**16))
 
 
 def _narrow(rng: random.Random, settings: Iterable[Setting]) -> Iterator[tuple[Setting, list[int]]]:
@@ -346,12 +303,12 @@ MADE: dict[str, dict[str, Callable[[random.Random], Iterator[Case]]]] = {
     "conv2d": {
         "settings": _convolutions,
         "kernels": _kernels,
-        "long kernels": _long_kernels,
+        "long kernels": long_kernels,
         "rests": _rests,
         "tiles": _tiles,
         "unequal": _unequal,
     },
-    "max_pool2d": {"settings": _poolings, "windows": _windows, "long windows": _long_windows},
+    "max_pool2d": {"settings": _poolings, "windows": _windows, "long windows": long_windows},
 }
 for each in ("linear", "glu", "swiglu", "conv2d"):
     MADE[each]["of networks"] = partial(_of_networks, each)

@@ -1,0 +1,59 @@
+"""Long kernels and windows, for sweeps: of 8 to 33 taps along one axis, of which networks have few, and much padding."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from itertools import product
+
+import numpy as np
+
+from assay.tests.trial.cases import Case
+from assay.tests.trial.textures import Texture
+from assay.tests.trial.usual import Blocks
+
+TAPS = range(8, 2**5 + 2)
+
+
+def long_kernels(rng: random.Random) -> Iterator[Case]:
+    """Kernels of many taps along one axis, and few along the other, by few channels; and much padding around few."""
+    for taps, channels, across in product(TAPS, ((1, 2, 3, 12), (4,), (8,)), range(2)):
+        short = rng.choice((1, 1, 2, 3))
+        image = [taps + rng.randint(0, 9), short + rng.randint(0, 2)]
+        axes = [taps, short], image, [rng.choice((0, taps // 2)), 0]
+        yield _unpatched(rng, rng.choice(channels), *(each[::-1] if across else each for each in axes))
+    for padding, across in product(range(4, 17), range(2)):
+        axes = [rng.randint(1, 3), 1], [rng.randint(1, 9), rng.randint(1, 9)], [padding, rng.choice((0, padding))]
+        yield _unpatched(rng, rng.choice((1, 3, 16)), *(each[::-1] if across else each for each in axes))
+    for across in range(2):  # more places in a row than a block may hold, and rows of padding alone
+        axes = [3, 3], [4100 + rng.randint(0, 9), rng.randint(2, 4)], [1, 2]
+        yield _unpatched(rng, 1, *(each[::-1] if across else each for each in axes))
+
+
+def _unpatched(rng: random.Random, inputs: int, kernel: list[int], image: list[int], padding: list[int]) -> Case:
+    shapes = {"input": (1, inputs, *image), "weight": (rng.randint(1, 4), inputs, *kernel)}
+    textures = {name: Texture("integers", rng.randrange(2**16)) for name in shapes}
+    parameters = {"stride": 1, "padding": tuple(padding)}
+    return Case("conv2d", shapes, textures, parameters, inputs * math.prod(kernel), rng.randrange(2**16))
+
+
+def long_windows(rng: random.Random) -> Iterator[Case]:
+    """Of many rows, or columns, and few of the other, which overlap, touch or stand apart; with any padding.
+
+    No two elements of a plane are alike, nor planes: of one or another the largest is at a window's end. And planes
+    that have more than 2^14, 2^15 and 2^16 places once they are padded.
+    """
+    for taps, across in product(TAPS, range(2)):
+        kernel, stride = [taps, rng.randint(1, 3)], [rng.choice((1, taps, rng.randint(2, taps + 3))), 1]
+        padding = [rng.choice((0, rng.randint(1, taps // 2))), 0]
+        image = [max(1, taps - 2 * padding[0]) + rng.randint(0, 2) * stride[0] + rng.randint(0, 3), kernel[1]]
+        kernel, stride, padding, image = (each[::-1] if across else each for each in (kernel, stride, padding, image))
+        sizes = {"kernel_size": tuple(kernel), "stride": tuple(stride), "padding": tuple(padding)}
+        planes = np.random.default_rng(rng.randrange(2**16)).random((32, math.prod(image))).argsort(-1)
+        texture = Texture("ties").holding((planes - math.prod(image) // 2).reshape(1, 32, *image) * 1.0, 1)
+        yield Case("max_pool2d", {"input": (1, 32, *image)}, {"input": texture}, sizes, 2**8, rng.randrange(2**16))
+    for image in ([127, 128], [181, 181], [255, 256]):
+        sizes = {"kernel_size": 3, "stride": rng.choice((1, 2)), "padding": 1}
+        texture = Blocks("ties", rng.randrange(2**16))
+        yield Case("max_pool2d", {"input": (1, 1, *image)}, {"input": texture}, sizes, 2**8, rng.randrange(2**16))
