@@ -1,4 +1,4 @@
-"""Long kernels and windows, for sweeps: of 8 to 33 taps along one axis, of which networks have few, and much padding."""
+"""Long kernels and windows, for sweeps: 8 to 33 taps along one axis, of which networks have few; and much padding."""
 
 from __future__ import annotations
 
