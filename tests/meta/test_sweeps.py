@@ -139,3 +139,25 @@ def test_what_is_waived_in_a_sweep_is_not_simplified():
     candidate.waivers = (Waiver("w.toml", 1, "linear.formula", "linear", "tails", "-", "-", date.max, Where()),)
     LAW(candidate=candidate)
     assert asked["given"] == candidate.tally.waived[1].failed > 129
+
+
+def long_axes(case):
+    """Rows in all, features and outputs; or samples, channels, kernels and sides; or planes and sides."""
+    first, *others = case.shapes.values()
+    if case.operator in ("linear", "glu", "swiglu"):
+        return {"rows": math.prod(first[:-1]), "features": first[-1], "outputs": others[0][0]}
+    axes = {"rows": first[-2], "columns": first[-1]}
+    if case.operator == "conv2d":
+        return axes | {"samples": first[0], "channels": first[1], "kernels": others[0][0]}
+    return axes | {"planes": math.prod(first[:-2])}
+
+
+@pytest.mark.parametrize("operator", ["linear", "glu", "swiglu", "pad2d", "conv2d", "max_pool2d"])
+def test_every_rest_of_tiles_of_32_is_met(operator):
+    """In the cases that a law is put in every run: whose rows come in pairs, say, meet no odd rest."""
+    law = next(law for law in all_laws() if law.name.startswith(f"test_{operator}_of_every_size"))
+    sweeps = [given.kwargs["sweep"] for given in law.function.hypothesis_explicit_examples]
+    met = [long_axes(case) for sweep in sweeps for case in sweep.cases()]
+    for axis in met[0]:
+        rests = {sizes[axis] % 32 for sizes in met if sizes[axis] > 32}
+        assert rests == set(range(32)), f"{axis}: no rest of {sorted(set(range(32)) - rests)}"
