@@ -44,15 +44,16 @@ def long_windows(rng: random.Random) -> Iterator[Case]:
     No two elements of a plane are alike, nor planes: of one or another the largest is at a window's end. And planes
     that have more than 2^14, 2^15 and 2^16 places once they are padded.
     """
-    for taps, across in product(TAPS, range(2)):
+    for number, (taps, across) in enumerate(product(TAPS, range(2))):
         kernel, stride = [taps, rng.randint(1, 3)], [rng.choice((1, taps, rng.randint(2, taps + 3))), 1]
         padding = [rng.choice((0, rng.randint(1, taps // 2))), 0]
         image = [max(1, taps - 2 * padding[0]) + rng.randint(0, 2) * stride[0] + rng.randint(0, 3), kernel[1]]
         kernel, stride, padding, image = (each[::-1] if across else each for each in (kernel, stride, padding, image))
         sizes = {"kernel_size": tuple(kernel), "stride": tuple(stride), "padding": tuple(padding)}
-        planes = np.random.default_rng(rng.randrange(2**16)).random((32, math.prod(image))).argsort(-1)
-        texture = Texture("ties").holding((planes - math.prod(image) // 2).reshape(1, 32, *image) * 1.0, 1)
-        yield Case("max_pool2d", {"input": (1, 32, *image)}, {"input": texture}, sizes, 2**8, rng.randrange(2**16))
+        shape = (1, 33 + number % 32, *image)
+        values = np.random.default_rng(rng.randrange(2**16)).random((shape[1], math.prod(image))).argsort(-1)
+        texture = Texture("ties").holding((values - math.prod(image) // 2).reshape(shape) * 1.0, 1)
+        yield Case("max_pool2d", {"input": shape}, {"input": texture}, sizes, 2**8, rng.randrange(2**16))
     for image in ([127, 128], [181, 181], [255, 256]):
         sizes = {"kernel_size": 3, "stride": rng.choice((1, 2)), "padding": 1}
         texture = Blocks("ties", rng.randrange(2**16))
