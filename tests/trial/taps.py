@@ -17,14 +17,18 @@ TAPS = range(8, 2**5 + 2)
 
 
 def long_kernels(rng: random.Random) -> Iterator[Case]:
-    """Kernels of many taps along one axis, and few along the other, by few channels; and much padding around few."""
+    """Kernels of many taps along one axis, and few along the other, by few channels; and much padding around few.
+
+    It is at most four elements more than the kernel's: an FFT has room for that.
+    """
     for taps, channels, across in product(TAPS, ((1, 2, 3, 12), (4,), (8,)), range(2)):
         short = rng.choice((1, 1, 2, 3))
         image = [taps + rng.randint(0, 9), short + rng.randint(0, 2)]
         axes = [taps, short], image, [rng.choice((0, taps // 2)), 0]
         yield _unpatched(rng, rng.choice(channels), *(each[::-1] if across else each for each in axes))
     for padding, across in product(range(4, 17), range(2)):
-        axes = [rng.randint(1, 3), 1], [rng.randint(1, 9), rng.randint(1, 9)], [padding, rng.choice((0, padding))]
+        taps, image = rng.randint(padding - 3, padding), [rng.randint(1, 9), rng.randint(1, 9)]
+        axes = [taps, 1], image, [padding, rng.choice((0, 4))]
         yield _unpatched(rng, rng.choice((1, 3, 16)), *(each[::-1] if across else each for each in axes))
     for across in range(2):  # more places in a row than a block may hold, and rows of padding alone
         axes = [3, 3], [4100 + rng.randint(0, 9), rng.randint(2, 4)], [1, 2]
