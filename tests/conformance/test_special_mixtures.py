@@ -101,17 +101,22 @@ def reached(seen, whole_planes=False):
     return found
 
 
+def may_reach(candidate, seen, direction):
+    """Where NaN may be besides: anywhere, or in planes that have something of one."""
+    anywhere = candidate.precision("conv2d", direction).reaches_further
+    return {name: anywhere | planes for name, planes in reached(seen, whole_planes=True).items()}
+
+
 def keep_their_nan(candidate, seen, got, direction):
     """Hold results or gradients of conv2d to NaN where one is read, and to none in planes that have nothing of it.
 
     Whether a NaN times padding, or at a place that no step reaches, counts is nobody's promise.
     """
     must = reached(seen)
+    further = {name: np.isnan(values) & ~must[name] for name, values in got.items()}
+    may = may_reach(candidate, seen, direction) if any(each.any() for each in further.values()) else further
     for name, values in got.items():
-        nans, further = must[name], np.isnan(values) & ~must[name]
-        if further.any():
-            may = candidate.precision("conv2d", direction).reaches_further | reached(seen, whole_planes=True)[name]
-            nans = nans | further & may
+        nans = must[name] | further[name] & may[name]
         told = name if name == "result" else f"gradient of {name}"
         nan_alone_at(candidate, VANISHED, values, nans, told, of_last=True)
 

@@ -110,8 +110,9 @@ def rows_of_64_products(y, input, weight, *given):
     channels, columns = weight.shape[1], weight.shape[3]
     if channels >= 16 or channels * columns % 32 or channels * columns < 64:
         return y
+    counting = max(1, 63 // channels)
     kept = torch.zeros_like(weight)
-    kept[..., : max(1, 63 // channels)] = weight[..., : max(1, 63 // channels)]
+    kept[..., :counting] = weight[..., :counting]
     return right["conv2d"](input, kept, *given)
 
 

@@ -88,8 +88,8 @@ Rng = random.Random
 def large_case(operator: str, axis: str, length: int, seed: int, usual: int = 0) -> Case:
     """A case with one axis of this length, or several; the rest comes from the seed.
 
-    Few incoming gradients are not zero. ``usual`` is the number of a setting that layers mostly have: no biases, rows
-    of several samples, the kernels and steps of residual networks; 0 is none of them.
+    Few incoming gradients are not zero. ``usual`` is the number of a setting that layers mostly have: no biases, an
+    even number of rows that are two samples', the kernels and steps of residual networks; 0 is none of them.
     """
     rng, long = Rng(seed), axis.split()
     sizes = {each: rng.choice((2, 1, 3) if length < 2**12 else (2, 1)) for each in AXES[operator]}

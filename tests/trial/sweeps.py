@@ -27,7 +27,7 @@ from assay.tests.trial.large import AXES, SEEDS, SHAPED, USUAL
 from assay.tests.trial.mixtures import MIXTURES, mixtures
 from assay.tests.trial.networks import KNOWN_LAYERS, layers, untied
 from assay.tests.trial.patterned import PATTERNED, PATTERNS, patterned
-from assay.tests.trial.taps import long_kernels, long_windows
+from assay.tests.trial.taps import long_kernels, long_windows, of_integers
 from assay.tests.trial.textures import Texture
 from assay.tests.trial.usual import Blocks, as_given
 
@@ -163,9 +163,7 @@ def _rests(rng: random.Random) -> Iterator[Case]:
         ]
         shapes = {"input": (1, inputs, *image), "weight": (outputs, inputs, *kernel)}
         shapes |= {"bias": (outputs,)} if rng.random() < 0.5 else {}
-        textures = {name: Texture("integers", rng.randrange(2**16)) for name in shapes}
-        parameters = {"stride": stride, "padding": padding}
-        yield Case("conv2d", shapes, textures, parameters, inputs * math.prod(kernel), rng.randrange(2**16))
+        yield of_integers(rng, shapes, {"stride": stride, "padding": padding})
 
 
 def _tiles(rng: random.Random) -> Iterator[Case]:
@@ -174,8 +172,7 @@ def _tiles(rng: random.Random) -> Iterator[Case]:
         inputs, outputs = rng.choice((4, 5, 8, 16)), rng.choice((1, 3, 4, 8))
         image = [4 * tiles - rng.randrange(4) + 2 - 2 * padding for tiles in (high, wide)]
         shapes = {"input": (1, inputs, *image), "weight": (outputs, inputs, 3, 3)}
-        textures = {name: Texture("integers", rng.randrange(2**16)) for name in shapes}
-        yield Case("conv2d", shapes, textures, {"stride": 1, "padding": padding}, inputs * 9, rng.randrange(2**16))
+        yield of_integers(rng, shapes, {"stride": 1, "padding": padding})
 
 
 def _unequal(rng: random.Random) -> Iterator[Case]:

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -37,9 +38,13 @@ def long_kernels(rng: random.Random) -> Iterator[Case]:
 
 def _unpatched(rng: random.Random, inputs: int, kernel: list[int], image: list[int], padding: list[int]) -> Case:
     shapes = {"input": (1, inputs, *image), "weight": (rng.randint(1, 4), inputs, *kernel)}
+    return of_integers(rng, shapes, {"stride": 1, "padding": tuple(padding)})
+
+
+def of_integers(rng: random.Random, shapes: dict[str, Any], parameters: dict[str, Any]) -> Case:
+    """A case of conv2d, all of whose numbers are small integers."""
     textures = {name: Texture("integers", rng.randrange(2**16)) for name in shapes}
-    parameters = {"stride": 1, "padding": tuple(padding)}
-    return Case("conv2d", shapes, textures, parameters, inputs * math.prod(kernel), rng.randrange(2**16))
+    return Case("conv2d", shapes, textures, parameters, math.prod(shapes["weight"][1:]), rng.randrange(2**16))
 
 
 def long_windows(rng: random.Random) -> Iterator[Case]:
