@@ -16,8 +16,7 @@ from assay.tests.conformance.test_contract import ALL, MODES, SUMMED, demand, on
 from assay.tests.conformance.test_lifetimes import are_right
 from assay.tests.conformance.test_state import WARM, reseeded
 from assay.tests.conformance.test_threads import lying_otherwise
-from assay.tests.trial import judge
-from assay.tests.trial.alike import one_answer, right_alike
+from assay.tests.trial.alike import gradients_are_right, one_answer, result_is_right, right_alike
 from assay.tests.trial.candidate import on_and_back
 from assay.tests.trial.laws import clause
 from assay.tests.trial.layers import LAYERS, lasting, matrices, of_reals, of_samples
@@ -70,11 +69,11 @@ def comes_as_a_surprise(candidate, usual, rare, elsewhere, anew=True, **how):
     """
     candidate.begin(anew=anew)
     back = how.get("back", False)
-    conform = judge.gradients_conform if back else judge.answer_conforms
+    judged = gradients_are_right if back else result_is_right
     (first,), _ = candidate.answers_in_turn([elsewhere], **how)
     seen, _ = candidate.answers_in_turn([*usual, rare], **how)
     candidate.compared()
-    right_alike(*(partial(conform, candidate, *each) for each in ((elsewhere, first), (rare, seen[-1]))))
+    right_alike(*(partial(judged, candidate, *each) for each in ((elsewhere, first), (rare, seen[-1]))))
 
 
 @clause("contract.memoryless", tier="state", operators=ALL, dtypes=ONE)

@@ -18,8 +18,7 @@ from assay.implementations.surroundings import ONCE
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, MODES, SUMMED
 from assay.tests.conformance.test_state import changed_nothing, refusals, reseeded, stay_as_they_are
-from assay.tests.trial import judge
-from assay.tests.trial.alike import one_answer, right_alike
+from assay.tests.trial.alike import gradients_are_right, one_answer, result_is_right, right_alike
 from assay.tests.trial.candidate import on_and_back
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import clause
@@ -29,7 +28,6 @@ from assay.tests.trial.textures import Texture
 OFTEN, OTHERS = 260, 66  # calls of one kind, and others after them, whose results are kept
 ODD = 5  # of a row, the place of an element that whoever looks at one in two, or in a power of two, passes over
 OF_ONE_SHAPE = 3  # layers
-FEW = 12  # elements of a result, the corners among them
 # Weights of 2^18 elements and more.
 HEAVY = {
     "linear": {"x": (2, 1024), "w": (264, 1024), "b": (264,)},
@@ -46,8 +44,8 @@ AXES = (((3, 1, 1), (1, 1, 0)), ((2, 2, 0), (3, 2, 0)), ((3, 2, 1), (1, 2, 0)), 
 
 
 def are_right(candidate, cases, seen):
-    """Judge few elements of each answer, where some answers are right."""
-    right_alike(*(partial(judge.answer_conforms, candidate, *each, FEW) for each in zip(cases, seen, strict=True)))
+    """Judge each answer, where some answers are right."""
+    right_alike(*(partial(result_is_right, candidate, *each) for each in zip(cases, seen, strict=True)))
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)
@@ -107,7 +105,7 @@ def test_state_calls_in_other_dtypes_change_no_result(candidate, operator):
             with suppress(NonConformance):  # who dies of it does so in another dtype
                 other.observe(operator, case.arguments(other.format), recording=recording)
         for case in cases:
-            judge.answer_conforms(candidate, case, candidate.answer(case, recording=recording), FEW)
+            result_is_right(candidate, case, candidate.answer(case, recording=recording))
 
 
 @clause("contract.memoryless", tier="state", operators=SUMMED, dtypes=("float32",))
@@ -201,8 +199,7 @@ def test_state_parameters_of_unequal_axes_have_their_own_gradients(candidate, op
         candidate.begin()
         cases = [axes_of(operator, *axes, side=17) for axes in ((one, one), (one, other), (other, other), (other, one))]
         seen = [candidate.ask_gradient(case) for case in cases]
-        judged = [partial(judge.gradients_conform, candidate, *each) for each in zip(cases, seen, strict=True)]
-        right_alike(*judged)
+        right_alike(*(partial(gradients_are_right, candidate, *each) for each in zip(cases, seen, strict=True)))
 
 
 def axes_of(operator, *axes, side=9):

@@ -14,8 +14,8 @@ from assay.tests.trial.laws import all_laws, at_budget, under
 
 # Each law tries a few examples here: python -m assay.tests.mutants.soundness has the budgets, seeds and all dtypes.
 EXAMPLES = {"float32": 2, "bfloat16": 1}
-# Files about how it is called, and not about its numbers: in 16 bits they are put to those who are fast.
-MANNERS = ("layouts", "test_state")
+# Files about how it is called, and not about its numbers.
+MANNERS = ("layouts", "manners", "test_state", "lifetimes", "threads", "habits", "training", "leftovers")
 # They differ in what they do besides adding up: in what they keep, how they go back, and how results lie.
 CONDUCT = ("checkpointed", "recomputed", "chunked", "buffered", "own-gradient", "numpy-vjp", "channels-last")
 
@@ -23,21 +23,21 @@ CONDUCT = ("checkpointed", "recomputed", "chunked", "buffered", "own-gradient", 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("module", dict.fromkeys(law.module for law in all_laws()))
 def test_no_law_rejects_a_correct_implementation(module, dtype):
-    """Long axes, long sums, and what is tried from the gate on are put to two who are fast, to one in 16 bits, and to
-    all by the command; in float32 those of own cases to those, too, who differ in conduct. PyTorch itself, which is
-    the first of the fast, is judged by its own tests."""
+    """Long axes, long sums, manners of calling, and what is tried from the gate on are put to two who are fast, to one
+    in 16 bits, and to all by the command; in float32 manners, and laws of own cases, to those, too, who differ in
+    conduct. PyTorch itself, which is the first of the fast, is judged by its own tests."""
     settings = hypothesis.settings(max_examples=EXAMPLES[dtype])
     laws = [law for law in all_laws() if law.module == module]
-    long = [law for law in laws if soundness.of_large_cases(law) or soundness.of_own_cases(law)]
-    long += [law for law in laws if law.tier == "statistics" or (law.module.endswith(MANNERS) and dtype != "float32")]
-    long += [law for law in laws if law not in long and not law.belongs_to("quick")]
-    short = [law for law in laws if law not in long]
+    conduct = [law for law in laws if soundness.of_own_cases(law) or module.endswith(MANNERS)]
+    slow = [law for law in laws if soundness.of_large_cases(law) or law.tier == "statistics"]
+    slow += [law for law in laws if not law.belongs_to("quick")]
+    short = [law for law in laws if law not in conduct + slow]
     with at_budget(settings, laws):
         assert soundness.searched(VARIANTS, dtype, None, short).alarms == []
         fast = soundness.FAST[1 : 3 if dtype == "float32" else 2]
-        assert soundness.searched(fast, dtype, None, long).alarms == []
-        own = [law for law in long if soundness.of_own_cases(law) and dtype == "float32"]
-        assert soundness.searched(CONDUCT, dtype, None, own).alarms == []
+        assert soundness.searched(fast, dtype, None, [law for law in laws if law not in short]).alarms == []
+        if dtype == "float32":
+            assert soundness.searched(CONDUCT, dtype, None, conduct).alarms == []
 
 
 def test_there_are_as_many_as_promised_and_several_for_each_operator():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 
 import numpy as np
@@ -41,15 +41,13 @@ def one_answer(candidate: Candidate, case: Case, first: Observation, *others: Ob
     candidate.compared(sum(each.size for each in first.arrays()))
     another = [each for each in others if not each.call.halved and not _same(first.output, each.output)]
     if another:
-        right_alike(*(partial(_result_is_right, candidate, case, each) for each in (first, *another)))
+        right_alike(*(partial(result_is_right, candidate, case, each) for each in (first, *another)))
     answers = (first, *others)
     far = cache(lambda number: near.far_gradients(candidate, case, answers[number]))
 
-    conform = judge.farthest_gradients_conform if case.operator in LAYERS else judge.gradients_conform
-
     def gradient_is_right(name: str, number: int) -> None:
         if name in far(number):
-            conform(candidate, case, answers[number], (name,))
+            _gradients_conform(candidate, case, answers[number], (name,))
 
     for name, gradient in first.gradients.items():
         another = [k for k, each in enumerate(others, 1) if not _same(gradient, each.gradients[name])]
@@ -57,9 +55,31 @@ def one_answer(candidate: Candidate, case: Case, first: Observation, *others: Ob
             right_alike(*(partial(gradient_is_right, name, k) for k in (0, *another)))
 
 
-def _result_is_right(candidate: Candidate, case: Case, seen: Observation) -> None:
+def result_is_right(candidate: Candidate, case: Case, seen: Observation) -> None:
+    """Judge a result that is not near to numpy's.
+
+    Raises:
+        NonConformance: as `judge.answer_conforms`.
+    """
+    candidate.compared(seen.output.size)
     if not near.is_near(candidate, case, seen):
         judge.answer_conforms(candidate, case, seen)
+
+
+def gradients_are_right(candidate: Candidate, case: Case, seen: Observation) -> None:
+    """Judge those gradients that are not near to numpy's.
+
+    Raises:
+        NonConformance: as `judge.gradients_conform`.
+    """
+    candidate.compared(sum(each.size for each in seen.gradients.values() if each is not None))
+    if far := near.far_gradients(candidate, case, seen):
+        _gradients_conform(candidate, case, seen, far)
+
+
+def _gradients_conform(candidate: Candidate, case: Case, seen: Observation, names: Sequence[str]) -> None:
+    conform = judge.farthest_gradients_conform if case.operator in LAYERS else judge.gradients_conform
+    conform(candidate, case, seen, names)
 
 
 def _same(one: Values | None, other: Values | None) -> bool:

@@ -45,8 +45,11 @@ def sums_of(a: Values, b: Values, of: tuple[int, ...], by: tuple[int, ...]) -> V
     """Sums of products along these axes, as of `numpy.tensordot`.
 
     Its BLAS may take zero times an infinity, or NaN, for zero, as of a matrix of one number: it is not asked for those.
+    Of matrices `numpy.matmul` takes a fifth of its time.
     """
     if np.isfinite(a).all() and np.isfinite(b).all():
+        if a.ndim == b.ndim == 2:
+            return (a if of == (1,) else a.T) @ (b if by == (0,) else b.T)
         return np.tensordot(a, b, (of, by))
     ours, theirs = list(range(a.ndim)), list(range(a.ndim, a.ndim + b.ndim))
     for axis, other in zip(of, by, strict=True):
@@ -57,15 +60,20 @@ def sums_of(a: Values, b: Values, of: tuple[int, ...], by: tuple[int, ...]) -> V
 
 def linear(x: Values, w: Values, b: Values | None) -> Values:
     """linear."""
-    sums = sums_of(x, w, (x.ndim - 1,), (1,))
+    sums = sums_of(_rows(x), w, (1,), (1,)).reshape(*x.shape[:-1], len(w))
     return sums if b is None else sums + b
+
+
+def _rows(x: Values) -> Values:
+    """x as a matrix."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def linear_back(g: Values, x: Values, w: Values, b: Values | None) -> Gradients:
     """The gradients of linear where ``g`` comes in."""
-    count = math.prod(x.shape[:-1])
-    rows, xs = g.reshape(count, len(w)), x.reshape(count, x.shape[-1])
-    return {"x": sums_of(g, w, (g.ndim - 1,), (0,)), "w": sums_of(rows, xs, (0,), (0,)), "b": rows.sum(0)}
+    rows = _rows(g)
+    within = sums_of(rows, w, (1,), (0,)).reshape(x.shape)
+    return {"x": within, "w": sums_of(rows, _rows(x), (0,), (0,)), "b": rows.sum(0)}
 
 
 def convolved(x: Values, w: Values, b: Values | None, stride: Any, padding: Any) -> Values:
