@@ -315,9 +315,9 @@ for each in KNOWN_LAYERS:
     MADE[each]["layers"] = partial(layers, each)
 
 
-def mixed(operator: str) -> Callable[[Law], Any]:
-    """Have a law of one case tried on hundreds of mixtures, and on a quarter of those of other seeds."""
-    return every_size(operator, (MIXTURES,), every=4)
+def mixed(operator: str, first: int = 1) -> Callable[[Law], Any]:
+    """Have a law of one case tried on hundreds of mixtures, or one in ``first``, and a quarter of other seeds'."""
+    return every_size(operator, (MIXTURES,), every=4, first=first)
 
 
 def in_patterns(operator: str, axes: str = PATTERNS) -> Callable[[Law], Any]:
@@ -325,9 +325,10 @@ def in_patterns(operator: str, axes: str = PATTERNS) -> Callable[[Law], Any]:
     return every_size(operator, (axes,), every=4)
 
 
-def every_size(operator: str, only: Sequence[str] = (), every: int = 1) -> Callable[[Law], Any]:
-    """Have a law of one case tried on all of each sweep of an operator, or these; of other seeds' on one in ``every``.
+def every_size(operator: str, only: Sequence[str] = (), every: int = 1, first: int = 1) -> Callable[[Law], Any]:
+    """Have a law of one case tried on all of each sweep of an operator, or these, or on one case in ``first``.
 
+    And on those of other seeds, of whose cases on one in ``every``.
     The first case that it fails on is simplified as if there were no others, and the same holds of waivers.
     """
 
@@ -336,8 +337,8 @@ def every_size(operator: str, only: Sequence[str] = (), every: int = 1) -> Calla
             waivers.run(law, given)
 
         def of_all(candidate: Candidate, sweep: Sweep) -> None:
-            first, step = candidate.put
-            for case in sweep.cases()[first::step]:
+            start, step = candidate.put
+            for case in sweep.cases()[start::step]:
                 candidate.calls.clear()
                 simplify.run(heeding, {"candidate": candidate, "case": case})
 
@@ -348,7 +349,7 @@ def every_size(operator: str, only: Sequence[str] = (), every: int = 1) -> Calla
         test = given(sweep=sweeps)(of_all)
         for axes in named:
             seed = int(axes in (MIXTURES, *PATTERNED))  # whose seeds have nothing in common; a search begins with 0
-            test = example(sweep=Sweep(operator, axes, seed, min(1, USUAL[operator])))(test)
+            test = example(sweep=Sweep(operator, axes, seed, min(1, USUAL[operator]), first))(test)
         return test
 
     return swept
