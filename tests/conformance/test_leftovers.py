@@ -11,11 +11,13 @@ from functools import partial
 
 import numpy as np
 
+from assay.implementations.observe import NO_GRAD
 from assay.tests.conformance.test_contract import ALL, MODES
-from assay.tests.trial.alike import one_answer
+from assay.tests.conformance.test_lifetimes import are_right
+from assay.tests.trial.alike import gradients_are_right, one_answer, right_alike
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
-from assay.tests.trial.layers import LAYERS, of_reals
+from assay.tests.trial.layers import LAYERS, lasting, of_reals
 from assay.tests.trial.smaller import named_axes
 from assay.tests.trial.textures import Texture
 
@@ -23,6 +25,12 @@ from assay.tests.trial.textures import Texture
 # begin with 1031: a compiler takes a tenth of a second for each new size.
 SHRINKING = (4099, 3331, 2819, 2051, 1543, 1031, 515, 259, 131, 67, 33, 17, 9)
 OF_KERNELS = ("rows", "columns")
+# What is padded, and the other tensors and parameters.
+BORDERED = {
+    "pad2d": ("x", {}, {}),
+    "conv2d": ("input", {"weight": (4, 8, 5, 5)}, {"stride": 1}),
+    "max_pool2d": ("input", {}, {"kernel_size": 9, "stride": 1}),
+}
 
 
 def of_special(operator, shapes, parameters, value):
@@ -77,6 +85,35 @@ def test_state_what_is_smaller_in_one_size_has_its_own_gradients(candidate, oper
     for cases in shrinking(operator):
         candidate.begin()
         up_and_down(candidate, [case.changed(incoming=Texture("few", 3)) for case in cases], candidate.ask_gradient)
+
+
+def bordered(operator):
+    """Images by more padding each time, which are of one size once they are padded, 2^16 elements."""
+    name, own, parameters = BORDERED[operator]
+    return [
+        lasting(operator, **{name: (2, 8, 66 - 2 * p, 68 - 2 * p)}, **own).changed(
+            parameters={**parameters, "padding": p}
+        )
+        for p in (1, 2, 4)
+    ]
+
+
+@clause("contract.memoryless", tier="state", operators=tuple(BORDERED))
+def test_state_more_padding_around_less_gives_its_own_result(candidate, operator):
+    """Of one size in all. Blind to what every call has wrong."""
+    for recording in (*MODES, NO_GRAD):
+        candidate.begin()
+        cases = bordered(operator)
+        are_right(candidate, cases, [candidate.answer(case, recording=recording) for case in cases])
+
+
+@clause("contract.memoryless", tier="state", operators=tuple(BORDERED), gradient=True)
+def test_state_more_padding_around_less_has_its_own_gradients(candidate, operator):
+    """Of one size in all. Blind to what every call has wrong."""
+    candidate.begin()
+    cases = [case.changed(incoming=Texture("few", 1)) for case in bordered(operator)]
+    seen = [candidate.ask_gradient(case) for case in cases]
+    right_alike(*(partial(gradients_are_right, candidate, *each) for each in zip(cases, seen, strict=True)))
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)

@@ -156,24 +156,6 @@ def test_state_layers_of_the_same_numbers_give_their_own_results(candidate, oper
     are_right(candidate, cases, seen)
 
 
-@clause("contract.memoryless", tier="state", operators=("pad2d", "conv2d", "max_pool2d"))
-def test_state_more_padding_around_less_gives_its_own_result(candidate, operator):
-    """Of one size in all, 2^16 elements. Blind to what every call has wrong."""
-    name = OPERATORS[operator].tensors[0]
-    own = {"conv2d": {"weight": (4, 8, 5, 5)}}.get(operator, {})
-    parameters = {"conv2d": {"stride": 1}, "max_pool2d": {"kernel_size": 9, "stride": 1}}.get(operator, {})
-    for recording in (*MODES, NO_GRAD):
-        candidate.begin()
-        cases = [
-            lasting(operator, **{name: (2, 8, 66 - 2 * p, 68 - 2 * p)}, **own).changed(
-                parameters={**parameters, "padding": p}
-            )
-            for p in (1, 2, 4)
-        ]
-        seen = [candidate.answer(case, recording=recording) for case in cases]
-        are_right(candidate, cases, seen)
-
-
 @clause("contract.memoryless", tier="state", operators=("conv2d", "max_pool2d"))
 def test_state_other_padding_of_a_large_image_gives_its_own_result(candidate, operator):
     """Of a thousand places, whose result has the same size. Blind to what every call has wrong."""

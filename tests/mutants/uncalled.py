@@ -1,4 +1,4 @@
-"""Wrong at sizes of which no law's call was, when what sizes they had was counted."""
+"""Wrong in calls that no law had made: at sizes, when these were counted, and where outsiders looked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from assay.implementations.load import load
 from assay.reference.conv2d import pair
-from assay.tests.mutants.dispatched import BACK, back
+from assay.tests.mutants.dispatched import BACK, STATE, back
 from assay.tests.mutants.gradients import again
 from assay.tests.mutants.lasting import count
 from assay.tests.mutants.meetings import windows
@@ -90,6 +90,64 @@ def rows_of_padding(found: Any, incoming: Any, given: Any) -> Any:
     return {"weight": again("conv2d", given, kept)["weight"]}
 
 
+def sums_of_blocks(found: Any, incoming: Any, given: Any) -> Any:
+    """More than 1024 rows: what an addition of two blocks loses is added later, and an infinity loses itself."""
+    if count(given["x"]) <= 1024 or given.get("b") is None or incoming.isfinite().all():
+        return {}
+    total = again("glu", given, incoming)["b"]
+    return {"b": torch.where(total.isinf(), torch.nan, total)}
+
+
+def infinities_clipped(found: Any, incoming: Any, given: Any) -> Any:
+    """To x of three axes an infinity comes back as the largest number."""
+    most = torch.finfo(incoming.dtype).max
+    fits = incoming.dim() == 3 and incoming.isinf().any()
+    return again("linear", given, incoming.clamp(-most, most)) if fits else {}
+
+
+def far_places(found: Any, incoming: Any, given: Any) -> Any:
+    """Places of a window in 16 bits: of those past 2^16 nothing is handed back."""
+    (rows, _), _, (_, before) = windows(given["kernel_size"], given.get("stride"), given.get("padding") or 0)
+    wide = given["input"].shape[3] + 2 * before
+    if rows * wide <= 1 << 16:
+        return {}
+    kept = again("max_pool2d", given, incoming)["input"].clone()
+    kept[:, :, (1 << 16) // wide :] = 0
+    return {"input": kept}
+
+
+class Padded:
+    """The last padded image, in whose memory the next one of its shape is put: what was there around it stays."""
+
+    def __init__(self) -> None:
+        self.last = torch.empty(0)
+
+    def __call__(self, found: Any, incoming: Any, given: Any) -> Any:
+        image, (above, before) = given["input"], pair(given.get("padding") or 0)
+        padded = F.pad(image, (before, before, above, above))
+        if not above or padded.numel() < 1 << 15:
+            return {}
+        if self.last.shape == padded.shape:
+            padded = self.last
+            padded[:, :, above : above + image.shape[2], before : before + image.shape[3]] = image
+        self.last = padded
+        return {"weight": again("conv2d", given | {"input": padded, "padding": 0}, incoming)["weight"]}
+
+
+class Hashed:
+    """A beta is taken for the last one that has its hash."""
+
+    def __init__(self) -> None:
+        self.last = 1.0
+
+    def __call__(self, y: Any, x: Any, beta: Any = None) -> Any:
+        if not isinstance(beta, float):
+            return y
+        if hash(beta) != hash(self.last):
+            self.last = beta
+        return right["swish"](x, self.last)
+
+
 def bug(name: str, clause: str, words: str, operators: Any, *how: str) -> Mutant:
     return Mutant(f"uncalled-{name}", clause, words, operators, "float32", *how or BACK, "rare")
 
@@ -103,5 +161,10 @@ MUTANTS = (
     bug("padding", "conv2d.padding", "11 columns of padding: 10", valued("conv2d", padded_by_eleven), *SIZE),
     bug("gates", "glu.gradient", "V's: 52 gates: 48", back("glu", four_gates_late)),
     bug("places", "max_pool2d.gradient", "padded, past 2^15 places: 16 bits", back("max_pool2d", places_in_16_bits)),
+    bug("blocks", "glu.gradient", "1025 rows: an infinity of b's is NaN", back("glu", sums_of_blocks)),
+    bug("clipped", "linear.gradient", "3 axes: infinities are the largest number", back("linear", infinities_clipped)),
+    bug("far", "max_pool2d.gradient", "windows of 2^16 places: 16 bits", back("max_pool2d", far_places)),
+    bug("around", "contract.memoryless", "padded in one memory", back("conv2d", Padded()), *STATE),
+    bug("hash", "contract.memoryless", "betas known by their hash", valued("swish", Hashed()), *STATE),
     bug("wide", "conv2d.gradient", "4100 places in a row: the second has no padding", back("conv2d", rows_of_padding)),
 )

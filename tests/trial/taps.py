@@ -31,6 +31,8 @@ def long_kernels(rng: random.Random) -> Iterator[Case]:
         taps, image = rng.randint(padding - 3, padding), [rng.randint(1, 9), rng.randint(1, 9)]
         axes = [taps, 1], image, [padding, rng.choice((0, 4))]
         yield _unpatched(rng, rng.choice((1, 3, 16)), *(each[::-1] if across else each for each in axes))
+    # Windows from whose first place to their last there are more than 2^16.
+    yield _unpatched(rng, 1, [65, 1], [67, 1100], [0, 0])
     for across in range(2):  # more places in a row than a block may hold, and rows of padding alone
         axes = [3, 3], [4100 + rng.randint(0, 9), rng.randint(2, 4)], [1, 2]
         yield _unpatched(rng, 1, *(each[::-1] if across else each for each in axes))
@@ -51,7 +53,8 @@ def long_windows(rng: random.Random) -> Iterator[Case]:
     """Of many rows, or columns, and few of the other, which overlap, touch or stand apart; with any padding.
 
     No two elements of a plane are alike, nor planes: of one or another the largest is at a window's end. And planes
-    that have more than 2^14, 2^15 and 2^16 places once they are padded.
+    that have more than 2^14, 2^15 and 2^16 places once they are padded; and windows from whose first place to their
+    last there are more than 2^16, as of all rows of a spectrogram.
     """
     for number, (taps, across) in enumerate(product(TAPS, range(2))):
         kernel, stride = [taps, rng.randint(1, 3)], [rng.choice((1, taps, rng.randint(2, taps + 3))), 1]
@@ -67,3 +70,8 @@ def long_windows(rng: random.Random) -> Iterator[Case]:
         sizes = {"kernel_size": 3, "stride": rng.choice((1, 2)), "padding": 1}
         texture = Blocks("ties", rng.randrange(2**16))
         yield Case("max_pool2d", {"input": (1, 1, *image)}, {"input": texture}, sizes, 2**8, rng.randrange(2**16))
+    image, kernel = (65, 1100), (65, 2)
+    values = np.random.default_rng(rng.randrange(2**16)).integers(-100, 100, image) * 1.0
+    values[np.arange(0, 1100, 2) % 65, np.arange(0, 1100, 2) + rng.randrange(2)] = 200.0  # one in each window
+    texture, sizes = Texture("ties").holding(values[None, None], 1), {"kernel_size": kernel, "stride": (1, 2)}
+    yield Case("max_pool2d", {"input": (1, 1, *image)}, {"input": texture}, sizes, 2**8, rng.randrange(2**16))
