@@ -30,6 +30,7 @@ TOKENS = (1, 1, 1, 2, 5, 8, 12, 16, 33, 64, 130)
 ALIGNED = (16, 32, 64, 96, 128, 256, 512, 1024, 2560)
 FEATURES = (8, 24, 36, 40, 68, 72, 100, 144, 160, 260, 320, 384, 640, 768, 1000, 1280, 1, 3, 5, 33, 65)
 OUTPUTS = (1, 2, 4, 8, 10, 20, 24, 36, 48, 68, 72, 100, 144, 160, 260, 320, 384, 640, 1000, 3, 5, 33, 65)
+MANY_TOKENS, NARROW = ((1030,), (2050,), (4100,), (8, 260), (3, 700), (2, 1025)), (1, 3, 4, 8, 12, 16, 24, 32)
 PRODUCTS, ELEMENTS = 2**21, 2**17  # of a layer, and of a tensor, at most
 # Of images and planes: samples, channels, rows and columns.
 SAMPLES = (1, 1, 2, 3, 4, 5, 7, 8)
@@ -160,7 +161,9 @@ def _matrices(rng: Rng, operator: str) -> Case:
     """A layer of a network, with biases or without; of gates fewer products."""
     weights, biases = ("w", "b") if operator == "linear" else ("wv", "bc")
     most = PRODUCTS if operator == "linear" else PRODUCTS // 8
-    leading, features, outputs = _one_token(rng) if rng.random() < 0.15 else _that_fit(rng, most)
+    kind = rng.random()
+    sizes = _one_token(rng) if kind < 0.15 else _many_tokens(rng, most) if kind > 0.9 else _that_fit(rng, most)
+    leading, features, outputs = sizes
     shapes = {"x": (*leading, features), **dict.fromkeys(weights, (outputs, features))}
     shapes |= {name: (outputs,) for name in biases if rng.random() < 0.5}
     return Case(operator, shapes, {}, {}, max(math.prod(leading), features, outputs) + 1)
@@ -170,6 +173,13 @@ def _one_token(rng: Rng) -> Sizes:
     """As in decoding, of a layer whose sizes are aligned."""
     features = rng.choice(ALIGNED)
     return rng.choice(((1,), (1, 1))), features, rng.choice([each for each in ALIGNED if features * each <= ELEMENTS])
+
+
+def _many_tokens(rng: Rng, most: int) -> Sizes:
+    """Of thousands of rows, by as many outputs as fit."""
+    leading, features = rng.choice(MANY_TOKENS), rng.choice(NARROW)
+    room = most // (math.prod(leading) * features)
+    return leading, features, rng.choice([each for each in NARROW if each <= max(1, room)])
 
 
 def _that_fit(rng: Rng, most: int) -> Sizes:
