@@ -108,7 +108,8 @@ def _power_arguments(power: argparse.ArgumentParser) -> None:
     )
     power.add_argument("--generated", type=int, metavar="SEED", help="also mutants that this seed generates")
     power.add_argument("--first", action="store_true", help="only until the first law that sees a mutant: much faster")
-    power.add_argument("--peers", action="store_true", help="also four simple judges, on the same mutants")
+    and_right = "; and, where no --only is given, on correct implementations"
+    power.add_argument("--peers", action="store_true", help=f"also four simple judges, on the same mutants{and_right}")
     power.add_argument("--smallest", action="store_true", help="also the smallest error that each tier sees")
     power.add_argument("--json", metavar="FILE", help="write everything, one line a mutant")
     power.add_argument("-n", type=int, default=os.cpu_count() or 1, metavar="WORKERS", help="processes at a time")

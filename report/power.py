@@ -213,7 +213,7 @@ def _peers(data: Row, budgets: Sequence[str]) -> Section:
     for name, rejected in judges:
         each = [[no for no, row in zip(rejected, rows, strict=True) if row["kind"] == kind] for kind in kinds]
         wrongly = [name in row["rejected_by"] for row in data["correct"]]
-        fair = f"{sum(wrongly)} of {len(wrongly)}" if name in data["run"]["peers"] else ""
+        fair = _of(wrongly) if wrongly and name in data["run"]["peers"] else ""
         found.append((name, _of(rejected), *map(_of, each), fair))
     return Section("Peers on the same mutants", said.PEERS, ("judge", "rejected", *kinds, "correct rejected"), found)
 

@@ -60,6 +60,7 @@ class Asked:
         tasks: list[Task] = [(_kind(self, budget), *which, budget) for which in asked for budget in self.budgets]
         if self.peers:
             tasks += [("peers", *which) for which in asked]
+        if self.peers and not self.only:  # who asks about a few mutants asks nothing about correct implementations
             tasks += [("correct", name, dtype) for name in correct.VARIANTS for dtype in _fair(correct.variant(name))]
         if self.smallest:
             tasks += [("terms", operator, dtype) for operator in smallest.SUMS for dtype in STORAGE]
