@@ -24,7 +24,7 @@ ORIGINS = (
     Origin(("reported-",), "bugs of other libraries, as their users reported them"),
     Origin(("sliced-", "millions-", "ported-"), "kernels after other libraries' bugs"),
     Origin(("owed-", "usual-"), "for laws that had none of their own"),
-    Origin(("uncalled-",), "at sizes that no law's call had, when these were counted"),
+    Origin(("uncalled-",), f"in calls that no law had made: when these were counted, and of {BLIND}"),
     Origin(("transformed-",), "declare an FFT or Winograd's algorithm"),
     Origin(
         (

@@ -33,7 +33,7 @@ OUTPUTS = (1, 2, 4, 8, 10, 20, 24, 36, 48, 68, 72, 100, 144, 160, 260, 320, 384,
 MANY_TOKENS, NARROW = ((1030,), (2050,), (4100,), (8, 260), (3, 700), (2, 1025)), (1, 3, 4, 8, 12, 16, 24, 32)
 PRODUCTS, ELEMENTS = 2**21, 2**17  # of a layer, and of a tensor, at most
 # Of images and planes: samples, channels, rows and columns.
-SAMPLES = (1, 1, 2, 3, 4, 5, 7, 8)
+SAMPLES = (1, 1, 1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 33)
 CHANNELS = (1, 3, 3, 4, 8, 16, 16, 24, 32, 64)
 OF_KERNELS = (*CHANNELS, 10, 12, 20, 21, 36, 100, 125)
 SIDES = (1, 2, 4, 5, 7, 8, 10, 13, 14, 16, 17, 20, 28, 32, 33, 48, 56, 64, 112)
