@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -13,10 +12,9 @@ from assay.implementations.memory import TURNS
 from assay.implementations.observe import NO_GRAD
 from assay.reference.arithmetic.formats import BFLOAT16
 from assay.tests.conformance.test_contract import ALL, MODES, SUMMED, demand, one_lying
-from assay.tests.conformance.test_lifetimes import are_right
 from assay.tests.conformance.test_state import WARM, reseeded
 from assay.tests.conformance.test_threads import lying_otherwise
-from assay.tests.trial.alike import gradients_are_right, one_answer, result_is_right, right_alike
+from assay.tests.trial.alike import are_right, one_answer
 from assay.tests.trial.candidate import on_and_back
 from assay.tests.trial.laws import clause
 from assay.tests.trial.layers import LAYERS, lasting, matrices, of_reals, of_samples
@@ -68,12 +66,10 @@ def comes_as_a_surprise(candidate, usual, rare, elsewhere, anew=True, **how):
     In a process that is ``anew``, where what counts may have been counted by its shape for long.
     """
     candidate.begin(anew=anew)
-    back = how.get("back", False)
-    judged = gradients_are_right if back else result_is_right
     (first,), _ = candidate.answers_in_turn([elsewhere], **how)
     seen, _ = candidate.answers_in_turn([*usual, rare], **how)
     candidate.compared()
-    right_alike(*(partial(judged, candidate, *each) for each in ((elsewhere, first), (rare, seen[-1]))))
+    are_right(candidate, (elsewhere, rare), (first, seen[-1]))
 
 
 @clause("contract.memoryless", tier="state", operators=ALL, dtypes=ONE)

@@ -13,8 +13,7 @@ import numpy as np
 
 from assay.implementations.observe import NO_GRAD
 from assay.tests.conformance.test_contract import ALL, MODES
-from assay.tests.conformance.test_lifetimes import are_right
-from assay.tests.trial.alike import gradients_are_right, one_answer, right_alike
+from assay.tests.trial.alike import are_right, one_answer
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
 from assay.tests.trial.layers import LAYERS, lasting, of_reals
@@ -112,8 +111,7 @@ def test_state_more_padding_around_less_has_its_own_gradients(candidate, operato
     """Of one size in all. Blind to what every call has wrong."""
     candidate.begin()
     cases = [case.changed(incoming=Texture("few", 1)) for case in bordered(operator)]
-    seen = [candidate.ask_gradient(case) for case in cases]
-    right_alike(*(partial(gradients_are_right, candidate, *each) for each in zip(cases, seen, strict=True)))
+    are_right(candidate, cases, [candidate.ask_gradient(case) for case in cases])
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -18,12 +17,13 @@ from assay.implementations.surroundings import ONCE
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, MODES, SUMMED
 from assay.tests.conformance.test_state import changed_nothing, refusals, reseeded, stay_as_they_are
-from assay.tests.trial.alike import gradients_are_right, one_answer, result_is_right, right_alike
+from assay.tests.trial.alike import are_right, one_answer
 from assay.tests.trial.candidate import on_and_back
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.laws import clause
 from assay.tests.trial.layers import LAYERS, completed, lasting, of_integers, of_reals, of_samples, wide
 from assay.tests.trial.textures import Texture
+from assay.tests.trial.whole import result_is_within
 
 OFTEN, OTHERS = 260, 66  # calls of one kind, and others after them, whose results are kept
 ODD = 5  # of a row, the place of an element that whoever looks at one in two, or in a power of two, passes over
@@ -41,11 +41,6 @@ TURNED["glu"] = TURNED["swiglu"] = ((16, 96, 112), (16, 112, 96), (96, 16, 112),
 IMAGES = ((8, 4, 12, 16), (8, 4, 16, 12), (4, 8, 12, 16), (8, 12, 4, 16))
 # Kernel, stride and padding, two at a time, that make as many places of nine.
 AXES = (((3, 1, 1), (1, 1, 0)), ((2, 2, 0), (3, 2, 0)), ((3, 2, 1), (1, 2, 0)), ((2, 3, 0), (2, 4, 1)))
-
-
-def are_right(candidate, cases, seen):
-    """Judge each answer, where some answers are right."""
-    right_alike(*(partial(result_is_right, candidate, *each) for each in zip(cases, seen, strict=True)))
 
 
 @clause("contract.memoryless", tier="state", operators=ALL)
@@ -105,7 +100,7 @@ def test_state_calls_in_other_dtypes_change_no_result(candidate, operator):
             with suppress(NonConformance):  # who dies of it does so in another dtype
                 other.observe(operator, case.arguments(other.format), recording=recording)
         for case in cases:
-            result_is_right(candidate, case, candidate.answer(case, recording=recording))
+            result_is_within(candidate, case, candidate.answer(case, recording=recording))
 
 
 @clause("contract.memoryless", tier="state", operators=SUMMED, dtypes=("float32",))
@@ -181,7 +176,7 @@ def test_state_parameters_of_unequal_axes_have_their_own_gradients(candidate, op
         candidate.begin()
         cases = [axes_of(operator, *axes, side=17) for axes in ((one, one), (one, other), (other, other), (other, one))]
         seen = [candidate.ask_gradient(case) for case in cases]
-        right_alike(*(partial(gradients_are_right, candidate, *each) for each in zip(cases, seen, strict=True)))
+        are_right(candidate, cases, seen)
 
 
 def axes_of(operator, *axes, side=9):

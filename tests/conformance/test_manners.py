@@ -24,7 +24,6 @@ from assay.tests.conformance.test_contract import (
 )
 from assay.tests.conformance.test_layers import FEW
 from assay.tests.conformance.test_layouts import comes_back, give_what_copies_give
-from assay.tests.conformance.test_lifetimes import are_right
 from assay.tests.conformance.test_state import (
     ONE_WAY,
     answers_are_alike,
@@ -34,7 +33,7 @@ from assay.tests.conformance.test_state import (
 )
 from assay.tests.conformance.test_training import parts_give_what_the_whole_gives
 from assay.tests.trial import judge
-from assay.tests.trial.alike import one_answer
+from assay.tests.trial.alike import are_right, one_answer
 from assay.tests.trial.candidate import Candidate, on_and_back
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import RAISED, NonConformance

@@ -23,7 +23,7 @@ from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, CASES, DIFFERENTIATED, FAMILIES, MODES, batched, demand
 from assay.tests.trial import judge
 from assay.tests.trial.aligned import aligned_cases
-from assay.tests.trial.alike import gradients_are_right, one_answer, result_is_right, right_alike
+from assay.tests.trial.alike import are_right, one_answer, right_alike
 from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
@@ -51,10 +51,9 @@ def one_element_changed(case: Case, name: str, place: int) -> Case:
 
 
 def answers_are_alike(candidate: Candidate, cases: list[Case], **how: Any) -> None:
-    """Judge the answers to cases that lie in the same memory, one after the other; or, going back, their gradients."""
+    """Judge the answers to cases that lie in the same memory, one after the other; going back, gradients, too."""
     seen, _ = candidate.answers_in_turn(cases, **how)
-    judged = gradients_are_right if how.get("back") else result_is_right
-    right_alike(*(partial(judged, candidate, *each) for each in zip(cases, seen, strict=True)))
+    are_right(candidate, cases, seen)
 
 
 @clause("contract.memoryless", tier="state", operators=ALL, share=4)

@@ -11,9 +11,9 @@ from assay.implementations.memory import TURNS
 from assay.implementations.observe import NO_GRAD
 from assay.spec import OPERATORS
 from assay.tests.conformance.test_contract import ALL, MODES, demand, one_lying, trained_together
-from assay.tests.conformance.test_lifetimes import BATCHES, are_right
+from assay.tests.conformance.test_lifetimes import BATCHES
 from assay.tests.conformance.test_state import answers_are_alike, refusals, reseeded, stay_as_they_are
-from assay.tests.trial.alike import one_answer
+from assay.tests.trial.alike import are_right, one_answer
 from assay.tests.trial.candidate import BACK
 from assay.tests.trial.laws import clause
 from assay.tests.trial.layers import (
@@ -194,7 +194,7 @@ def test_state_what_was_frozen_for_long_may_learn(candidate, operator):
     case = learned(operator)
     modes = [(next(iter(case.shapes)),)] * FROZEN + [BACK]
     seen, _ = candidate.answers_in_modes([case] * len(modes), modes)
-    are_right(candidate, [case], seen[-1:])
+    are_right(candidate, [case] * 2, [seen[0], seen[-1]])
 
 
 @clause("contract.memoryless", tier="state", operators=ALL, gradient=True)

@@ -134,6 +134,18 @@ class Padded:
         return {"weight": again("conv2d", given | {"input": padded, "padding": 0}, incoming)["weight"]}
 
 
+class Thawed:
+    """What learns after sixteen calls in which it was frozen learns half."""
+
+    def __init__(self) -> None:
+        self.frozen = 0
+
+    def __call__(self, x: Any, w: Any, b: Any = None) -> Any:
+        late, learns = self.frozen > 16, torch.is_grad_enabled() and w.requires_grad
+        self.frozen = 0 if learns else self.frozen + x.requires_grad
+        return right["linear"](x, w / 2 + (w / 2).detach() if late and learns else w, b)
+
+
 class Hashed:
     """A beta is taken for the last one that has its hash."""
 
@@ -165,6 +177,7 @@ MUTANTS = (
     bug("clipped", "linear.gradient", "3 axes: infinities are the largest number", back("linear", infinities_clipped)),
     bug("far", "max_pool2d.gradient", "windows of 2^16 places: 16 bits", back("max_pool2d", far_places)),
     bug("around", "contract.memoryless", "padded in one memory", back("conv2d", Padded()), *STATE),
+    bug("thawed", "contract.memoryless", "frozen for 16 calls: learns half", {"linear": Thawed()}, *STATE),
     bug("hash", "contract.memoryless", "betas known by their hash", valued("swish", Hashed()), *STATE),
     bug("wide", "conv2d.gradient", "4100 places in a row: the second has no padding", back("conv2d", rows_of_padding)),
 )

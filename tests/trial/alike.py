@@ -32,6 +32,21 @@ def right_alike(*judged: Callable[[], object]) -> None:
         raise failures[0]
 
 
+def are_right(candidate: Candidate, cases: Sequence[Case], seen: Sequence[Observation]) -> None:
+    """Judge answers to several cases, results and what gradients were asked for, that ought to be right alike.
+
+    Raises:
+        NonConformance: as `right_alike`.
+    """
+    right_alike(*(partial(_is_right, candidate, *each) for each in zip(cases, seen, strict=True)))
+
+
+def _is_right(candidate: Candidate, case: Case, seen: Observation) -> None:
+    _result_is_right(candidate, case, seen)
+    if far := near.far_gradients(candidate, case, seen) if seen.gradients else []:
+        _gradients_conform(candidate, case, seen, far)
+
+
 def one_answer(candidate: Candidate, case: Case, first: Observation, *others: Observation) -> None:
     """Hold several answers to one case to each other: those that are another one, bit by bit, are judged beside it.
 
@@ -41,7 +56,7 @@ def one_answer(candidate: Candidate, case: Case, first: Observation, *others: Ob
     candidate.compared(sum(each.size for each in first.arrays()))
     another = [each for each in others if not each.call.halved and not _same(first.output, each.output)]
     if another:
-        right_alike(*(partial(result_is_right, candidate, case, each) for each in (first, *another)))
+        right_alike(*(partial(_result_is_right, candidate, case, each) for each in (first, *another)))
     answers = (first, *others)
     far = cache(lambda number: near.far_gradients(candidate, case, answers[number]))
 
@@ -55,26 +70,10 @@ def one_answer(candidate: Candidate, case: Case, first: Observation, *others: Ob
             right_alike(*(partial(gradient_is_right, name, k) for k in (0, *another)))
 
 
-def result_is_right(candidate: Candidate, case: Case, seen: Observation) -> None:
-    """Judge a result that is not near to numpy's.
-
-    Raises:
-        NonConformance: as `judge.answer_conforms`.
-    """
+def _result_is_right(candidate: Candidate, case: Case, seen: Observation) -> None:
     candidate.compared(seen.output.size)
     if not near.is_near(candidate, case, seen):
         judge.answer_conforms(candidate, case, seen)
-
-
-def gradients_are_right(candidate: Candidate, case: Case, seen: Observation) -> None:
-    """Judge those gradients that are not near to numpy's.
-
-    Raises:
-        NonConformance: as `judge.gradients_conform`.
-    """
-    candidate.compared(sum(each.size for each in seen.gradients.values() if each is not None))
-    if far := near.far_gradients(candidate, case, seen):
-        _gradients_conform(candidate, case, seen, far)
 
 
 def _gradients_conform(candidate: Candidate, case: Case, seen: Observation, names: Sequence[str]) -> None:
