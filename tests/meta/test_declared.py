@@ -98,6 +98,19 @@ def test_sums_that_are_too_long_for_a_bound_are_left_out_and_shorter_ones_are_ju
     assert "(2 conforms)" in text
 
 
+def test_a_law_of_which_the_bound_of_a_declared_algorithm_permits_anything_is_left_out(tmp_path):
+    words = ("check", "torch", "--op", "conv2d", "--dtype", "float64", "--precision")
+    words = (
+        *words,
+        "conv2d.forward.float64=algorithm:fft",
+        "--",
+        "-k",
+        "ends_of_the_range_meet_in_conv2d or inputs_dtype",
+    )
+    text = " ".join(assay(*words, cwd=tmp_path, check=0).text.split())
+    assert "LEFT OUT conv2d · float64, as algorithm=fft is declared, whose bound permits any number here" in text
+
+
 def test_a_law_that_a_declaration_leaves_nothing_to_judge_is_left_out(tmp_path):
     """And says so: it has not seen the candidate conform."""
     words = ("check", "torch", "--op", "linear", "--dtype", "bfloat16", "--json", "out.json", "--precision")
