@@ -69,7 +69,7 @@ def comes_as_a_surprise(candidate, usual, rare, elsewhere, anew=True, **how):
     (first,), _ = candidate.answers_in_turn([elsewhere], **how)
     seen, _ = candidate.answers_in_turn([*usual, rare], **how)
     candidate.compared()
-    are_right(candidate, (elsewhere, rare), (first, seen[-1]))
+    are_right(candidate, (elsewhere, rare), (first, seen[-1]), how.get("back", False))
 
 
 @clause("contract.memoryless", tier="state", operators=ALL, dtypes=ONE)

@@ -51,9 +51,9 @@ def one_element_changed(case: Case, name: str, place: int) -> Case:
 
 
 def answers_are_alike(candidate: Candidate, cases: list[Case], **how: Any) -> None:
-    """Judge the answers to cases that lie in the same memory, one after the other; going back, gradients, too."""
+    """Judge the answers to cases that lie in the same memory, one after the other; or, going back, their gradients."""
     seen, _ = candidate.answers_in_turn(cases, **how)
-    are_right(candidate, cases, seen)
+    are_right(candidate, cases, seen, how.get("back", False))
 
 
 @clause("contract.memoryless", tier="state", operators=ALL, share=4)

@@ -22,6 +22,7 @@ def right_alike(*judged: Callable[[], object]) -> None:
     Raises:
         NonConformance: the first that was raised, if some of the answers conform and some do not.
     """
+    assert len(judged) > 1, "one answer is alike to itself"
     failures = []
     for hold in judged:
         try:
@@ -32,18 +33,19 @@ def right_alike(*judged: Callable[[], object]) -> None:
         raise failures[0]
 
 
-def are_right(candidate: Candidate, cases: Sequence[Case], seen: Sequence[Observation]) -> None:
-    """Judge answers to several cases, results and what gradients were asked for, that ought to be right alike.
+def are_right(candidate: Candidate, cases: Sequence[Case], seen: Sequence[Observation], back: bool = False) -> None:
+    """Judge answers to several cases that ought to be right alike; or, going ``back``, their gradients.
 
     Raises:
         NonConformance: as `right_alike`.
     """
-    right_alike(*(partial(_is_right, candidate, *each) for each in zip(cases, seen, strict=True)))
+    judged = _gradients_are_right if back else _result_is_right
+    right_alike(*(partial(judged, candidate, *each) for each in zip(cases, seen, strict=True)))
 
 
-def _is_right(candidate: Candidate, case: Case, seen: Observation) -> None:
-    _result_is_right(candidate, case, seen)
-    if far := near.far_gradients(candidate, case, seen) if seen.gradients else []:
+def _gradients_are_right(candidate: Candidate, case: Case, seen: Observation) -> None:
+    candidate.compared(sum(each.size for each in seen.gradients.values() if each is not None))
+    if far := near.far_gradients(candidate, case, seen):
         _gradients_conform(candidate, case, seen, far)
 
 
