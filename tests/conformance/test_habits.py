@@ -68,7 +68,6 @@ def comes_as_a_surprise(candidate, usual, rare, elsewhere, anew=True, **how):
     candidate.begin(anew=anew)
     (first,), _ = candidate.answers_in_turn([elsewhere], **how)
     seen, _ = candidate.answers_in_turn([*usual, rare], **how)
-    candidate.compared()
     are_right(candidate, (elsewhere, rare), (first, seen[-1]), how.get("back", False))
 
 

@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 
 from assay.tests.conformance.test_mixtures import SHARE, gradients_of, is_asked, numbers_of
-from assay.tests.conformance.test_special_mixtures import changed, without_zeros_coming_back
+from assay.tests.conformance.test_special_layers import spreads
+from assay.tests.conformance.test_special_mixtures import changed, that_learn, without_zeros_coming_back
 from assay.tests.trial import judge
 from assay.tests.trial.cases import Case
 from assay.tests.trial.laws import clause
@@ -19,7 +20,7 @@ from assay.tests.trial.suspects import GATES
 from assay.tests.trial.sweeps import mixed
 from assay.tests.trial.textures import Texture
 
-FEW = 4  # one mixture in so many
+EVERY = 4  # one mixture in so many
 LENGTHS = (1, 2, 5, 33, 70, 130, 260, 520, 1030, 2060, 4100)  # of rows or places
 # What an infinity is multiplied by, and what others come to, which no dtype stores as zero or infinity.
 LEAST, MOST, LARGEST = 2.0**-6, 2.0**6, 2.0**12
@@ -46,9 +47,9 @@ def moderate(candidate, case):
     if case.operator not in (*GATES, "swish"):
         return np.ones(case.result_shape, dtype=bool)
     found, z = factors(case.operator, bare(case.arguments(candidate.format)))
-    sizes, incoming = [np.abs(each) for each in (*found, z)], np.abs(case.cotangent(candidate.format).values)
-    fits = all(np.all(each * np.maximum(1.0, incoming) < LARGEST) for each in sizes)
-    within = np.logical_and.reduce([(each > LEAST) & (each < MOST) for each in sizes[:-1]])
+    sizes, incoming = [np.abs(each) for each in found], np.abs(case.cotangent(candidate.format).values)
+    fits = all(np.all(each * np.maximum(1.0, incoming) < LARGEST) for each in (*sizes, np.abs(z)))
+    within = np.logical_and.reduce([(each > LEAST) & (each < MOST) for each in sizes])
     return within & fits & (z > 0.0)
 
 
@@ -81,7 +82,7 @@ def are_infinite(candidate, seen, names):
 
 def goes_back(candidate, case, learning=()):
     """Hold all gradients, or these, of one infinity to numpy's."""
-    wanted = [name for name in case.learning if name in (learning or case.shapes)]
+    wanted = that_learn(case, learning)
     case = with_an_infinity(candidate, without_zeros_coming_back(candidate, case)) if wanted else None
     if case is not None and is_asked(candidate, case):
         are_infinite(candidate, gradients_of(candidate, case), wanted)
@@ -90,7 +91,7 @@ def goes_back(candidate, case, learning=()):
 def halves(operator, **shapes):
     """A case of tensors of halves alone."""
     textures = {name: Texture("ones").holding(np.full(shape, 0.5), 1) for name, shape in shapes.items()}
-    return Case(operator, shapes, textures, {}, math.prod([*shapes.values()][-1][1:]) if len(shapes) > 2 else 1)
+    return Case(operator, shapes, textures)
 
 
 def goes_back_in_any_number(candidate, of_length):
@@ -138,43 +139,43 @@ def test_an_infinity_that_comes_back_to_any_number_of_elements_reaches_beta(cand
 @clause("conv2d.gradient", tier="special", gradient=True)
 def test_an_infinity_that_comes_back_to_any_number_of_places_of_conv2d_is_one(candidate):
     """1 to 4100 places without padding, unless it is declared to spread. Blind to more than one."""
-    if candidate.precision("conv2d", "backward").reaches_further:
-        return candidate.compared()
+    if spreads(candidate, "backward"):
+        return
     goes_back_in_any_number(
         candidate, lambda count: halves("conv2d", input=(1, 3, 3, count + 1), weight=(5, 3, 3, 2), bias=(5,))
     )
 
 
 @clause("linear.gradient", tier="special", share=SHARE, gradient=True)
-@mixed("linear", first=FEW)
+@mixed("linear", first=EVERY)
 def test_linear_gradients_in_any_mixture_are_infinite_where_an_infinity_comes_back(candidate, case):
     """What comes back. Blind to infinities of tensors, and to mixtures that are rare."""
     goes_back(candidate, case)
 
 
 @clause("glu.gradient", tier="special", share=SHARE, gradient=True)
-@mixed("glu", first=FEW)
+@mixed("glu", first=EVERY)
 def test_glu_gradients_in_any_mixture_are_infinite_where_an_infinity_comes_back(candidate, case):
     """To a gate that is neither shut nor open. Blind to infinities of tensors, and to mixtures that are rare."""
     goes_back(candidate, case)
 
 
 @clause("swiglu.gradient", tier="special", share=SHARE, gradient=True)
-@mixed("swiglu", first=FEW)
+@mixed("swiglu", first=EVERY)
 def test_swiglu_gradients_in_any_mixture_are_infinite_where_an_infinity_comes_back(candidate, case):
     """To a gate that is neither shut nor open. Blind to infinities of tensors, and to mixtures that are rare."""
     goes_back(candidate, case)
 
 
 @clause("swish.gradient", tier="special", share=SHARE, gradient=True)
-@mixed("swish", first=FEW)
+@mixed("swish", first=EVERY)
 def test_gradients_of_swish_in_any_mixture_are_infinite_where_an_infinity_comes_back(candidate, case):
     """By x. Blind to infinities of x, and to mixtures that are rare."""
     goes_back(candidate, case, learning=["x"])
 
 
 @clause("swish.beta-learned", tier="special", share=SHARE, gradient=True)
-@mixed("swish", first=FEW)
+@mixed("swish", first=EVERY)
 def test_the_gradient_of_swish_by_beta_in_any_mixture_is_infinite_where_an_infinity_comes_back(candidate, case):
     """By beta. Blind to infinities of x, and to mixtures that are rare."""
     goes_back(candidate, case, learning=["beta"])

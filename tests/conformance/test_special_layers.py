@@ -31,9 +31,9 @@ NONZERO = (-3.0, -1.0, 1.0, 2.0)
 # --- NaN and infinities
 
 
-def spreads(candidate):
+def spreads(candidate, direction="forward"):
     """Whether conv2d may give NaN elsewhere, which is noted: then there is nothing to judge."""
-    further = candidate.precision("conv2d").reaches_further
+    further = candidate.precision("conv2d", direction).reaches_further
     if further:
         candidate.tally.left_out = "spreading is declared, or an algorithm that spreads"
     return further

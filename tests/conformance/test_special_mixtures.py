@@ -57,10 +57,15 @@ def is_in_the_result(candidate, case):
     nan_alone_at(candidate, VANISHED, seen.output, nans, "result", of_last=True)
 
 
+def that_learn(case, names=()):
+    """Those of all tensors, or of these, that learn."""
+    return [name for name in case.learning if name in (names or case.shapes)]
+
+
 @np.errstate(invalid="ignore", over="ignore")
 def goes_back(candidate, case, learning=()):
     """Where something comes back to all; gradients of all that learns, or of these."""
-    wanted = [name for name in case.learning if name in (learning or case.shapes)]
+    wanted = that_learn(case, learning)
     if not wanted:
         return
     case = without_zeros_coming_back(candidate, case)

@@ -14,6 +14,7 @@ from assay.tests.trial.candidate import Candidate
 from assay.tests.trial.cases import Case
 from assay.tests.trial.failure import NonConformance
 from assay.tests.trial.suspects import LAYERS
+from assay.tests.trial.whole import result_is_within
 
 
 def right_alike(*judged: Callable[[], object]) -> None:
@@ -43,6 +44,10 @@ def are_right(candidate: Candidate, cases: Sequence[Case], seen: Sequence[Observ
     right_alike(*(partial(judged, candidate, *each) for each in zip(cases, seen, strict=True)))
 
 
+def _result_is_right(candidate: Candidate, case: Case, seen: Observation) -> None:
+    result_is_within(candidate, case, seen, judge.SAMPLED)
+
+
 def _gradients_are_right(candidate: Candidate, case: Case, seen: Observation) -> None:
     candidate.compared(sum(each.size for each in seen.gradients.values() if each is not None))
     if far := near.far_gradients(candidate, case, seen):
@@ -70,12 +75,6 @@ def one_answer(candidate: Candidate, case: Case, first: Observation, *others: Ob
         another = [k for k, each in enumerate(others, 1) if not _same(gradient, each.gradients[name])]
         if another:
             right_alike(*(partial(gradient_is_right, name, k) for k in (0, *another)))
-
-
-def _result_is_right(candidate: Candidate, case: Case, seen: Observation) -> None:
-    candidate.compared(seen.output.size)
-    if not near.is_near(candidate, case, seen):
-        judge.answer_conforms(candidate, case, seen)
 
 
 def _gradients_conform(candidate: Candidate, case: Case, seen: Observation, names: Sequence[str]) -> None:

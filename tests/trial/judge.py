@@ -292,7 +292,7 @@ def _judge(
     margins = [ball.margin(float(got[at])) for at, ball in zip(places, balls, strict=True)]
     undetermined = sum(not ball.required for ball in balls)
     candidate.tally.undetermined += undetermined
-    if undetermined == len(balls) and precision.algorithm != "direct":
+    if 0 < undetermined == len(balls) and precision.algorithm != "direct":
         candidate.tally.left_out = f"{precision} is declared, whose bound permits any number here"
     wrong = [k for k, margin in enumerate(margins) if margin > 1.0]
     candidate.compared(len(balls) - undetermined, 0.0 if wrong else max(margins, default=0.0))

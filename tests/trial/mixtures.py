@@ -179,7 +179,7 @@ def _many_tokens(rng: Rng, most: int) -> Sizes:
     """Of thousands of rows, by as many outputs as fit."""
     leading, features = rng.choice(MANY_TOKENS), rng.choice(NARROW)
     room = most // (math.prod(leading) * features)
-    return leading, features, rng.choice([each for each in NARROW if each <= max(1, room)])
+    return leading, features, rng.choice([each for each in NARROW if each <= room])
 
 
 def _that_fit(rng: Rng, most: int) -> Sizes:

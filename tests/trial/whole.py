@@ -87,15 +87,15 @@ def result_is_exact(candidate: Candidate, case: Case) -> None:
     judge.same_results(candidate, "the result is another number", seen.output, expected, of_last=True)
 
 
-def result_is_within(candidate: Candidate, case: Case, seen: Observation) -> None:
-    """Judge the farthest elements of a result that is not near to numpy's.
+def result_is_within(candidate: Candidate, case: Case, seen: Observation, sampled: int = FEW) -> None:
+    """Judge so many elements of a result that is not near to numpy's, the farthest among them.
 
     Raises:
         NonConformance: as `judge.answer_conforms`.
     """
     candidate.compared(seen.output.size)
     if not near.is_near(candidate, case, seen):
-        judge.answer_conforms(candidate, case, seen, FEW)
+        judge.answer_conforms(candidate, case, seen, sampled)
 
 
 def gradients_are_within(candidate: Candidate, case: Case, seen: Observation, names: Sequence[str] = ()) -> None:
